@@ -1,0 +1,70 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+/** `npm run check`: every check is run, and all that failed are named at the end. */
+const failed = [];
+
+function check(name, action) {
+  const startedAt = performance.now();
+  const problem = action();
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+  console.log(`${problem === undefined ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)`);
+  if (problem === undefined) return;
+  console.log(problem);
+  failed.push(name);
+}
+
+function run(tool, ...args) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [`node_modules/${tool}`, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? '1' : '0' },
+  });
+  return status === 0 ? undefined : `${stdout}${stderr}`;
+}
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'flovo-check-'));
+try {
+  check('types', () => run('typescript/bin/tsc', '-p', 'tsconfig.json'));
+  check('lint and import directions', () => run('oxlint/bin/oxlint', '--type-aware', '--deny-warnings'));
+  check('format', () => run('prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'));
+  check('schema/schema.graphql is what the resolvers declare', () => {
+    const emitted = path.join(scratch, 'schema.graphql');
+    const problem =
+      run('typescript/bin/tsc', '-p', 'tsconfig.build.json') ?? runScript('dist/dev/emit-schema.js', emitted);
+    if (problem !== undefined) return problem;
+    const current = readFileSync(emitted, 'utf8') === readFileSync('schema/schema.graphql', 'utf8');
+    return current ? undefined : 'Run npm run schema and commit the result.';
+  });
+  check('generated documents are what codegen.yml generates', () => {
+    const committed = path.join(scratch, 'generated');
+    cpSync('test/generated', committed, { recursive: true });
+    const problem = run('@graphql-codegen/cli/cjs/bin.js', '--config', 'codegen.yml', '--silent');
+    if (problem !== undefined) return problem;
+    const isCurrent = readdirSync('test/generated').every(
+      (name) =>
+        tryRead(path.join(committed, name)) === readFileSync(path.join('test/generated', name), 'utf8'),
+    );
+    return isCurrent ? undefined : 'Run npm run codegen and commit the result.';
+  });
+} finally {
+  rmSync(scratch, { recursive: true });
+}
+if (failed.length > 0) {
+  console.error(`\n${failed.length} check(s) failed: ${failed.join('; ')}`);
+  process.exit(1);
+}
+
+function runScript(script, ...args) {
+  const { status, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: 'utf8' });
+  return status === 0 ? undefined : stderr;
+}
+
+function tryRead(file) {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

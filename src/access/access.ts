@@ -1,0 +1,50 @@
+import type DataLoader from 'dataloader';
+
+import { forbidden, notFound, unauthenticated } from '../errors.js';
+import { allows, type Role } from './role.enum.js';
+import type { Principal } from './principal.js';
+
+/** The outcome of checking a request's token: the user it names, or why there is none. */
+export type Identity = { readonly userId: string } | { readonly problem: string };
+
+/**
+ * What the caller of one request may see and do. Decided from their memberships on every request; whether the data
+ * itself came from a cache makes no difference.
+ */
+export class Access {
+  constructor(
+    private readonly identity: Identity,
+    private readonly principals: DataLoader<string, Principal | null>,
+  ) {}
+
+  /** @throws ApiError UNAUTHENTICATED if there is no valid token; costs nothing. */
+  requireToken(): string {
+    if ('problem' in this.identity) throw unauthenticated(this.identity.problem);
+    return this.identity.userId;
+  }
+
+  /** The caller. @throws ApiError UNAUTHENTICATED */
+  async principal(): Promise<Principal> {
+    const principal = await this.principals.load(this.requireToken());
+    if (!principal) throw unauthenticated('the user of the token does not exist');
+    return principal;
+  }
+
+  /** The caller's role in an organization; undefined if they do not belong to it. */
+  async roleIn(orgId: string): Promise<Role | undefined> {
+    const { memberships } = await this.principal();
+    return memberships.find((membership) => membership.orgId === orgId)?.role;
+  }
+
+  /**
+   * Lets a member through whose role allows what is needed.
+   * @param what is said to be missing to anyone who is no member.
+   * @throws ApiError UNAUTHENTICATED, NOT_FOUND or FORBIDDEN
+   */
+  async require(needed: Role, orgId: string | undefined, what: string): Promise<void> {
+    const { memberships } = await this.principal();
+    const role = memberships.find((membership) => membership.orgId === orgId)?.role;
+    if (role === undefined) throw notFound(what);
+    if (!allows(role, needed)) throw forbidden(`This needs the role ${needed}; yours is ${role}`);
+  }
+}

@@ -1,0 +1,142 @@
+import type { AddressInfo } from 'node:net';
+
+import { createIdentityReader } from './access/identity.js';
+import { PrincipalRepository } from './access/principal.repository.js';
+import { principalResource } from './access/principal.resource.js';
+import { BotRepository } from './bots/bot.repository.js';
+import { BotResolver } from './bots/bot.resolver.js';
+import { botPageResource, botResource, organizationBotsResource } from './bots/bot.resources.js';
+import { BotService } from './bots/bot.service.js';
+import { createCache } from './cache/create-cache.js';
+import type { Config } from './config.js';
+import { connectDatabase, type StatementListener } from './db/client.js';
+import { invalidationLogSource } from './db/invalidation-log-source.js';
+import { isMigrated } from './db/migrate.js';
+import { buildGraphQLSchema } from './graphql/schema.js';
+import { InvalidationService } from './invalidation/invalidation.service.js';
+import type { Logger } from './logger.js';
+import { MessageRepository } from './messages/message.repository.js';
+import { MessageResolver } from './messages/message.resolver.js';
+import { MessageService } from './messages/message.service.js';
+import { OrganizationRepository } from './organizations/organization.repository.js';
+import { organizationResource } from './organizations/organization.resource.js';
+import { createGraphQLServer } from './server/graphql-server.js';
+import type { Readiness } from './server/health.js';
+import { createHttpServer } from './server/http.js';
+import { createMetrics } from './server/metrics.js';
+import { createPlayground, type PlaygroundOptions } from './server/playground.js';
+import { BotStatsRepository } from './stats/bot-stats.repository.js';
+import { botDetailsResource, botStatsResource } from './stats/bot-stats.resources.js';
+
+/** How long the start waits for Redis before it serves without. */
+const REDIS_START_MS = 1_000;
+
+export interface AppOptions {
+  readonly log: Logger;
+  readonly playground?: PlaygroundOptions;
+  readonly onStatement?: StatementListener;
+}
+
+export interface App {
+  /** Starts to serve. Returns the URL of the GraphQL endpoint. */
+  listen(): Promise<string>;
+  readiness(): Promise<Readiness>;
+  /** Answers what is under way, then disconnects from everything. */
+  close(): Promise<void>;
+}
+
+const PLAYGROUND: PlaygroundOptions = {
+  defaultQuery: 'query Me {\n  me {\n    name\n  }\n}\n',
+  headers: undefined,
+};
+
+/** The composition root: makes every part and wires it to the others. The database must have been migrated. */
+export async function createApp(config: Config, options: AppOptions): Promise<App> {
+  const { log } = options;
+  const metrics = createMetrics();
+  const {
+    db,
+    sql,
+    close: closeDatabase,
+  } = connectDatabase({
+    ...config.database,
+    onStatement: (statement) => {
+      metrics.statements.inc();
+      options.onStatement?.(statement);
+    },
+  });
+  const cache = createCache({
+    redis: config.redis,
+    prefix: config.cache.prefix,
+    logSource: invalidationLogSource(config.database.url),
+    observer: metrics.observer,
+    log,
+  });
+  metrics.gauge('flovo_invalidation_log_age_seconds', 'Age of what is known of the invalidation log', () =>
+    Math.min(cache.invalidationLog.ageMs / 1_000, 1e9),
+  );
+  metrics.gauge(
+    'flovo_invalidation_log_tags',
+    'Tags whose last write is remembered',
+    () => cache.invalidationLog.rememberedTags,
+  );
+
+  const botRepository = new BotRepository(db);
+  const statsRepository = new BotStatsRepository(db);
+  const ttl = config.cache.ttlSeconds;
+  const resources = {
+    principal: cache.resource(principalResource(new PrincipalRepository(db))),
+    organization: cache.resource(organizationResource(new OrganizationRepository(db))),
+    bot: cache.resource(botResource(botRepository, ttl)),
+    botPage: cache.resource(botPageResource(botRepository, ttl)),
+    organizationBots: cache.resource(organizationBotsResource(botRepository, ttl)),
+    botStats: cache.resource(botStatsResource(statsRepository, ttl)),
+    botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
+  };
+
+  const invalidation = new InvalidationService(cache.invalidator);
+  const schema = await buildGraphQLSchema([
+    new BotResolver(new BotService(botRepository, invalidation)),
+    new MessageResolver(new MessageService(new MessageRepository(db), statsRepository, invalidation)),
+  ]);
+  const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
+  await graphql.start();
+
+  const readiness = async (): Promise<Readiness> => {
+    const migrated = await isMigrated(sql).catch(() => undefined);
+    const { ageMs } = cache.invalidationLog;
+    return {
+      ready: migrated === true,
+      database: migrated === undefined ? 'down' : 'up',
+      migrated: migrated === true,
+      cache: cache.state(),
+      invalidationLogAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : null,
+    };
+  };
+  const http = await createHttpServer({
+    config: config.http,
+    log,
+    graphql,
+    resources,
+    identify: createIdentityReader(config.auth),
+    metrics,
+    playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
+    readiness,
+  });
+
+  return {
+    readiness,
+    async listen() {
+      await Promise.all([cache.invalidationLog.start(), cache.ready(REDIS_START_MS)]);
+      await http.listen({ port: config.http.port, host: config.http.host });
+      const { address, port, family } = http.server.address() as AddressInfo;
+      return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`;
+    },
+    async close() {
+      await http.close();
+      await graphql.stop();
+      await cache.close();
+      await closeDatabase();
+    },
+  };
+}

@@ -1,0 +1,59 @@
+import { encodeKeyText } from '../cache/keys.js';
+import type { Resource } from '../cache/resource.js';
+import type { Config } from '../config.js';
+import { botTag, orgTag } from '../invalidation/tags.js';
+import type { BotPageContent } from './bot-page.type.js';
+import type { BotPageQuery, BotRepository } from './bot.repository.js';
+import type { Bot } from './bot.type.js';
+
+type Ttls = Config['cache']['ttlSeconds'];
+
+/** `Organization.bots` has no pages: an organization with more bots than this must be read through `bots`. */
+export const MOST_BOTS_UNPAGED = 10_000;
+
+/** `bot:{id}` */
+export const botResource = (repository: BotRepository, ttl: Ttls): Resource<string, Bot> => ({
+  name: 'bot',
+  key: (keys) => {
+    const key = keys.template('bot:{id}');
+    return (id) => key({ id });
+  },
+  entityId: (id) => id,
+  dependsOn: [botTag],
+  ttlSeconds: ttl.bot,
+  load: async (ids) => await repository.findMany(ids),
+});
+
+/** `bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}` */
+export const botPageResource = (
+  repository: BotRepository,
+  ttl: Ttls,
+): Resource<BotPageQuery, BotPageContent> => ({
+  name: 'list',
+  key: (keys) => {
+    const key = keys.template('bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}');
+    return ({ orgId, page, limit, search }) => key({ orgId, page, limit, search: encodeKeyText(search) });
+  },
+  entityId: ({ orgId }) => orgId,
+  dependsOn: [orgTag],
+  indexed: true,
+  ttlSeconds: ttl.list,
+  load: async (queries) => await Promise.all(queries.map(async (query) => await repository.findPage(query))),
+});
+
+/** `org:{orgId}:bots` */
+export const organizationBotsResource = (
+  repository: BotRepository,
+  ttl: Ttls,
+): Resource<string, readonly Bot[]> => ({
+  name: 'org',
+  key: (keys) => {
+    const key = keys.template('org:{orgId}:bots');
+    return (orgId) => key({ orgId });
+  },
+  entityId: (orgId) => orgId,
+  dependsOn: [orgTag],
+  ttlSeconds: ttl.org,
+  load: async (orgIds) =>
+    await Promise.all(orgIds.map(async (orgId) => await repository.findAllOf(orgId, MOST_BOTS_UNPAGED + 1))),
+});

@@ -1,0 +1,107 @@
+import { Role } from '../access/role.enum.js';
+import type { RequestContext } from '../context.js';
+import { sqlState } from '../db/client.js';
+import { conflict, notFound } from '../errors.js';
+import type { InvalidationService } from '../invalidation/invalidation.service.js';
+import { parseId, parseInput } from '../validation.js';
+import { createBotRules, updateBotRules, type CreateBotInput, type UpdateBotInput } from './bot.input.js';
+import type { BotRepository } from './bot.repository.js';
+import { BotStatus, type Bot } from './bot.type.js';
+
+const FOREIGN_KEY_VIOLATION = '23503';
+
+/** A bot that the caller may work on: where it is, for the statement that changes it. */
+interface BotKey {
+  readonly id: string;
+  readonly orgId: string;
+}
+
+/** The changes of bots. Each invalidates after its transaction has committed and before it answers. */
+export class BotService {
+  constructor(
+    private readonly repository: BotRepository,
+    private readonly invalidation: InvalidationService,
+  ) {}
+
+  /** @throws ApiError BAD_USER_INPUT, NOT_FOUND (organization), FORBIDDEN */
+  async create(context: RequestContext, input: CreateBotInput): Promise<Bot> {
+    context.access.requireToken();
+    const orgId = parseId('orgId', input.orgId);
+    const { name, description } = parseInput(createBotRules, input);
+    await context.access.require(Role.EDITOR, orgId, 'Organization');
+    const bot = await this.insert({ orgId, name, description: description ?? '' });
+    await this.changed(context, bot);
+    return bot;
+  }
+
+  /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
+  async update(context: RequestContext, id: string, input: UpdateBotInput): Promise<Bot> {
+    const { name, description, expectedVersion } = parseInput(updateBotRules, input);
+    const key = await requireBot(context, id, Role.EDITOR);
+    const changes = { ...(name == null ? {} : { name }), ...(description == null ? {} : { description }) };
+    const hasChanges = Object.keys(changes).length > 0;
+    const changed = hasChanges
+      ? await this.repository.update({ ...key, expectedVersion: expectedVersion ?? undefined }, changes)
+      : undefined;
+    if (changed) {
+      await this.changed(context, changed);
+      return changed;
+    }
+    const current = await this.current(key);
+    if (expectedVersion != null && current.version !== expectedVersion) {
+      throw conflict(`The bot is at version ${current.version}, not ${expectedVersion}`, {
+        currentVersion: current.version,
+      });
+    }
+    return current;
+  }
+
+  /** Starts or stops a bot; one that has the status already is returned as it is. */
+  async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
+    const key = await requireBot(context, id, Role.EDITOR);
+    const changed = await this.repository.updateStatus(key, status);
+    if (!changed) return await this.current(key);
+    await this.changed(context, changed);
+    return changed;
+  }
+
+  /** Deletes a bot with all that belongs to it. Returns its id. */
+  async delete(context: RequestContext, id: string): Promise<string> {
+    const key = await requireBot(context, id, Role.OWNER);
+    if (!(await this.repository.delete(key))) throw notFound('Bot');
+    await this.changed(context, key);
+    return key.id;
+  }
+
+  private async insert(values: { orgId: string; name: string; description: string }): Promise<Bot> {
+    try {
+      return await this.repository.insert(values);
+    } catch (error) {
+      if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Organization');
+      throw error;
+    }
+  }
+
+  private async current(key: BotKey): Promise<Bot> {
+    const bot = await this.repository.findCurrent(key);
+    if (!bot) throw notFound('Bot');
+    return bot;
+  }
+
+  private async changed(context: RequestContext, bot: BotKey): Promise<void> {
+    await this.invalidation.botChanged(bot);
+    context.forgetLoaded();
+  }
+}
+
+/**
+ * Lets a caller through who may do this to a bot of theirs.
+ * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT, NOT_FOUND, FORBIDDEN
+ */
+export async function requireBot(context: RequestContext, id: string, needed: Role): Promise<Bot> {
+  context.access.requireToken();
+  const botId = parseId('id', id);
+  const [bot] = await Promise.all([context.loaders.bot.load(botId), context.access.principal()]);
+  await context.access.require(needed, bot?.orgId, 'Bot');
+  return bot as Bot;
+}

@@ -1,0 +1,71 @@
+import type { Logger } from 'pino';
+
+import { CoherentCache } from './coherent-cache.js';
+import { InvalidationLog, type LogSource } from './invalidation-log.js';
+import { Invalidator } from './invalidator.js';
+import { KeySpace } from './keys.js';
+import type { CacheObserver } from './observer.js';
+import { connectRedis, type RedisTarget } from './redis-client.js';
+import { RedisGateway } from './redis-gateway.js';
+import { RedisStore } from './redis-store.js';
+import type { CachedResource, Resource } from './resource.js';
+
+export interface CacheOptions {
+  readonly redis: {
+    /** Where Redis is; absent, everything is read from the database. */
+    readonly target: RedisTarget | undefined;
+    /** The longest that one round trip may take, in ms. */
+    readonly timeoutMs: number;
+  };
+  /** Goes before every key. */
+  readonly prefix: string;
+  readonly logSource: LogSource;
+  readonly observer: CacheObserver;
+  readonly log: Logger;
+}
+
+export interface Cache {
+  /** Binds a description to this cache, for reading and for invalidation. */
+  resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
+  readonly invalidator: Invalidator;
+  readonly invalidationLog: InvalidationLog;
+  state(): 'up' | 'down' | 'off';
+  /** Waits for Redis, `timeoutMs` at most. */
+  ready(timeoutMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Puts the parts of the cache together. */
+export function createCache(options: CacheOptions): Cache {
+  const { redis, observer, log } = options;
+  const cluster = redis.target?.kind === 'cluster';
+  const keys = new KeySpace({ prefix: options.prefix, cluster });
+  const client = redis.target && connectRedis(redis.target);
+  const gateway =
+    client &&
+    new RedisGateway(client, { timeoutMs: redis.timeoutMs, probeKey: keys.plain('probe'), log, observer });
+  const store = gateway && new RedisStore(gateway, cluster);
+  const invalidator = new Invalidator({ store, gateway, keys, log });
+  const invalidationLog = new InvalidationLog({ source: options.logSource, log });
+  const coherent = new CoherentCache({ store, keys, freshness: invalidationLog, observer, log });
+  return {
+    invalidator,
+    invalidationLog,
+    resource<Id, Value>(resource: Resource<Id, Value>) {
+      invalidator.register(resource);
+      return coherent.resource(resource);
+    },
+    state() {
+      if (!gateway) return 'off';
+      return gateway.available ? 'up' : 'down';
+    },
+    async ready(timeoutMs) {
+      await gateway?.ready(timeoutMs);
+    },
+    async close() {
+      gateway?.stop();
+      client?.disconnect();
+      await invalidationLog.stop();
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import type { SnapshotText } from './snapshot.js';
+
+/**
+ * What is stored in Redis for a value: JSON with a fixed order of fields, so that the head can be checked without
+ * parsing the data, and so that `redis-cli GET` shows something readable.
+ *
+ *     {"gen":"kP0v…","snapshot":"795:797:795","data":{…}}
+ *
+ * `gen` holds the generations of the value's tags, joined by dots, as they were before the database was read;
+ * `snapshot` is the PostgreSQL snapshot under which it was read.
+ */
+export interface Envelope<Value> {
+  readonly generation: string;
+  readonly snapshot: SnapshotText;
+  /** null: the database has no such row. */
+  readonly value: Value | null;
+}
+
+const HEAD = '{"gen":"';
+const MIDDLE = '","snapshot":"';
+const DATA = '","data":';
+
+export function encodeEnvelope<Value>(envelope: Envelope<Value>): string {
+  return `${HEAD}${envelope.generation}${MIDDLE}${envelope.snapshot}${DATA}${JSON.stringify(envelope.value)}}`;
+}
+
+/**
+ * The snapshot of a stored envelope and where its data begins, if the envelope carries just this generation.
+ * Anything else, another generation or bytes that are no envelope, is undefined.
+ */
+export function openEnvelope(
+  raw: string,
+  generation: string,
+): { snapshot: SnapshotText; dataStart: number } | undefined {
+  if (!raw.startsWith(HEAD) || !raw.startsWith(generation, HEAD.length)) return undefined;
+  const middle = HEAD.length + generation.length;
+  if (!raw.startsWith(MIDDLE, middle)) return undefined;
+  const snapshotStart = middle + MIDDLE.length;
+  const snapshotEnd = raw.indexOf('"', snapshotStart);
+  if (snapshotEnd < 0 || !raw.startsWith(DATA, snapshotEnd)) return undefined;
+  return { snapshot: raw.slice(snapshotStart, snapshotEnd), dataStart: snapshotEnd + DATA.length };
+}
+
+/** The data of an opened envelope; undefined if its bytes are damaged. */
+export function readEnvelopeData<Value>(raw: string, dataStart: number): Value | null | undefined {
+  try {
+    return JSON.parse(raw.slice(dataStart, -1)) as Value | null;
+  } catch {
+    return undefined;
+  }
+}

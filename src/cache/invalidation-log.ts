@@ -1,0 +1,213 @@
+import type { Logger } from 'pino';
+
+import { hasSeenAllUpTo, isVisible, type SnapshotText } from './snapshot.js';
+import { EVERYTHING, type Tag } from './tags.js';
+
+/** What decides, beside Redis, whether a cached value may be used. */
+export interface Freshness {
+  /** Whether a value read under this snapshot has seen every known write of its tags. */
+  accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean;
+  /** Resolves once {@link accepts} answers for everything that was committed before this call. */
+  confirm(): Promise<void>;
+}
+
+/** One committed transaction's entry in the log. */
+export interface LogEntry {
+  readonly xid: number;
+  readonly tags: readonly Tag[];
+}
+
+/** What a poll of the log returns: the entries that became visible since the cursor, and the next cursor. */
+export interface LogBatch {
+  readonly snapshot: SnapshotText;
+  readonly entries: readonly LogEntry[];
+}
+
+/** Where the log is kept. */
+export interface LogSource {
+  /** Opens a connection of its own and reads all that is kept, oldest first. */
+  open(): Promise<LogBatch>;
+  /** Reads what became visible since a snapshot. */
+  poll(since: SnapshotText): Promise<LogBatch>;
+  close(): Promise<void>;
+}
+
+export interface InvalidationLogOptions {
+  readonly source: LogSource;
+  readonly log: Logger;
+  /** Pause between polls in ms. */
+  readonly intervalMs?: number;
+  /** The most tags to remember; the oldest are forgotten first, see {@link InvalidationLog.accepts}. */
+  readonly mostTags?: number;
+}
+
+const POLL_INTERVAL_MS = 100;
+/** A log not read for this long says nothing any more. */
+export const LONGEST_BLINDNESS_MS = 2_000;
+const MOST_TAGS = 200_000;
+/** A tag that more transactions than this changed between two polls is remembered by the last of them alone. */
+const MOST_XIDS = 8;
+
+/**
+ * Which transactions a value must have seen: one, or each of a few, or (`upTo`) all that there were up to one.
+ */
+type Writes = number | number[] | { readonly upTo: number };
+
+/**
+ * Layer 2 of the protocol: this process's view of the database's invalidation log, which decides whether a cached value
+ * may be used, whatever has happened to Redis or to another process.
+ *
+ * The cursor is a snapshot, not a sequence number: transactions commit in another order than they begin, and a poll
+ * `id > last` skips the ones that commit late.
+ *
+ * For a tag it is enough to remember the transactions of the latest poll in which it changed: commits become visible in
+ * one order for everybody, so a snapshot that sees them sees all that came before.
+ */
+export class InvalidationLog implements Freshness {
+  private readonly changes = new Map<Tag, Writes>();
+  private readonly source: LogSource;
+  private readonly log: Logger;
+  private readonly intervalMs: number;
+  private readonly mostTags: number;
+  /** Transactions up to here are no longer remembered by tag: a value must have seen them all. */
+  private floor = 0;
+  private everything: Writes = [];
+  private cursor: SnapshotText | undefined;
+  private lastPollStartedAt = -Infinity;
+  private polling: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+  private blind = true;
+  private readonly listeners: ((entries: readonly LogEntry[]) => void)[] = [];
+
+  constructor(options: InvalidationLogOptions) {
+    this.source = options.source;
+    this.log = options.log;
+    this.intervalMs = options.intervalMs ?? POLL_INTERVAL_MS;
+    this.mostTags = options.mostTags ?? MOST_TAGS;
+  }
+
+  /** Reads the log and goes on reading it. Resolves after the first read, whether it succeeded or not. */
+  async start(): Promise<void> {
+    await this.poll();
+    this.schedule();
+  }
+
+  /** Calls back with entries as they become visible, the ones read at the start excepted. */
+  onEntries(listener: (entries: readonly LogEntry[]) => void): void {
+    this.listeners.push(listener);
+  }
+
+  /** Whether the log was read within {@link LONGEST_BLINDNESS_MS}; if not, no cached value may be used. */
+  get isCurrent(): boolean {
+    return performance.now() - this.lastPollStartedAt < LONGEST_BLINDNESS_MS;
+  }
+
+  /** The age in ms of what this process knows. */
+  get ageMs(): number {
+    return performance.now() - this.lastPollStartedAt;
+  }
+
+  get rememberedTags(): number {
+    return this.changes.size;
+  }
+
+  accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean {
+    if (!this.isCurrent || !this.hasSeen(this.everything, snapshot)) return false;
+    if (this.floor > 0 && !hasSeenAllUpTo(this.floor, snapshot, this.cursor)) return false;
+    for (const tag of tags) {
+      const writes = this.changes.get(tag);
+      if (writes !== undefined && !this.hasSeen(writes, snapshot)) return false;
+    }
+    return true;
+  }
+
+  private hasSeen(writes: Writes, snapshot: SnapshotText): boolean {
+    if (typeof writes === 'number') return isVisible(writes, snapshot);
+    if (!Array.isArray(writes)) return hasSeenAllUpTo(writes.upTo, snapshot, this.cursor);
+    return writes.every((xid) => isVisible(xid, snapshot));
+  }
+
+  /** Waits for a read of the log that began after this call. */
+  async confirm(): Promise<void> {
+    if (this.polling) await this.polling;
+    await this.poll();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.polling;
+    await this.source.close();
+  }
+
+  private schedule(): void {
+    if (this.stopped) return;
+    this.timer = setTimeout(() => {
+      void this.poll().then(() => this.schedule());
+    }, this.intervalMs);
+    this.timer.unref();
+  }
+
+  private poll(): Promise<void> {
+    this.polling ??= this.pollOnce().finally(() => {
+      this.polling = undefined;
+    });
+    return this.polling;
+  }
+
+  private async pollOnce(): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      const first = this.cursor === undefined;
+      const batch =
+        this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
+      this.remember(batch);
+      this.cursor = batch.snapshot;
+      this.lastPollStartedAt = startedAt;
+      if (this.blind) this.log.info({ tags: this.changes.size }, 'Reading the invalidation log');
+      this.blind = false;
+      if (!first && batch.entries.length > 0) for (const listener of this.listeners) listener(batch.entries);
+    } catch (error) {
+      if (!this.blind)
+        this.log.warn({ err: error }, 'Cannot read the invalidation log: cached values are not trusted');
+      this.blind = true;
+    }
+  }
+
+  private remember(batch: LogBatch): void {
+    const inThisBatch = new Map<Tag, Writes>();
+    for (const { xid, tags } of batch.entries) {
+      for (const tag of tags) inThisBatch.set(tag, addWrite(inThisBatch.get(tag), xid));
+    }
+    const everything = inThisBatch.get(EVERYTHING);
+    if (everything !== undefined) {
+      this.everything = everything;
+      inThisBatch.delete(EVERYTHING);
+    }
+    for (const [tag, writes] of inThisBatch) {
+      this.changes.delete(tag);
+      this.changes.set(tag, writes);
+    }
+    for (const [tag, writes] of this.changes) {
+      if (this.changes.size <= this.mostTags) break;
+      this.floor = Math.max(this.floor, lastOf(writes));
+      this.changes.delete(tag);
+    }
+  }
+}
+
+function addWrite(known: Writes | undefined, xid: number): Writes {
+  if (known === undefined || known === xid) return xid;
+  if (typeof known === 'number') return [known, xid];
+  if (!Array.isArray(known)) return { upTo: Math.max(known.upTo, xid) };
+  if (known.includes(xid)) return known;
+  if (known.length >= MOST_XIDS) return { upTo: Math.max(...known, xid) };
+  known.push(xid);
+  return known;
+}
+
+function lastOf(writes: Writes): number {
+  if (typeof writes === 'number') return writes;
+  return Array.isArray(writes) ? Math.max(...writes) : writes.upTo;
+}

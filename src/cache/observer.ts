@@ -1,0 +1,28 @@
+export type MissReason = 'absent' | 'outdated' | 'distrusted' | 'unavailable';
+export type RedisOperation = 'read' | 'claim' | 'fill' | 'invalidate' | 'sweep' | 'probe';
+
+/** What the cache tells whoever watches it (metrics, tests). Every method must be cheap and must not throw. */
+export interface CacheObserver {
+  hit(resource: string): void;
+  miss(resource: string, reason: MissReason): void;
+  /** A reader joined a load that was under way in this process. */
+  joined(resource: string): void;
+  /** A reader found another process loading, and got the value it stored. */
+  waited(resource: string): void;
+  /** Rows asked of the database, in one statement. */
+  loaded(resource: string, count: number): void;
+  roundTrip(operation: RedisOperation): void;
+  redisFailure(operation: RedisOperation, reason: 'timeout' | 'error'): void;
+  available(available: boolean): void;
+}
+
+export const SILENT: CacheObserver = {
+  hit() {},
+  miss() {},
+  joined() {},
+  waited() {},
+  loaded() {},
+  roundTrip() {},
+  redisFailure() {},
+  available() {},
+};

@@ -1,0 +1,106 @@
+import { Cluster, Redis } from 'ioredis';
+
+import type { RedisClient } from './redis-gateway.js';
+
+/** Where Redis is: a URL, or the nodes of a Redis Cluster. */
+export type RedisTarget =
+  | { readonly kind: 'standalone'; readonly url: string }
+  | { readonly kind: 'sentinel'; readonly url: string }
+  | { readonly kind: 'cluster'; readonly nodes: readonly string[]; readonly url?: string | undefined };
+
+const LONGEST_RECONNECT_PAUSE_MS = 500;
+
+const reconnectPause = (attempt: number): number =>
+  Math.min(25 * 2 ** Math.min(attempt, 5), LONGEST_RECONNECT_PAUSE_MS) * (0.5 + Math.random() / 2);
+
+/**
+ * Options of a cache's client: nothing is queued while disconnected and nothing is sent twice, so a command runs close
+ * to the time of its call or not at all.
+ */
+const cacheOptions = {
+  enableOfflineQueue: false,
+  enableAutoPipelining: true,
+  maxRetriesPerRequest: 0,
+  autoResendUnfulfilledCommands: false,
+  connectTimeout: 1_000,
+  lazyConnect: true,
+  keepAlive: 5_000,
+  noDelay: true,
+};
+
+/** User, password, database and TLS of a `redis://`, `rediss://` or `redis+sentinel://` URL. */
+function credentials(url: URL): { username?: string; password?: string; tls?: object } {
+  return {
+    ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
+    ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
+    ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
+  };
+}
+
+/**
+ * Makes the client and starts to connect; it never throws because Redis is away.
+ *
+ * A Sentinel URL is `redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]`.
+ */
+export function connectRedis(target: RedisTarget): RedisClient {
+  const client = createClient(target);
+  // Failures reach the gateway through the client's events.
+  client.connect().catch(() => undefined);
+  return client;
+}
+
+function createClient(target: RedisTarget): RedisClient {
+  switch (target.kind) {
+    case 'standalone':
+      return new Redis(target.url, {
+        ...cacheOptions,
+        retryStrategy: reconnectPause,
+        reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+      });
+    case 'sentinel': {
+      const [, authority = '', path = ''] = /^redis\+sentinel:\/\/([^/]+)\/?(.*)$/.exec(target.url) ?? [];
+      const at = authority.lastIndexOf('@');
+      const [name = 'mymaster', db] = path.split('/');
+      const login = credentials(new URL(`redis://${at < 0 ? '' : authority.slice(0, at + 1)}host`));
+      return new Redis({
+        ...cacheOptions,
+        ...login,
+        name,
+        db: Number(db ?? 0),
+        sentinels: authority
+          .slice(at + 1)
+          .split(',')
+          .map((node) => hostAndPort(node, 26_379)),
+        sentinelRetryStrategy: reconnectPause,
+        retryStrategy: reconnectPause,
+        failoverDetector: true,
+        reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+      });
+    }
+    case 'cluster':
+      return new Cluster(
+        target.nodes.map((node) => hostAndPort(node, 6_379)),
+        {
+          enableOfflineQueue: false,
+          enableAutoPipelining: true,
+          lazyConnect: true,
+          clusterRetryStrategy: reconnectPause,
+          slotsRefreshTimeout: 1_000,
+          slotsRefreshInterval: 5_000,
+          retryDelayOnFailover: 50,
+          retryDelayOnClusterDown: 50,
+          maxRedirections: 4,
+          redisOptions: {
+            ...cacheOptions,
+            ...(target.url === undefined ? {} : credentials(new URL(target.url))),
+          },
+        },
+      );
+  }
+}
+
+function hostAndPort(node: string, defaultPort: number): { host: string; port: number } {
+  const colon = node.lastIndexOf(':');
+  if (colon < 0) return { host: node, port: defaultPort };
+  return { host: node.slice(0, colon), port: Number(node.slice(colon + 1)) };
+}

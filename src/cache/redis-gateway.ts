@@ -1,0 +1,183 @@
+import type { Logger } from 'pino';
+import type { Cluster, Redis } from 'ioredis';
+
+import { Deadlines } from './deadlines.js';
+import { CacheUnavailableError } from './errors.js';
+import type { CacheObserver, RedisOperation } from './observer.js';
+
+export type RedisClient = Redis | Cluster;
+
+/** Replies of a server that is there but cannot serve: it is loading, a replica by now, or its cluster is incomplete. */
+const CANNOT_SERVE = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOAUTH|MISCONF)\b/;
+
+const FIRST_PROBE_MS = 50;
+/** A first connection that takes longer than this is an outage. */
+const FIRST_CONNECTION_MS = 500;
+const LONGEST_PROBE_MS = 1_000;
+/** After this many probes without an answer the connection itself is suspected and replaced. */
+const PROBES_BEFORE_RECONNECT = 3;
+/** A circuit that opens again this soon after closing goes on with its longer pause between probes. */
+const STABLE_AFTER_MS = 5_000;
+
+/**
+ * The one place that decides what a failing Redis means.
+ *
+ * Every call has a deadline of our own (the client's timeout leaves calls that hang in some states, and a cluster's
+ * offline queue ignores it). The first call that runs out, or finds the connection gone, opens the circuit for the
+ * whole process: calls after it fail at once, and a background probe with growing, jittered pauses closes it again.
+ * So a frozen Redis costs one deadline, not one for each resolver.
+ *
+ * A call that timed out may still run later in Redis. That is harmless by design: fills check their generation when
+ * they run, and every other command only takes values away.
+ */
+export class RedisGateway {
+  private readonly deadlines: Deadlines;
+  private open = true;
+  private reason = 'not connected yet';
+  private probeTimer: NodeJS.Timeout | undefined;
+  private probing: Promise<void> | undefined;
+  private probePauseMs = FIRST_PROBE_MS;
+  private probesUnanswered = 0;
+  private closedAt = 0;
+  private stopped = false;
+  private readonly recoveries: (() => Promise<void>)[] = [];
+  private announced = false;
+  private readonly waiters = new Set<() => void>();
+
+  constructor(
+    private readonly client: RedisClient,
+    private readonly options: {
+      readonly timeoutMs: number;
+      readonly probeKey: string;
+      readonly log: Logger;
+      readonly observer: CacheObserver;
+    },
+  ) {
+    this.deadlines = new Deadlines(options.timeoutMs);
+    client.on('error', (error: Error) => this.trip(error.message || error.name));
+    client.on('close', () => this.trip('connection closed'));
+    client.on('ready', () => this.probeSoon(0));
+    this.probeSoon(FIRST_CONNECTION_MS);
+  }
+
+  /** Whether calls go through now. */
+  get available(): boolean {
+    return !this.open;
+  }
+
+  /** Why the circuit is open; undefined while it is closed. */
+  get outage(): string | undefined {
+    return this.open ? this.reason : undefined;
+  }
+
+  /** Registers work to be done after an outage, before anyone reads from Redis again. It must use {@link attempt}. */
+  beforeRecovery(work: () => Promise<void>): void {
+    this.recoveries.push(work);
+  }
+
+  /** Waits until calls go through, `timeoutMs` at most. Returns whether they do. */
+  async ready(timeoutMs: number): Promise<boolean> {
+    if (!this.open) return true;
+    return await new Promise<boolean>((resolve) => {
+      const finish = () => {
+        clearTimeout(timer);
+        this.waiters.delete(finish);
+        resolve(!this.open);
+      };
+      const timer = setTimeout(finish, timeoutMs);
+      this.waiters.add(finish);
+    });
+  }
+
+  /**
+   * Runs one operation, which is one round trip.
+   * @throws CacheUnavailableError if the circuit is open, the deadline passes or Redis answers with an error.
+   */
+  async run<T>(operation: RedisOperation, call: (client: RedisClient) => Promise<T>): Promise<T> {
+    if (this.open) throw new CacheUnavailableError(this.reason);
+    return await this.attempt(operation, call);
+  }
+
+  /** As {@link run}, but also while the circuit is open. */
+  async attempt<T>(operation: RedisOperation, call: (client: RedisClient) => Promise<T>): Promise<T> {
+    const { observer, timeoutMs } = this.options;
+    observer.roundTrip(operation);
+    let timedOut = false;
+    try {
+      return await this.deadlines.limit(call(this.client), () => {
+        timedOut = true;
+        return new CacheUnavailableError(`no answer to ${operation} within ${timeoutMs} ms`);
+      });
+    } catch (cause) {
+      const error = cause as Error;
+      observer.redisFailure(operation, timedOut ? 'timeout' : 'error');
+      const isReply = error.name === 'ReplyError';
+      if (!isReply || CANNOT_SERVE.test(error.message)) this.trip(error.message);
+      else this.options.log.warn({ operation, reason: error.message }, 'Redis refused a cache operation');
+      throw timedOut ? error : new CacheUnavailableError(error.message, { cause });
+    }
+  }
+
+  /** Stops probing. The client is the caller's to close. */
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.probeTimer);
+    for (const finish of [...this.waiters]) finish();
+  }
+
+  private trip(reason: string): void {
+    if (this.stopped) return;
+    if (!this.open) {
+      this.open = true;
+      if (performance.now() - this.closedAt > STABLE_AFTER_MS) this.probePauseMs = FIRST_PROBE_MS;
+      this.options.observer.available(false);
+      this.announced = true;
+      this.options.log.warn({ reason }, 'Redis unavailable: answering from PostgreSQL');
+      this.probeSoon(this.probePauseMs);
+    } else if (!this.announced) {
+      this.announced = true;
+      this.options.log.warn({ reason }, 'Redis unavailable: answering from PostgreSQL');
+    }
+    this.reason = reason;
+  }
+
+  private probeSoon(pauseMs: number): void {
+    if (this.stopped || !this.open) return;
+    clearTimeout(this.probeTimer);
+    this.probeTimer = setTimeout(
+      () => {
+        this.probing ??= this.probe().finally(() => {
+          this.probing = undefined;
+          this.probeSoon(this.probePauseMs);
+        });
+      },
+      pauseMs * (0.5 + Math.random() / 2),
+    );
+    this.probeTimer.unref();
+  }
+
+  /** One try to come back. It writes, because a demoted master still answers reads. */
+  private async probe(): Promise<void> {
+    const isConnected = this.client.status === 'ready';
+    try {
+      await this.attempt('probe', (client) => client.set(this.options.probeKey, '1', 'PX', 1_000));
+      for (const work of this.recoveries) await work();
+    } catch {
+      // The failed attempt was counted, and the outage was logged when the circuit opened.
+      this.probePauseMs = Math.min(this.probePauseMs * 2, LONGEST_PROBE_MS);
+      this.probesUnanswered = isConnected ? this.probesUnanswered + 1 : 0;
+      if (this.probesUnanswered >= PROBES_BEFORE_RECONNECT) {
+        this.probesUnanswered = 0;
+        this.client.disconnect(true);
+      }
+      return;
+    }
+    this.open = false;
+    this.closedAt = performance.now();
+    this.probesUnanswered = 0;
+    this.options.observer.available(true);
+    if (this.announced) this.options.log.info('Redis available again');
+    this.announced = false;
+    for (const finish of [...this.waiters]) finish();
+  }
+}

@@ -1,0 +1,195 @@
+import type { RedisGateway } from './redis-gateway.js';
+import { CLAIM, DROP_INDEXED, FILL } from './scripts.js';
+
+/** Where one value lives: everything it touches in Redis. */
+export interface Slot {
+  /** The entity's id; on a cluster all keys of one entity share a hash slot. */
+  readonly entityId: string;
+  readonly key: string;
+  readonly lock: string;
+  /** The generation keys of the value's tags, in the order of the resource's declaration. */
+  readonly generations: readonly string[];
+  readonly index: string | undefined;
+}
+
+/** What Redis holds for a slot: the stored bytes, and the generations joined by dots if all of them exist. */
+export interface Stored {
+  readonly raw: string | null;
+  readonly generation: string | undefined;
+}
+
+/** The outcome of a claim: the generation to fill under, and whether this process is the one to load. */
+export interface Claim {
+  readonly generation: string;
+  readonly mine: boolean;
+}
+
+export interface Fill {
+  readonly slot: Slot;
+  readonly generation: string;
+  readonly envelope: string;
+  readonly ttlMs: number;
+}
+
+/** Keys to remove, for one entity. */
+export interface Removal {
+  readonly keys: readonly string[];
+  readonly indexes: readonly string[];
+}
+
+/**
+ * Generations outlive every value that can carry them, so that an expired one never brings an old value back to life;
+ * when one expires, values that carry it are only loaded again.
+ */
+const GENERATION_LIFE_MS = 3_600_000;
+/** Longer than nearly every load; a lock that runs out early only lets a second process load. */
+const LOCK_LIFE_MS = 2_000;
+/** The most keys that an index lists; the rest wait for their TTL. */
+const INDEX_ENTRIES = 1_000;
+
+/**
+ * The cache's operations, each one round trip for any number of values. On a standalone Redis each is one command; on
+ * Redis Cluster one for each entity, pipelined by the client to the nodes that hold them.
+ */
+export class RedisStore {
+  constructor(
+    private readonly gateway: RedisGateway,
+    private readonly cluster: boolean,
+  ) {}
+
+  /** Reads values together with their generations. The result is aligned with `slots`. */
+  async read(slots: readonly Slot[]): Promise<Stored[]> {
+    return await this.gateway.run('read', async (client) =>
+      this.cluster
+        ? (
+            await Promise.all(byEntity(slots).map((group) => readGroup(group, (keys) => client.mget(keys))))
+          ).flat()
+        : await readGroup(slots, (keys) => client.mget(keys)),
+    );
+  }
+
+  /** Claims the load of missing values; see {@link CLAIM}. The result is aligned with `slots`. */
+  async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
+    const claimGroup = async (group: readonly Slot[], evaluate: Evaluate): Promise<Claim[]> => {
+      const keys: string[] = [];
+      for (const slot of group) keys.push(slot.lock, ...slot.generations);
+      const replies = (await evaluate(CLAIM, keys, [
+        group[0]?.generations.length ?? 0,
+        token,
+        GENERATION_LIFE_MS,
+        LOCK_LIFE_MS,
+      ])) as string[];
+      return replies.map((reply) => ({ mine: reply.startsWith('+'), generation: reply.slice(1) }));
+    };
+    return await this.gateway.run('claim', async (client) => {
+      const evaluate: Evaluate = async (script, keys, args) =>
+        await client.eval(script, keys.length, ...keys, ...args);
+      return this.cluster
+        ? (await Promise.all(byEntity(slots).map((group) => claimGroup(group, evaluate)))).flat()
+        : await claimGroup(slots, evaluate);
+    });
+  }
+
+  /** Stores loaded values whose generations are still current; see {@link FILL}. */
+  async fill(fills: readonly Fill[]): Promise<void> {
+    const fillGroup = async (group: readonly Fill[], evaluate: Evaluate): Promise<void> => {
+      const first = group[0]?.slot;
+      if (!first) return;
+      const keys: string[] = [];
+      const args: (string | number)[] = [
+        first.generations.length,
+        first.index === undefined ? 0 : 1,
+        INDEX_ENTRIES,
+      ];
+      for (const { slot, generation, envelope, ttlMs } of group) {
+        keys.push(slot.key, slot.lock, ...slot.generations);
+        if (slot.index !== undefined) keys.push(slot.index);
+        args.push(generation, envelope, ttlMs);
+      }
+      await evaluate(FILL, keys, args);
+    };
+    await this.gateway.run('fill', async (client) => {
+      const evaluate: Evaluate = async (script, keys, args) =>
+        await client.eval(script, keys.length, ...keys, ...args);
+      if (this.cluster) {
+        await Promise.all(
+          byEntity(fills, (fill) => fill.slot.entityId).map((group) => fillGroup(group, evaluate)),
+        );
+      } else {
+        await fillGroup(fills, evaluate);
+      }
+    });
+  }
+
+  /**
+   * Removes generations, values and everything their indexes list. Removing a generation invalidates as surely as
+   * replacing it (the next reader makes a new random one), costs no memory, and is allowed in a Redis that is full.
+   * @param whileOpen also tries while the circuit is open (recovery).
+   */
+  async remove(
+    removals: readonly Removal[],
+    operation: 'invalidate' | 'sweep',
+    whileOpen = false,
+  ): Promise<void> {
+    const groups = this.cluster
+      ? removals
+      : [{ keys: removals.flatMap((each) => each.keys), indexes: removals.flatMap((each) => each.indexes) }];
+    const call = async (client: Parameters<Parameters<RedisGateway['run']>[1]>[0]) => {
+      await Promise.all(
+        groups.flatMap(({ keys, indexes }): Promise<unknown>[] => [
+          ...(keys.length > 0 ? [client.unlink(...keys)] : []),
+          ...indexes.map(async (index) => await client.eval(DROP_INDEXED, 1, index)),
+        ]),
+      );
+    };
+    await (whileOpen ? this.gateway.attempt(operation, call) : this.gateway.run(operation, call));
+  }
+}
+
+type Evaluate = (
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+) => Promise<unknown>;
+
+async function readGroup(
+  slots: readonly Slot[],
+  mget: (keys: string[]) => Promise<(string | null)[]>,
+): Promise<Stored[]> {
+  const keys = slots.map((slot) => slot.key);
+  const positions = new Map<string, number>();
+  for (const slot of slots) {
+    for (const generation of slot.generations) {
+      if (!positions.has(generation)) {
+        positions.set(generation, keys.length);
+        keys.push(generation);
+      }
+    }
+  }
+  const replies = await mget(keys);
+  return slots.map((slot, i) => {
+    let joined: string | undefined;
+    for (const key of slot.generations) {
+      const token = replies[positions.get(key) ?? -1];
+      if (token == null) return { raw: replies[i] ?? null, generation: undefined };
+      joined = joined === undefined ? token : `${joined}.${token}`;
+    }
+    return { raw: replies[i] ?? null, generation: joined };
+  });
+}
+
+/** Splits neighbours of the same entity off into groups, keeping the order, so that the groups' results line up. */
+function byEntity<T>(
+  items: readonly T[],
+  entityOf: (item: T) => string = (item) => (item as Slot).entityId,
+): T[][] {
+  const groups: T[][] = [];
+  let current: string | undefined;
+  for (const item of items) {
+    const entity = entityOf(item);
+    if (entity === current) groups.at(-1)?.push(item);
+    else groups.push([item]);
+    current = entity;
+  }
+  return groups;
+}

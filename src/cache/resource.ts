@@ -1,0 +1,47 @@
+import type { KeySpace } from './keys.js';
+import type { SnapshotText } from './snapshot.js';
+import type { TagFamily } from './tags.js';
+
+/** A value as the database had it, and the snapshot under which it was read. */
+export interface Snapshotted<Value> {
+  /** null: there is no such row. */
+  readonly value: Value | null;
+  readonly snapshot: SnapshotText;
+}
+
+/**
+ * The description of one cached thing, which reading, filling and invalidating share.
+ *
+ * Values are JSON: what {@link load} returns must survive a round trip through it, and nobody may change a value that
+ * was read, because readers of one process can share it.
+ */
+export interface Resource<Id, Value> {
+  /** Names it in metrics and logs. */
+  readonly name: string;
+  /** Its Redis key; see {@link KeySpace}. */
+  readonly key: (keys: KeySpace) => (id: Id) => string;
+  /** The id of the entity that the key and all tags are about. It is the value's own id, unless it is {@link indexed}. */
+  readonly entityId: (id: Id) => string;
+  /** What a value depends on: it is outdated when any of these tags of its entity is invalidated. */
+  readonly dependsOn: readonly TagFamily[];
+  /**
+   * Whether keys are listed in an index of their entity. Needed where an entity has keys that cannot be named from its
+   * id alone (list pages), so that they can be removed without searching the keyspace.
+   */
+  readonly indexed?: boolean;
+  /** Life in seconds, before jitter. */
+  readonly ttlSeconds: number;
+  /**
+   * Reads from the primary database, outside any writing transaction, each value and its snapshot in one statement.
+   * Aligned with the ids.
+   * @throws whatever the database throws; nothing is cached then.
+   */
+  readonly load: (ids: readonly Id[]) => Promise<readonly Snapshotted<Value>[]>;
+}
+
+/** Reads one kind of cached thing. */
+export interface CachedResource<Id, Value> {
+  readonly name: string;
+  /** The values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached. */
+  readMany(ids: readonly Id[]): Promise<(Value | null)[]>;
+}

@@ -1,0 +1,34 @@
+/** The text form of a PostgreSQL `pg_snapshot`: `xmin:xmax:xip,xip,…`. */
+export type SnapshotText = string;
+
+/**
+ * Whether a transaction that has committed is visible in a snapshot, as `pg_visible_in_snapshot` decides it:
+ * yes below `xmin`; no from `xmax` on; between them, yes unless it was still running (listed in `xip`).
+ * Transaction ids are 64-bit and never wrap; as numbers they are exact up to 2^53.
+ */
+export function isVisible(xid: number, snapshot: SnapshotText): boolean {
+  const first = snapshot.indexOf(':');
+  const second = snapshot.indexOf(':', first + 1);
+  if (first < 0 || second < 0) return false;
+  if (xid < Number(snapshot.slice(0, first))) return true;
+  if (xid >= Number(snapshot.slice(first + 1, second))) return false;
+  return !`,${snapshot.slice(second + 1)},`.includes(`,${xid},`);
+}
+
+/** The transactions that were still running when a snapshot was taken. */
+function runningIn(snapshot: SnapshotText): number[] {
+  const list = snapshot.slice(snapshot.lastIndexOf(':') + 1);
+  return list === '' ? [] : list.split(',').map(Number);
+}
+
+/**
+ * Whether a snapshot has seen every transaction up to `xid` that had committed by the time of a later snapshot, `now`:
+ * those it lists as running must be running still.
+ */
+export function hasSeenAllUpTo(xid: number, snapshot: SnapshotText, now: SnapshotText | undefined): boolean {
+  const first = snapshot.indexOf(':');
+  if (xid < Number(snapshot.slice(0, first))) return true;
+  if (xid >= Number(snapshot.slice(first + 1, snapshot.indexOf(':', first + 1)))) return false;
+  const stillRunning = now === undefined ? [] : runningIn(now);
+  return runningIn(snapshot).every((running) => running > xid || stillRunning.includes(running));
+}

@@ -1,0 +1,29 @@
+/**
+ * A tag names what a cached value depends on: one facet of one entity, such as `bot:7f3c…` (the bot's row) or
+ * `bot:7f3c…:stats` (its totals). The triggers in `drizzle/` log the same strings.
+ */
+export type Tag = string;
+
+/** Logged instead of single tags when a write touches very much (TRUNCATE, a bulk UPDATE): every value is outdated. */
+export const EVERYTHING: Tag = '*';
+
+/** All tags of one kind. A family gives the tag of an entity's id. */
+export interface TagFamily {
+  readonly entity: string;
+  readonly facet: string | undefined;
+  readonly of: (id: string) => Tag;
+}
+
+/** `tagFamily('bot').of(id)` is `bot:<id>`; `tagFamily('bot', 'stats').of(id)` is `bot:<id>:stats`. */
+export function tagFamily(entity: string, facet?: string): TagFamily {
+  const prefix = `${entity}:`;
+  const suffix = facet === undefined ? '' : `:${facet}`;
+  return { entity, facet, of: (id) => prefix + id + suffix };
+}
+
+/** The parts of a tag; undefined for one that no family can have made (a newer version's, or `*`). */
+export function parseTag(tag: Tag): { entity: string; id: string; facet: string | undefined } | undefined {
+  const [entity, id, facet, ...rest] = tag.split(':');
+  if (!entity || !id || rest.length > 0) return undefined;
+  return { entity, id, facet };
+}

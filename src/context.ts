@@ -1,0 +1,47 @@
+import DataLoader from 'dataloader';
+
+import { Access, type Identity } from './access/access.js';
+import type { Principal } from './access/principal.js';
+import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
+import type { CachedResource } from './cache/resource.js';
+import {
+  createOrganizationLoaders,
+  type OrganizationResources,
+} from './organizations/organization.loaders.js';
+import { createBotStatsLoaders, type BotStatsResources } from './stats/bot-stats.loaders.js';
+
+/** Everything that is read through the cache. */
+export type Resources = BotResources &
+  BotStatsResources &
+  OrganizationResources & { readonly principal: CachedResource<string, Principal> };
+
+const createLoaders = (resources: Resources) => ({
+  ...createBotLoaders(resources),
+  ...createBotStatsLoaders(resources),
+  ...createOrganizationLoaders(resources),
+  principal: new DataLoader<string, Principal | null>(async (ids) => await resources.principal.readMany(ids)),
+});
+
+/** What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. */
+export interface RequestContext {
+  readonly requestId: string;
+  readonly access: Access;
+  readonly loaders: ReturnType<typeof createLoaders>;
+  /** Makes the rest of the request read again: called after each change. */
+  forgetLoaded(): void;
+}
+
+export function createRequestContext(
+  resources: Resources,
+  request: { requestId: string; identity: Identity },
+): RequestContext {
+  const loaders = createLoaders(resources);
+  return {
+    requestId: request.requestId,
+    access: new Access(request.identity, loaders.principal),
+    loaders,
+    forgetLoaded() {
+      for (const loader of Object.values(loaders)) loader.clearAll();
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import postgres from 'postgres';
+
+import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation-log.js';
+import type { SnapshotText } from '../cache/snapshot.js';
+import type { Sql } from './client.js';
+
+interface LogRow {
+  snapshot: SnapshotText;
+  xid: string | null;
+  tags: string[] | null;
+}
+
+/** A poll without an answer for this long has failed; the connection is then replaced. */
+const POLL_TIMEOUT_MS = 1_000;
+
+/**
+ * Reads the table `cache_invalidations` over a connection of its own, so that a busy pool cannot delay it.
+ *
+ * What a snapshot has not seen is what was running when it was taken (`xip`) or began later (from `xmax` on): both are
+ * found by the index, however old the oldest running transaction is.
+ */
+export function invalidationLogSource(url: string): LogSource {
+  let sql: Sql | undefined;
+
+  const connection = (): Sql =>
+    (sql ??= postgres(url, {
+      max: 1,
+      connect_timeout: 1,
+      idle_timeout: 0,
+      max_lifetime: null,
+      connection: { application_name: 'flovo-bots invalidation log' },
+      onnotice: () => {},
+    }));
+
+  const drop = () => {
+    const dropped = sql;
+    sql = undefined;
+    // What is still under way on it is given up at once; its failure was already told to the caller of the poll.
+    dropped?.end({ timeout: 0 }).catch(() => undefined);
+  };
+
+  const batch = async (query: (sql: Sql) => Promise<LogRow[]>): Promise<LogBatch> => {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const rows = await Promise.race([
+        query(connection()),
+        new Promise<never>((_, reject) => {
+          timer = setTimeout(
+            () => reject(new Error(`no answer within ${POLL_TIMEOUT_MS} ms`)),
+            POLL_TIMEOUT_MS,
+          );
+        }),
+      ]);
+      const entries: LogEntry[] = [];
+      for (const { xid, tags } of rows)
+        if (xid !== null && tags !== null) entries.push({ xid: Number(xid), tags });
+      return { snapshot: rows[0]?.snapshot ?? '', entries };
+    } catch (error) {
+      drop();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  return {
+    open: async () =>
+      await batch(
+        async (sql) =>
+          await sql<LogRow[]>`
+          select now.snapshot, o.xid::text as xid, o.tags
+          from (select pg_current_snapshot()::text as snapshot) as now
+          left join cache_invalidations as o on true
+          order by o.xid`,
+      ),
+    poll: async (since) =>
+      await batch(
+        async (sql) =>
+          await sql<LogRow[]>`
+          select now.snapshot, o.xid::text as xid, o.tags
+          from (select pg_current_snapshot()::text as snapshot) as now
+          left join cache_invalidations as o
+            on o.xid >= pg_snapshot_xmax(${since}::pg_snapshot)
+            or o.xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot)))`,
+      ),
+    close: async () => {
+      await sql?.end({ timeout: 1 });
+    },
+  };
+}

@@ -1,0 +1,162 @@
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  check,
+  customType,
+  index,
+  integer,
+  pgEnum,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+export const role = pgEnum('role', ['OWNER', 'EDITOR', 'VIEWER']);
+export const botStatus = pgEnum('bot_status', ['STOPPED', 'RUNNING']);
+export const messageDirection = pgEnum('message_direction', ['INBOUND', 'OUTBOUND']);
+export const messageStatus = pgEnum('message_status', ['PENDING', 'DELIVERED', 'FAILED']);
+
+/** A 64-bit transaction id, which never wraps; kept as text because it can exceed a JavaScript number. */
+const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
+
+const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
+
+export const organizations = pgTable('organizations', {
+  id: uuid('id').primaryKey().defaultRandom(),
+  name: text('name').notNull(),
+  slug: text('slug').notNull().unique(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export const users = pgTable(
+  'users',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    email: text('email').notNull(),
+    name: text('name').notNull().default(''),
+  },
+  (table) => [uniqueIndex('users_email_key').on(sql`lower(${table.email})`)],
+);
+
+export const memberships = pgTable(
+  'memberships',
+  {
+    userId: uuid('user_id')
+      .notNull()
+      .references(() => users.id, { onDelete: 'cascade' }),
+    orgId: uuid('org_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    role: role('role').notNull().default('VIEWER'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.orgId] }),
+    index('memberships_org_idx').on(table.orgId),
+  ],
+);
+
+export const bots = pgTable(
+  'bots',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    orgId: uuid('org_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    description: text('description').notNull().default(''),
+    status: botStatus('status').notNull().default('STOPPED'),
+    version: integer('version').notNull().default(1),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    updatedAt: instant('updated_at').notNull().defaultNow(),
+    startedAt: instant('started_at'),
+  },
+  (table) => [
+    index('bots_list_idx').on(table.orgId, table.createdAt.desc().nullsFirst(), table.id.desc().nullsFirst()),
+    check('bots_name_length', sql`char_length(${table.name}) between 1 and 120`),
+    check('bots_description_length', sql`char_length(${table.description}) <= 2000`),
+  ],
+);
+
+/** How many bots an organization has, kept by triggers, so that a list page need not count rows. */
+export const botCounts = pgTable('bot_counts', {
+  orgId: uuid('org_id')
+    .primaryKey()
+    .references(() => organizations.id, { onDelete: 'cascade' }),
+  total: bigint('total', { mode: 'number' }).notNull().default(0),
+});
+
+export const messages = pgTable(
+  'messages',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    botId: uuid('bot_id')
+      .notNull()
+      .references(() => bots.id, { onDelete: 'cascade' }),
+    conversationId: text('conversation_id').notNull(),
+    contactId: text('contact_id').notNull(),
+    direction: messageDirection('direction').notNull(),
+    status: messageStatus('status').notNull().default('PENDING'),
+    text: text('text').notNull().default(''),
+    responseTimeMs: integer('response_time_ms'),
+    createdAt: instant('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    index('messages_bot_idx').on(table.botId, table.createdAt.desc().nullsFirst()),
+    check('messages_text_length', sql`char_length(${table.text}) <= 8000`),
+    check('messages_conversation_id_length', sql`char_length(${table.conversationId}) between 1 and 255`),
+    check('messages_contact_id_length', sql`char_length(${table.contactId}) between 1 and 255`),
+    check('messages_response_time', sql`${table.responseTimeMs} >= 0`),
+    check(
+      'messages_inbound_without_response_time',
+      sql`${table.direction} = 'OUTBOUND' or ${table.responseTimeMs} is null`,
+    ),
+  ],
+);
+
+/** Running totals of a bot's messages, kept by triggers in the transaction that writes the messages. */
+export const botStats = pgTable('bot_stats', {
+  botId: uuid('bot_id')
+    .primaryKey()
+    .references(() => bots.id, { onDelete: 'cascade' }),
+  inbound: bigint('inbound', { mode: 'number' }).notNull().default(0),
+  outbound: bigint('outbound', { mode: 'number' }).notNull().default(0),
+  failed: bigint('failed', { mode: 'number' }).notNull().default(0),
+  outboundDelivered: bigint('outbound_delivered', { mode: 'number' }).notNull().default(0),
+  outboundFailed: bigint('outbound_failed', { mode: 'number' }).notNull().default(0),
+  conversations: bigint('conversations', { mode: 'number' }).notNull().default(0),
+  responseTimeSum: bigint('response_time_sum', { mode: 'number' }).notNull().default(0),
+  responseTimeCount: bigint('response_time_count', { mode: 'number' }).notNull().default(0),
+  lastMessageAt: instant('last_message_at'),
+  revision: bigint('revision', { mode: 'number' }).notNull().default(0),
+});
+
+/** How many messages each conversation of a bot holds: what makes the count of conversations exact. */
+export const conversations = pgTable(
+  'conversations',
+  {
+    botId: uuid('bot_id')
+      .notNull()
+      .references(() => bots.id, { onDelete: 'cascade' }),
+    conversationId: text('conversation_id').notNull(),
+    messages: bigint('messages', { mode: 'number' }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.botId, table.conversationId] })],
+);
+
+/** The log that says which cached values a committed transaction has outdated; written by triggers only. */
+export const cacheInvalidations = pgTable(
+  'cache_invalidations',
+  {
+    xid: xid8('xid')
+      .notNull()
+      .default(sql`pg_current_xact_id()`),
+    tags: text('tags').array().notNull(),
+    loggedAt: instant('logged_at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+  },
+  (table) => [index('cache_invalidations_xid_idx').on(table.xid)],
+);

@@ -1,0 +1,29 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+import { withLock } from './services/lock.js';
+import { processIdentity } from './services/process.js';
+
+/**
+ * Makes this process the only server of a data folder, because it stops the folder's services when it ends. A server
+ * that was killed leaves its claim behind; it is taken over.
+ * @returns how to give the claim up.
+ * @throws Error naming the process that has the folder.
+ */
+export async function claimDataDir(dataDir: string): Promise<() => Promise<void>> {
+  await mkdir(dataDir, { recursive: true });
+  const file = path.join(dataDir, 'server.json');
+  const own = { pid: process.pid, identity: processIdentity(process.pid) };
+  await withLock(`${file}.lock`, console.error, async () => {
+    const kept = await readFile(file, 'utf8').catch(() => '{}');
+    const owner = JSON.parse(kept || '{}') as Partial<typeof own>;
+    if (owner.pid !== undefined && owner.pid !== own.pid && processIdentity(owner.pid) === owner.identity) {
+      throw new Error(
+        `Process ${owner.pid} is already serving from ${dataDir}. Stop it, or give this one a folder and a port of its own:\n` +
+          `  DATA_DIR=.data-2 PORT=4001 npm start`,
+      );
+    }
+    await writeFile(file, JSON.stringify(own));
+  });
+  return async () => await rm(file, { force: true });
+}

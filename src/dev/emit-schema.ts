@@ -1,0 +1,11 @@
+import 'reflect-metadata';
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { printSchema } from 'graphql';
+
+import { buildGraphQLSchema } from '../graphql/schema.js';
+
+/** Writes `schema/schema.graphql` (or the file given) from the resolvers: `npm run schema`. */
+const file = process.argv[2] ?? 'schema/schema.graphql';
+await mkdir('schema', { recursive: true });
+await writeFile(file, `${printSchema(await buildGraphQLSchema([]))}\n`);

@@ -1,0 +1,32 @@
+import postgres from 'postgres';
+
+import { processEnvironment } from '../config.js';
+import { bringUpDatabase, developmentSecret } from './development-services.js';
+import { signToken } from './sign-token.js';
+
+/** `npm run --silent token -- EMAIL`: prints a signed token for that user, and nothing else. Development only. */
+async function main(): Promise<void> {
+  const environment = processEnvironment();
+  const email = process.argv[2];
+  if (environment.NODE_ENV === 'production') throw new Error('Tokens are signed here in development only.');
+  if (environment.JWKS_URL !== undefined) throw new Error('With JWKS_URL, tokens come from its issuer.');
+  if (email === undefined) throw new Error('Usage: npm run --silent token -- EMAIL');
+  const secret = await developmentSecret(environment, console.error);
+  const database = await bringUpDatabase(environment, console.error);
+  try {
+    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
+    const [user] = await sql<
+      { id: string }[]
+    >`select id from users where lower(email) = lower(${email})`.finally(async () => await sql.end());
+    if (!user) throw new Error(`There is no user with the email ${email}.`);
+    const claims = { issuer: environment.JWT_ISSUER, audience: environment.JWT_AUDIENCE };
+    console.log(await signToken(secret, user.id, claims));
+  } finally {
+    await database.release();
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});

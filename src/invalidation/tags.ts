@@ -1,0 +1,10 @@
+import { tagFamily } from '../cache/tags.js';
+
+/** A bot's row. */
+export const botTag = tagFamily('bot');
+/** A bot's running totals. */
+export const botStatsTag = tagFamily('bot', 'stats');
+/** An organization's row, and everything that lists its bots. */
+export const orgTag = tagFamily('org');
+/** A user's row and memberships. */
+export const userTag = tagFamily('user');

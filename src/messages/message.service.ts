@@ -1,0 +1,53 @@
+import { Role } from '../access/role.enum.js';
+import { requireBot } from '../bots/bot.service.js';
+import type { RequestContext } from '../context.js';
+import { sqlState } from '../db/client.js';
+import { notFound } from '../errors.js';
+import type { InvalidationService } from '../invalidation/invalidation.service.js';
+import type { BotStatsRepository } from '../stats/bot-stats.repository.js';
+import type { BotStats } from '../stats/bot-stats.type.js';
+import { parseId, parseInput } from '../validation.js';
+import { messagesRules, type MessageInput } from './message.input.js';
+import type { MessageRepository } from './message.repository.js';
+import type { Message, MessageStatus } from './message.type.js';
+
+const FOREIGN_KEY_VIOLATION = '23503';
+
+/** The writes of messages. Each invalidates after its transaction has committed and before it answers. */
+export class MessageService {
+  constructor(
+    private readonly messages: MessageRepository,
+    private readonly stats: BotStatsRepository,
+    private readonly invalidation: InvalidationService,
+  ) {}
+
+  /** Records 1 to 500 messages, all or none. Returns the bot's statistics, these messages included. */
+  async record(context: RequestContext, botId: string, inputs: readonly MessageInput[]): Promise<BotStats> {
+    context.access.requireToken();
+    const id = parseId('botId', botId);
+    const messages = parseInput(messagesRules, inputs, 'messages');
+    await requireBot(context, id, Role.EDITOR);
+    try {
+      await this.messages.insert(id, messages);
+    } catch (error) {
+      if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Bot');
+      throw error;
+    }
+    const [[stats]] = await Promise.all([this.stats.findMany([id]), this.invalidation.botStatsChanged(id)]);
+    context.forgetLoaded();
+    if (!stats?.value) throw notFound('Bot');
+    return stats.value;
+  }
+
+  async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
+    context.access.requireToken();
+    const messageId = parseId('id', id);
+    const owner = await this.messages.findOwner(messageId);
+    await context.access.require(Role.EDITOR, owner?.orgId, 'Message');
+    const message = await this.messages.updateStatus(messageId, status);
+    if (!message) throw notFound('Message');
+    await this.invalidation.botStatsChanged(message.botId);
+    context.forgetLoaded();
+    return message;
+  }
+}

@@ -1,0 +1,47 @@
+import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
+
+import { Role } from '../access/role.enum.js';
+import { MOST_BOTS_UNPAGED } from '../bots/bot.resources.js';
+import { Bot } from '../bots/bot.type.js';
+import type { RequestContext } from '../context.js';
+import { badInput, notFound } from '../errors.js';
+import { parseId } from '../validation.js';
+import { Organization } from './organization.type.js';
+
+@Resolver(() => Organization)
+export class OrganizationResolver {
+  @Query(() => Organization, { nullable: true })
+  async organization(
+    @Ctx() context: RequestContext,
+    @Arg('id', () => ID) id: string,
+  ): Promise<Organization | null> {
+    context.access.requireToken();
+    const orgId = parseId('id', id);
+    const [organization] = await Promise.all([
+      context.loaders.organization.load(orgId),
+      context.access.require(Role.VIEWER, orgId, 'Organization'),
+    ]);
+    if (!organization) throw notFound('Organization');
+    return organization;
+  }
+
+  @FieldResolver(() => [Bot], { description: 'All bots, newest first. Large organizations: use Query.bots.' })
+  async bots(@Ctx() context: RequestContext, @Root() organization: Organization): Promise<readonly Bot[]> {
+    const bots = (await context.loaders.organizationBots.load(organization.id)) ?? [];
+    if (bots.length > MOST_BOTS_UNPAGED) {
+      throw badInput('bots', `cannot list more than ${MOST_BOTS_UNPAGED} bots at once; read them by page`);
+    }
+    return bots;
+  }
+}
+
+/** The organization of a bot that was read: whoever may see the bot may see it. */
+@Resolver(() => Bot)
+export class BotOrganizationResolver {
+  @FieldResolver(() => Organization)
+  async organization(@Ctx() context: RequestContext, @Root() bot: Bot): Promise<Organization> {
+    const organization = await context.loaders.organization.load(bot.orgId);
+    if (!organization) throw notFound('Organization');
+    return organization;
+  }
+}

@@ -1,0 +1,81 @@
+import { eq, sql } from 'drizzle-orm';
+
+import { botColumns, toBot } from '../bots/bot.repository.js';
+import type { Snapshotted } from '../cache/resource.js';
+import type { Database } from '../db/client.js';
+import { bots, botStats } from '../db/tables.js';
+import type { BotDetails, BotStats } from './bot-stats.type.js';
+
+type TotalsRow = Omit<typeof botStats.$inferSelect, 'revision'>;
+
+const totalsColumns = {
+  botId: botStats.botId,
+  inbound: botStats.inbound,
+  outbound: botStats.outbound,
+  failed: botStats.failed,
+  outboundDelivered: botStats.outboundDelivered,
+  outboundFailed: botStats.outboundFailed,
+  conversations: botStats.conversations,
+  responseTimeSum: botStats.responseTimeSum,
+  responseTimeCount: botStats.responseTimeCount,
+  lastMessageAt: botStats.lastMessageAt,
+};
+
+const ratio = (part: number, whole: number): number | null => (whole === 0 ? null : part / whole);
+
+const toBotStats = (totals: TotalsRow, computedAt: string): BotStats => ({
+  botId: totals.botId,
+  totalMessages: totals.inbound + totals.outbound,
+  inboundMessages: totals.inbound,
+  outboundMessages: totals.outbound,
+  failedMessages: totals.failed,
+  totalConversations: totals.conversations,
+  averageResponseTimeMs: ratio(totals.responseTimeSum, totals.responseTimeCount),
+  successRate: ratio(totals.outboundDelivered, totals.outboundDelivered + totals.outboundFailed),
+  lastMessageAt: totals.lastMessageAt?.toISOString() ?? null,
+  computedAt,
+});
+
+/** Reads statistics from the running totals: one index look-up a bot, however many messages it has had. */
+export class BotStatsRepository {
+  private readonly statsByIds;
+  private readonly detailsByIds;
+
+  constructor(db: Database) {
+    const wanted = sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`;
+    const snapshot = sql<string>`pg_current_snapshot()::text`;
+    this.statsByIds = db
+      .select({ snapshot, totals: totalsColumns })
+      .from(wanted)
+      .leftJoin(botStats, eq(botStats.botId, sql`wanted.id`))
+      .orderBy(sql`wanted.position`)
+      .prepare('bot_stats_by_ids');
+    this.detailsByIds = db
+      .select({ snapshot, bot: botColumns, totals: totalsColumns })
+      .from(wanted)
+      .leftJoin(bots, eq(bots.id, sql`wanted.id`))
+      .leftJoin(botStats, eq(botStats.botId, bots.id))
+      .orderBy(sql`wanted.position`)
+      .prepare('bot_details_by_ids');
+  }
+
+  /** Statistics aligned with the bots' ids, in one statement. */
+  async findMany(ids: readonly string[]): Promise<Snapshotted<BotStats>[]> {
+    const computedAt = new Date().toISOString();
+    const rows = await this.statsByIds.execute({ ids });
+    return rows.map(({ snapshot, totals }) => ({
+      snapshot,
+      value: totals && toBotStats(totals, computedAt),
+    }));
+  }
+
+  /** Bots with their statistics, aligned with the ids, in one statement. */
+  async findDetails(ids: readonly string[]): Promise<Snapshotted<BotDetails>[]> {
+    const computedAt = new Date().toISOString();
+    const rows = await this.detailsByIds.execute({ ids });
+    return rows.map(({ snapshot, bot, totals }) => ({
+      snapshot,
+      value: bot && totals && { bot: toBot(bot), stats: toBotStats(totals, computedAt) },
+    }));
+  }
+}

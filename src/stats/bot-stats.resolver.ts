@@ -1,0 +1,46 @@
+import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
+
+import { Role } from '../access/role.enum.js';
+import { requireBot } from '../bots/bot.service.js';
+import { Bot } from '../bots/bot.type.js';
+import type { RequestContext } from '../context.js';
+import { notFound } from '../errors.js';
+import { parseId } from '../validation.js';
+import { BotDetails, BotStats } from './bot-stats.type.js';
+
+@Resolver(() => BotStats)
+export class BotStatsResolver {
+  @Query(() => BotStats, { nullable: true })
+  async botStats(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<BotStats | null> {
+    context.access.requireToken();
+    const botId = parseId('id', id);
+    const [stats] = await Promise.all([
+      context.loaders.botStats.load(botId),
+      requireBot(context, botId, Role.VIEWER),
+    ]);
+    if (!stats) throw notFound('Bot');
+    return stats;
+  }
+
+  @Query(() => BotDetails, { nullable: true })
+  async botDetails(
+    @Ctx() context: RequestContext,
+    @Arg('id', () => ID) id: string,
+  ): Promise<BotDetails | null> {
+    context.access.requireToken();
+    const botId = parseId('id', id);
+    const [details] = await Promise.all([context.loaders.botDetails.load(botId), context.access.principal()]);
+    await context.access.require(Role.VIEWER, details?.bot.orgId, 'Bot');
+    return details;
+  }
+}
+
+@Resolver(() => Bot)
+export class BotStatsFieldResolver {
+  @FieldResolver(() => BotStats)
+  async stats(@Ctx() context: RequestContext, @Root() bot: Bot): Promise<BotStats> {
+    const stats = await context.loaders.botStats.load(bot.id);
+    if (!stats) throw notFound('Bot');
+    return stats;
+  }
+}

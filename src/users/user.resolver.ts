@@ -1,0 +1,24 @@
+import { Ctx, FieldResolver, Query, Resolver, Root } from 'type-graphql';
+
+import type { RequestContext } from '../context.js';
+import { notFound } from '../errors.js';
+import { Organization } from '../organizations/organization.type.js';
+import { Membership, User } from './user.type.js';
+
+@Resolver(() => User)
+export class UserResolver {
+  @Query(() => User, { description: 'The user that the token names.' })
+  async me(@Ctx() context: RequestContext): Promise<User> {
+    return await context.access.principal();
+  }
+}
+
+@Resolver(() => Membership)
+export class MembershipResolver {
+  @FieldResolver(() => Organization)
+  async organization(@Ctx() context: RequestContext, @Root() membership: Membership): Promise<Organization> {
+    const organization = await context.loaders.organization.load(membership.orgId);
+    if (!organization) throw notFound('Organization');
+    return organization;
+  }
+}

@@ -1,0 +1,28 @@
+import { Field, ID, ObjectType } from 'type-graphql';
+
+import { Role } from '../access/role.enum.js';
+
+/** A user's place in an organization; the organization itself is added by the resolver. */
+@ObjectType({ simpleResolvers: true })
+export class Membership {
+  readonly orgId!: string;
+
+  @Field(() => Role)
+  readonly role!: Role;
+}
+
+/** The caller. */
+@ObjectType({ simpleResolvers: true })
+export class User {
+  @Field(() => ID)
+  readonly id!: string;
+
+  @Field(() => String)
+  readonly email!: string;
+
+  @Field(() => String)
+  readonly name!: string;
+
+  @Field(() => [Membership])
+  readonly memberships!: readonly Membership[];
+}

@@ -1,0 +1,62 @@
+import { Writable } from 'node:stream';
+import { pino } from 'pino';
+
+import { createApp, type App } from '../../src/app.js';
+import { readConfig } from '../../src/config.js';
+import { Client } from './client.js';
+import { SECRET } from './people.js';
+
+export interface TestApp {
+  readonly url: string;
+  /** The SQL statements sent through the pool, in order; empty it to count anew. */
+  readonly statements: string[];
+  /** The log's entries. */
+  readonly logs: Record<string, unknown>[];
+  readonly app: App;
+  client(token: string | undefined): Client;
+  /** The value of a metric, summed over the series that have these labels. */
+  metric(name: string, labels?: Record<string, string>): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Runs the server in this process, on a free port, with settings as in production. */
+export async function startApp(
+  settings: Record<string, string> & { DATABASE_URL: string },
+): Promise<TestApp> {
+  const statements: string[] = [];
+  const logs: Record<string, unknown>[] = [];
+  const log = pino(
+    { level: 'info' },
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        logs.push(JSON.parse(chunk.toString()) as Record<string, unknown>);
+        done();
+      },
+    }),
+  );
+  const config = readConfig({
+    PORT: '0',
+    NODE_ENV: 'test',
+    JWT_SECRET: SECRET,
+    REDIS_URL: 'off',
+    ...settings,
+  });
+  const app = await createApp(config, { log, onStatement: (statement) => statements.push(statement) });
+  const url = await app.listen();
+  return {
+    url,
+    statements,
+    logs,
+    app,
+    client: (token) => new Client(url, token),
+    async metric(name, labels = {}) {
+      const text = await (await fetch(new URL('/metrics', url))).text();
+      const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+      return text
+        .split('\n')
+        .filter((line) => /^\w+/.exec(line)?.[0] === name && wanted.every((pair) => line.includes(pair)))
+        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+    },
+    close: async () => await app.close(),
+  };
+}

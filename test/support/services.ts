@@ -1,0 +1,51 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp } from 'node:fs/promises';
+import postgres from 'postgres';
+
+import { startRedis, type RedisService } from '../../src/dev/services/redis.js';
+
+export type { RedisService };
+
+function required(name: string): string {
+  const value = process.env[name];
+  if (value === undefined) throw new Error(`${name} is set by test/support/global-setup.ts`);
+  return value;
+}
+
+export interface TestDatabase {
+  readonly url: string;
+  /** A connection that no server knows of: writes through it come "from outside". */
+  readonly sql: postgres.Sql;
+  drop(): Promise<void>;
+}
+
+/** A migrated, empty database of the caller's own. */
+export async function createDatabase(): Promise<TestDatabase> {
+  const templateUrl = new URL(required('FLOVO_TEST_DATABASE_URL'));
+  const adminUrl = new URL(templateUrl);
+  adminUrl.pathname = '/postgres';
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  const admin = postgres(adminUrl.href, { max: 1, onnotice: () => {} });
+  await admin.unsafe(`create database ${name} template ${templateUrl.pathname.slice(1)}`);
+  const url = new URL(templateUrl);
+  url.pathname = `/${name}`;
+  const sql = postgres(url.href, { max: 4, onnotice: () => {} });
+  return {
+    url: url.href,
+    sql,
+    async drop() {
+      await sql.end({ timeout: 5 });
+      await admin.unsafe(`drop database if exists ${name} with (force)`);
+      await admin.end({ timeout: 5 });
+    },
+  };
+}
+
+/** A Redis of the caller's own, to be killed and frozen at will. Stop it at the end. */
+export async function createRedis(
+  options: { settings?: readonly string[]; port?: number } = {},
+): Promise<RedisService> {
+  // Beside the test folder, not in it: the unpacked Redis package is looked for beside an instance's folder.
+  const dataDir = await mkdtemp(`${required('FLOVO_TEST_FOLDER')}-redis-`);
+  return await startRedis({ dataDir, log: () => {}, reuse: false, ...options });
+}
