@@ -127,7 +127,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   return {
     readiness,
     async listen() {
-      await Promise.all([cache.invalidationLog.start(), cache.ready(REDIS_START_MS)]);
+      await cache.start(REDIS_START_MS);
       await http.listen({ port: config.http.port, host: config.http.host });
       const { address, port, family } = http.server.address() as AddressInfo;
       return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`;

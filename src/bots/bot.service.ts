@@ -37,7 +37,8 @@ export class BotService {
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
   async update(context: RequestContext, id: string, input: UpdateBotInput): Promise<Bot> {
     const { name, description, expectedVersion } = parseInput(updateBotRules, input);
-    const key = await requireBot(context, id, Role.EDITOR);
+    const { id: botId, orgId } = await requireBot(context, id, Role.EDITOR);
+    const key = { id: botId, orgId };
     const changes = { ...(name == null ? {} : { name }), ...(description == null ? {} : { description }) };
     const hasChanges = Object.keys(changes).length > 0;
     const changed = hasChanges

@@ -82,7 +82,7 @@ class ResourceReader<Id, Value> {
 
   async readMany(ids: readonly Id[]): Promise<(Value | null)[]> {
     const entries = ids.map((id) => this.entryOf(id));
-    const values = new Array<Value | null>(entries.length).fill(null);
+    const values = Array.from<Value | null>({ length: entries.length }).fill(null);
     const settle: Settle<Value> = (index, value) => {
       values[index] = value;
     };
@@ -243,7 +243,7 @@ class ResourceReader<Id, Value> {
     store: RedisStore,
     others: readonly { entry: Entry<Id>; generation: string }[],
   ): Promise<Snapshotted<Value>[]> {
-    const results = new Array<Snapshotted<Value> | undefined>(others.length);
+    const results = others.map((): Snapshotted<Value> | undefined => undefined);
     let missing = others.map((_, i) => i);
     try {
       let pauseMs = FIRST_WAIT_MS;

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { CoherentCache } from './coherent-cache.js';
 import { InvalidationLog, type LogSource } from './invalidation-log.js';
 import { Invalidator } from './invalidator.js';
+import { LogKeeper } from './log-keeper.js';
 import { KeySpace } from './keys.js';
 import type { CacheObserver } from './observer.js';
 import { connectRedis, type RedisTarget } from './redis-client.js';
@@ -30,8 +31,8 @@ export interface Cache {
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
   state(): 'up' | 'down' | 'off';
-  /** Waits for Redis, `timeoutMs` at most. */
-  ready(timeoutMs: number): Promise<void>;
+  /** Starts to read the invalidation log, and waits for Redis, `timeoutMs` at most. */
+  start(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -47,6 +48,7 @@ export function createCache(options: CacheOptions): Cache {
   const store = gateway && new RedisStore(gateway, cluster);
   const invalidator = new Invalidator({ store, gateway, keys, log });
   const invalidationLog = new InvalidationLog({ source: options.logSource, log });
+  const keeper = new LogKeeper({ invalidationLog, source: options.logSource, invalidator, store, log });
   const coherent = new CoherentCache({ store, keys, freshness: invalidationLog, observer, log });
   return {
     invalidator,
@@ -59,10 +61,12 @@ export function createCache(options: CacheOptions): Cache {
       if (!gateway) return 'off';
       return gateway.available ? 'up' : 'down';
     },
-    async ready(timeoutMs) {
-      await gateway?.ready(timeoutMs);
+    async start(timeoutMs) {
+      await Promise.all([invalidationLog.start(), gateway?.ready(timeoutMs)]);
+      keeper.start();
     },
     async close() {
+      await keeper.stop();
       gateway?.stop();
       client?.disconnect();
       await invalidationLog.stop();

@@ -36,7 +36,7 @@ export class Deadlines {
         },
         (error: unknown) => {
           done();
-          reject(error as Error);
+          reject(error);
         },
       );
     });

@@ -41,6 +41,13 @@ export function openEnvelope(
   return { snapshot: raw.slice(snapshotStart, snapshotEnd), dataStart: snapshotEnd + DATA.length };
 }
 
+/** The snapshot in the head of a stored envelope; undefined if the head is too short for it, or no envelope. */
+export function snapshotOfHead(head: string): SnapshotText | undefined {
+  const start = head.indexOf(MIDDLE);
+  const end = start < 0 ? -1 : head.indexOf('"', start + MIDDLE.length);
+  return end < 0 ? undefined : head.slice(start + MIDDLE.length, end);
+}
+
 /** The data of an opened envelope; undefined if its bytes are damaged. */
 export function readEnvelopeData<Value>(raw: string, dataStart: number): Value | null | undefined {
   try {

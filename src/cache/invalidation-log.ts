@@ -21,6 +21,8 @@ export interface LogEntry {
 export interface LogBatch {
   readonly snapshot: SnapshotText;
   readonly entries: readonly LogEntry[];
+  /** Entries below this transaction are not all there: a value must have seen everything below it to be judged. */
+  readonly completeFrom: number;
 }
 
 /** Where the log is kept. */
@@ -29,6 +31,10 @@ export interface LogSource {
   open(): Promise<LogBatch>;
   /** Reads what became visible since a snapshot. */
   poll(since: SnapshotText): Promise<LogBatch>;
+  /** Whether this process is the one of all that tends the log and sweeps; it tries to become it. */
+  lead(): Promise<boolean>;
+  /** Forgets entries below a transaction id, a bounded number a call. Returns how many. */
+  prune(below: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -78,7 +84,7 @@ export class InvalidationLog implements Freshness {
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
   private blind = true;
-  private readonly listeners: ((entries: readonly LogEntry[]) => void)[] = [];
+  private readonly listeners: ((batch: LogBatch) => void)[] = [];
 
   constructor(options: InvalidationLogOptions) {
     this.source = options.source;
@@ -93,8 +99,8 @@ export class InvalidationLog implements Freshness {
     this.schedule();
   }
 
-  /** Calls back with entries as they become visible, the ones read at the start excepted. */
-  onEntries(listener: (entries: readonly LogEntry[]) => void): void {
+  /** Calls back with what each poll has found. */
+  onPoll(listener: (batch: LogBatch) => void): void {
     this.listeners.push(listener);
   }
 
@@ -159,15 +165,15 @@ export class InvalidationLog implements Freshness {
   private async pollOnce(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const first = this.cursor === undefined;
       const batch =
         this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
       this.remember(batch);
+      this.floor = Math.max(this.floor, batch.completeFrom - 1);
       this.cursor = batch.snapshot;
       this.lastPollStartedAt = startedAt;
       if (this.blind) this.log.info({ tags: this.changes.size }, 'Reading the invalidation log');
       this.blind = false;
-      if (!first && batch.entries.length > 0) for (const listener of this.listeners) listener(batch.entries);
+      for (const listener of this.listeners) listener(batch);
     } catch (error) {
       if (!this.blind)
         this.log.warn({ err: error }, 'Cannot read the invalidation log: cached values are not trusted');

@@ -70,6 +70,17 @@ export class Invalidator {
     }
   }
 
+  /** What invalidating a tag removes: its generation, the values of its entity, and the indexes of the others. */
+  targetsOf(tag: Tag): { readonly values: readonly string[]; readonly indexes: readonly string[] } {
+    const parsed = parseTag(tag);
+    const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
+    if (!parsed || !family) return { values: [], indexes: [] };
+    return {
+      values: family.values.map((value) => value(parsed.id)),
+      indexes: family.indexes.map((index) => index({ id: parsed.id })),
+    };
+  }
+
   /** Repeats the invalidation of tags, for the sweep. @throws CacheUnavailableError */
   async repeat(tags: readonly Tag[]): Promise<void> {
     await this.parts.store?.remove(this.removalsOf(tags), 'sweep');

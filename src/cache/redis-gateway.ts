@@ -122,7 +122,7 @@ export class RedisGateway {
   stop(): void {
     this.stopped = true;
     clearTimeout(this.probeTimer);
-    for (const finish of [...this.waiters]) finish();
+    this.waiters.forEach((finish) => finish());
   }
 
   private trip(reason: string): void {
@@ -178,6 +178,6 @@ export class RedisGateway {
     this.options.observer.available(true);
     if (this.announced) this.options.log.info('Redis available again');
     this.announced = false;
-    for (const finish of [...this.waiters]) finish();
+    this.waiters.forEach((finish) => finish());
   }
 }

@@ -44,6 +44,8 @@ export interface Removal {
 const GENERATION_LIFE_MS = 3_600_000;
 /** Longer than nearly every load; a lock that runs out early only lets a second process load. */
 const LOCK_LIFE_MS = 2_000;
+/** Enough for the generations and the snapshot of nearly every envelope; a longer one counts as outdated. */
+const HEAD_BYTES = 2_047;
 /** The most keys that an index lists; the rest wait for their TTL. */
 const INDEX_ENTRIES = 1_000;
 
@@ -119,6 +121,22 @@ export class RedisStore {
         await fillGroup(fills, evaluate);
       }
     });
+  }
+
+  /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
+  async readHeads(keys: readonly string[]): Promise<(string | null)[]> {
+    return await this.gateway.run('sweep', async (client) =>
+      (await Promise.all(keys.map(async (key) => await client.getrange(key, '0', String(HEAD_BYTES))))).map(
+        (head) => head || null,
+      ),
+    );
+  }
+
+  /** The keys that indexes list. */
+  async readIndexes(indexes: readonly string[]): Promise<string[]> {
+    return await this.gateway.run('sweep', async (client) =>
+      (await Promise.all(indexes.map(async (index) => await client.zrange(index, '0', '-1')))).flat(),
+    );
   }
 
   /**

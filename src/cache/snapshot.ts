@@ -15,6 +15,9 @@ export function isVisible(xid: number, snapshot: SnapshotText): boolean {
   return !`,${snapshot.slice(second + 1)},`.includes(`,${xid},`);
 }
 
+/** The first transaction that was still running when a snapshot was taken: all below it had ended. */
+export const xminOf = (snapshot: SnapshotText): number => Number(snapshot.slice(0, snapshot.indexOf(':')));
+
 /** The transactions that were still running when a snapshot was taken. */
 function runningIn(snapshot: SnapshotText): number[] {
   const list = snapshot.slice(snapshot.lastIndexOf(':') + 1);

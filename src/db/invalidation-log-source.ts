@@ -6,12 +6,18 @@ import type { Sql } from './client.js';
 
 interface LogRow {
   snapshot: SnapshotText;
+  complete_from: string;
   xid: string | null;
   tags: string[] | null;
 }
 
 /** A poll without an answer for this long has failed; the connection is then replaced. */
 const POLL_TIMEOUT_MS = 1_000;
+/** The most entries read at the start; values from before them are not judged, but refused. */
+const MOST_ROWS = 100_000;
+const LEADER_LOCK = 7_305_190_415;
+/** The one that `keep_cache_log_short()` takes in the database. */
+const PRUNE_LOCK = 7_305_190_414;
 
 /**
  * Reads the table `cache_invalidations` over a connection of its own, so that a busy pool cannot delay it.
@@ -21,6 +27,8 @@ const POLL_TIMEOUT_MS = 1_000;
  */
 export function invalidationLogSource(url: string): LogSource {
   let sql: Sql | undefined;
+  /** The connection that holds the leader's lock; the lock goes with it. */
+  let leading: Sql | undefined;
 
   const connection = (): Sql =>
     (sql ??= postgres(url, {
@@ -54,7 +62,14 @@ export function invalidationLogSource(url: string): LogSource {
       const entries: LogEntry[] = [];
       for (const { xid, tags } of rows)
         if (xid !== null && tags !== null) entries.push({ xid: Number(xid), tags });
-      return { snapshot: rows[0]?.snapshot ?? '', entries };
+      return {
+        snapshot: rows[0]?.snapshot ?? '',
+        entries,
+        completeFrom: Math.max(
+          Number(rows[0]?.complete_from ?? 0),
+          rows.length > MOST_ROWS ? oldestOf(entries) : 0,
+        ),
+      };
     } catch (error) {
       drop();
       throw error;
@@ -68,23 +83,43 @@ export function invalidationLogSource(url: string): LogSource {
       await batch(
         async (sql) =>
           await sql<LogRow[]>`
-          select now.snapshot, o.xid::text as xid, o.tags
-          from (select pg_current_snapshot()::text as snapshot) as now
-          left join cache_invalidations as o on true
-          order by o.xid`,
+          select now.snapshot, now.complete_from, o.xid::text as xid, o.tags
+          from (
+            select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
+          ) as now
+          left join (
+            select xid, tags from cache_invalidations order by xid desc limit ${MOST_ROWS + 1}
+          ) as o on true`,
       ),
     poll: async (since) =>
       await batch(
         async (sql) =>
           await sql<LogRow[]>`
-          select now.snapshot, o.xid::text as xid, o.tags
-          from (select pg_current_snapshot()::text as snapshot) as now
+          select now.snapshot, now.complete_from, o.xid::text as xid, o.tags
+          from (
+            select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
+          ) as now
           left join cache_invalidations as o
             on o.xid >= pg_snapshot_xmax(${since}::pg_snapshot)
             or o.xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot)))`,
       ),
+    lead: async () => {
+      if (leading !== undefined && leading === sql) return true;
+      const session = connection();
+      const [row] = await session<{ leads: boolean }[]>`select pg_try_advisory_lock(${LEADER_LOCK}) as leads`;
+      leading = row?.leads === true ? session : undefined;
+      return leading !== undefined;
+    },
+    prune: async (below) => {
+      const [row] = await connection()<{ removed: string }[]>`
+        select prune_cache_invalidations(${String(below)}::xid8) as removed where pg_try_advisory_xact_lock(${PRUNE_LOCK})`;
+      return Number(row?.removed ?? 0);
+    },
     close: async () => {
       await sql?.end({ timeout: 1 });
     },
   };
 }
+
+const oldestOf = (entries: readonly LogEntry[]): number =>
+  entries.reduce((oldest, { xid }) => Math.min(oldest, xid), Infinity) + 1;

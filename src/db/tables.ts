@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import {
   bigint,
+  boolean,
   check,
   customType,
   index,
@@ -21,6 +22,8 @@ export const messageStatus = pgEnum('message_status', ['PENDING', 'DELIVERED', '
 
 /** A 64-bit transaction id, which never wraps; kept as text because it can exceed a JavaScript number. */
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
+
+const pgSnapshot = customType<{ data: string }>({ dataType: () => 'pg_snapshot' });
 
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
 
@@ -160,3 +163,19 @@ export const cacheInvalidations = pgTable(
   },
   (table) => [index('cache_invalidations_xid_idx').on(table.xid)],
 );
+
+/** One row: entries of the log below this transaction id may be gone, so older snapshots can no longer be judged. */
+export const cacheLogState = pgTable(
+  'cache_log_state',
+  {
+    single: boolean('single').primaryKey().default(true),
+    prunedBelow: xid8('pruned_below').notNull(),
+  },
+  (table) => [check('cache_log_state_single', sql`${table.single}`)],
+);
+
+/** Snapshots taken now and then, so that the log can be cut by what they have seen instead of by clocks alone. */
+export const cacheLogHorizons = pgTable('cache_log_horizons', {
+  takenAt: instant('taken_at').primaryKey(),
+  snapshot: pgSnapshot('snapshot').notNull(),
+});

@@ -8,7 +8,13 @@ import { createLogger } from '../logger.js';
 import { closeOnSignal } from '../shutdown.js';
 import { claimDataDir } from './data-dir-owner.js';
 import { DEMO, seedDemoData } from './demo-data.js';
-import { bringUpDatabase, bringUpRedis, dataDirOf, developmentSecret } from './development-services.js';
+import {
+  bringUpDatabase,
+  bringUpRedis,
+  dataDirOf,
+  developmentSecret,
+  type ServiceInUse,
+} from './development-services.js';
 import { signToken } from './sign-token.js';
 
 const FIRST_QUERY = `query FirstBots {
@@ -37,17 +43,19 @@ async function main(): Promise<void> {
     throw new Error('npm start is for development; use npm run serve.');
   const closers: (() => Promise<void>)[] = [];
   const closeAll = async () => {
-    for (const close of closers.splice(0).reverse()) await close();
+    for (const close of closers.splice(0).toReversed()) await close();
   };
   try {
     closers.push(await claimDataDir(dataDirOf(environment)));
     const secret = await developmentSecret(environment, say);
     const redisIsGiven = environment.REDIS_URL !== undefined || environment.REDIS_CLUSTER_NODES !== undefined;
+    const keep = (service: ServiceInUse): ServiceInUse => {
+      closers.push(service.stop);
+      return service;
+    };
     const [database, redis] = await settleAll([
-      bringUpDatabase(environment, say).then((service) => (closers.push(service.stop), service)),
-      redisIsGiven
-        ? undefined
-        : bringUpRedis(environment, say).then((service) => (closers.push(service.stop), service)),
+      bringUpDatabase(environment, say).then(keep),
+      redisIsGiven ? Promise.resolve(undefined) : bringUpRedis(environment, say).then(keep),
     ]);
     const config = readConfig({
       LOG_LEVEL: 'warn',
@@ -88,7 +96,7 @@ async function main(): Promise<void> {
 }
 
 /** Waits for all, even if one fails, so that nothing is left starting when the failure is dealt with. */
-async function settleAll<T>(tasks: (Promise<T> | undefined)[]): Promise<(T | undefined)[]> {
+async function settleAll<T>(tasks: Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(tasks);
   return results.map((result) => {
     if (result.status === 'rejected') throw result.reason;

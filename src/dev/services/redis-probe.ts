@@ -48,6 +48,7 @@ function parseReply(text: string): string | undefined {
       const body = text.slice(end + 2, end + 2 + length);
       return body.length < length ? undefined : body;
     }
+    case undefined:
     default:
       throw new Error(`Not a reply of a Redis server: ${text.slice(0, 40)}`);
   }
