@@ -36,6 +36,7 @@ export class BotService {
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
   async update(context: RequestContext, id: string, input: UpdateBotInput): Promise<Bot> {
+    context.access.requireToken();
     const { name, description, expectedVersion } = parseInput(updateBotRules, input);
     const { id: botId, orgId } = await requireBot(context, id, Role.EDITOR);
     const key = { id: botId, orgId };
