@@ -68,6 +68,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const cache = createCache({
     redis: config.redis,
     prefix: config.cache.prefix,
+    answerCacheSize: config.cache.answerCacheSize,
     logSource: invalidationLogSource(config.database.url),
     observer: metrics.observer,
     log,
@@ -118,6 +119,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     log,
     graphql,
     resources,
+    answers: cache.answers,
     identify: createIdentityReader(config.auth),
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,

@@ -49,6 +49,8 @@ const environment = z
     CORS_ORIGIN: z.string().optional(),
     PLAYGROUND: oneOf(['on', 'off']).optional(),
     INTROSPECTION: oneOf(['on', 'off']).optional(),
+    RESPONSE_CACHE: oneOf(['on', 'off']).default('on'),
+    RESPONSE_CACHE_MB: integer(1, 4_096).default(64),
     RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
     DATA_DIR: z.string().default('.data'),
   })
@@ -88,6 +90,8 @@ export interface Config {
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
   readonly cache: {
     readonly prefix: string;
+    /** Characters of whole answers to keep in memory; 0 is none. */
+    readonly answerCacheSize: number;
     readonly ttlSeconds: { readonly [Name in keyof typeof LONGEST_TTL]: number };
   };
   readonly auth: {
@@ -143,6 +147,7 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
     redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
       prefix: env.CACHE_PREFIX,
+      answerCacheSize: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
       ttlSeconds: {
         bot: env.CACHE_TTL_BOT,
         details: env.CACHE_TTL_DETAILS,

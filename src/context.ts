@@ -3,6 +3,7 @@ import DataLoader from 'dataloader';
 import { Access, type Identity } from './access/access.js';
 import type { Principal } from './access/principal.js';
 import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
+import { ReadTrace } from './cache/read-trace.js';
 import type { CachedResource } from './cache/resource.js';
 import {
   createOrganizationLoaders,
@@ -15,11 +16,13 @@ export type Resources = BotResources &
   BotStatsResources &
   OrganizationResources & { readonly principal: CachedResource<string, Principal> };
 
-const createLoaders = (resources: Resources) => ({
-  ...createBotLoaders(resources),
-  ...createBotStatsLoaders(resources),
-  ...createOrganizationLoaders(resources),
-  principal: new DataLoader<string, Principal | null>(async (ids) => await resources.principal.readMany(ids)),
+const createLoaders = (resources: Resources, trace: ReadTrace) => ({
+  ...createBotLoaders(resources, trace),
+  ...createBotStatsLoaders(resources, trace),
+  ...createOrganizationLoaders(resources, trace),
+  principal: new DataLoader<string, Principal | null>(
+    async (ids) => await resources.principal.readMany(ids, trace),
+  ),
 });
 
 /** What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. */
@@ -27,6 +30,8 @@ export interface RequestContext {
   readonly requestId: string;
   readonly access: Access;
   readonly loaders: ReturnType<typeof createLoaders>;
+  /** What the answer is built from. */
+  readonly trace: ReadTrace;
   /** Makes the rest of the request read again: called after each change. */
   forgetLoaded(): void;
 }
@@ -35,11 +40,13 @@ export function createRequestContext(
   resources: Resources,
   request: { requestId: string; identity: Identity },
 ): RequestContext {
-  const loaders = createLoaders(resources);
+  const trace = new ReadTrace();
+  const loaders = createLoaders(resources, trace);
   return {
     requestId: request.requestId,
     access: new Access(request.identity, loaders.principal),
     loaders,
+    trace,
     forgetLoaded() {
       for (const loader of Object.values(loaders)) loader.clearAll();
     },

@@ -1,10 +1,18 @@
-import { createRemoteJWKSet, errors, jwtVerify, type JWTVerifyGetKey } from 'jose';
+import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
+import { LRUCache } from 'lru-cache';
 
 import type { Config } from '../config.js';
 import type { Identity } from './access.js';
 
-/** Turns the `Authorization` header of a request into an identity. Never throws. */
-export type IdentityReader = (authorization: string | undefined) => Promise<Identity>;
+/**
+ * Turns the `Authorization` header of a request into an identity; at once where the token was checked before.
+ * @throws Error if the keys to check it with cannot be had
+ */
+export type IdentityReader = (authorization: string | undefined) => Identity | Promise<Identity>;
+
+/** A checked token is believed this long (ms), or until it expires; a key that is withdrawn stops counting then. */
+const BELIEVED_MS = 60_000;
+const MOST_TOKENS = 10_000;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -20,27 +28,42 @@ export function createIdentityReader(auth: Config['auth']): IdentityReader {
     clockTolerance: 5,
   };
   const verify = verifier(auth, options);
-  return async (authorization) => {
-    if (authorization === undefined) return { problem: 'send the header Authorization: Bearer <token>' };
+  const believed = new LRUCache<string, { identity: Identity; until: number }>({ max: MOST_TOKENS });
+
+  const check = async (authorization: string): Promise<Identity> => {
     const [, token] = /^Bearer +(\S+)$/i.exec(authorization.trim()) ?? [];
     if (token === undefined) return { problem: 'the Authorization header must be "Bearer <token>"' };
     try {
-      const subject = (await verify(token)).toLowerCase();
-      return UUID.test(subject) ? { userId: subject } : { problem: 'the token names no user' };
+      const { sub, exp } = await verify(token);
+      const userId = sub?.toLowerCase() ?? '';
+      if (!UUID.test(userId)) return { problem: 'the token names no user' };
+      const identity = { userId };
+      const now = Date.now();
+      believed.set(authorization, {
+        identity,
+        until: Math.min(now + BELIEVED_MS, (exp ?? Infinity) * 1_000),
+      });
+      return identity;
     } catch (error) {
       if (error instanceof errors.JWTExpired) return { problem: 'the token has expired' };
+      if (error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError)) throw error;
       return { problem: 'the token is not valid' };
     }
   };
+
+  return (authorization) => {
+    if (authorization === undefined) return { problem: 'send the header Authorization: Bearer <token>' };
+    const known = believed.get(authorization);
+    return known && known.until > Date.now() ? known.identity : check(authorization);
+  };
 }
 
-function verifier(auth: Config['auth'], options: object): (token: string) => Promise<string> {
+function verifier(auth: Config['auth'], options: object): (token: string) => Promise<JWTPayload> {
   if (auth.jwksUrl !== undefined) {
     const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(auth.jwksUrl), { timeoutDuration: 3_000 });
     const algorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'];
-    return async (token) => (await jwtVerify(token, keys, { ...options, algorithms })).payload.sub ?? '';
+    return async (token) => (await jwtVerify(token, keys, { ...options, algorithms })).payload;
   }
   const secret = new TextEncoder().encode(auth.secret ?? '');
-  return async (token) =>
-    (await jwtVerify(token, secret, { ...options, algorithms: ['HS256'] })).payload.sub ?? '';
+  return async (token) => (await jwtVerify(token, secret, { ...options, algorithms: ['HS256'] })).payload;
 }

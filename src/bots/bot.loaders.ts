@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 
+import type { ReadTrace } from '../cache/read-trace.js';
 import type { CachedResource } from '../cache/resource.js';
 import { encodeKeyText } from '../cache/keys.js';
 import type { BotPageContent } from './bot-page.type.js';
@@ -13,15 +14,15 @@ export interface BotResources {
 }
 
 /** The loaders of one request for bots. */
-export const createBotLoaders = (resources: BotResources) => ({
-  bot: new DataLoader<string, Bot | null>(async (ids) => await resources.bot.readMany(ids)),
+export const createBotLoaders = (resources: BotResources, trace: ReadTrace) => ({
+  bot: new DataLoader<string, Bot | null>(async (ids) => await resources.bot.readMany(ids, trace)),
   botPage: new DataLoader<BotPageQuery, BotPageContent | null, string>(
-    async (queries) => await resources.botPage.readMany(queries),
+    async (queries) => await resources.botPage.readMany(queries, trace),
     {
       cacheKeyFn: ({ orgId, page, limit, search }) => `${orgId}:${page}:${limit}:${encodeKeyText(search)}`,
     },
   ),
   organizationBots: new DataLoader<string, readonly Bot[] | null>(
-    async (orgIds) => await resources.organizationBots.readMany(orgIds),
+    async (orgIds) => await resources.organizationBots.readMany(orgIds, trace),
   ),
 });

@@ -1,15 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 
-import { encodeEnvelope, openEnvelope, readEnvelopeData } from './envelope.js';
+import { encodeEnvelope } from './envelope.js';
 import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation-log.js';
 import type { KeySpace } from './keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
-import type { Fill, RedisStore, Slot, Stored } from './redis-store.js';
-import type { CachedResource, Resource, Snapshotted } from './resource.js';
+import { ParsedValues } from './parsed-values.js';
+import type { ReadTrace } from './read-trace.js';
+import type { Claim, Fill, RedisStore, Slot, Stored } from './redis-store.js';
+import type { CachedResource, Resource } from './resource.js';
 import { SingleFlight } from './single-flight.js';
+import type { SnapshotText } from './snapshot.js';
 import type { Tag } from './tags.js';
 
 /** Life of "there is no such row", in seconds. */
@@ -20,13 +24,40 @@ const TTL_JITTER = 0.1;
 const LONGEST_WAIT_MS = 150;
 const FIRST_WAIT_MS = 4;
 
+/** The most ids whose key names are remembered, for each resource. */
+const MOST_ENTRIES = 5_000;
+
+/** An id and the names that follow from it. */
 interface Entry<Id> {
   readonly id: Id;
   readonly slot: Slot;
   readonly tags: readonly Tag[];
 }
 
-type Settle<Value> = (index: number, value: Value | null) => void;
+/** A value and what vouches for it. */
+interface Answer<Value> {
+  readonly value: Value | null;
+  readonly snapshot: SnapshotText;
+  /** The generation it was read under; undefined if Redis was not there to tell. */
+  readonly generation: string | undefined;
+  readonly expiresAt: number;
+}
+
+/** A missing value whose load was claimed under a generation. */
+interface Missing<Id> {
+  readonly index: number;
+  readonly entry: Entry<Id>;
+  readonly generation: string;
+}
+
+interface CacheParts {
+  /** Absent: every read goes to the database. */
+  readonly store: RedisStore | undefined;
+  readonly keys: KeySpace;
+  readonly freshness: Freshness;
+  readonly observer: CacheObserver;
+  readonly log: Logger;
+}
 
 /**
  * A cache-aside reader that never returns a value older than the last write answered before the read began.
@@ -37,41 +68,32 @@ type Settle<Value> = (index: number, value: Value | null) => void;
  * PostgreSQL at worst. Why this holds: `docs/coherence.md`.
  */
 export class CoherentCache {
-  constructor(
-    private readonly parts: {
-      /** Absent: every read goes to the database. */
-      readonly store: RedisStore | undefined;
-      readonly keys: KeySpace;
-      readonly freshness: Freshness;
-      readonly observer: CacheObserver;
-      readonly log: Logger;
-    },
-  ) {}
+  constructor(private readonly parts: CacheParts) {}
 
   /** Binds a description to this cache. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
     const reader = new ResourceReader(resource, this.parts);
-    return { name: resource.name, readMany: async (ids) => await reader.readMany(ids) };
+    return {
+      name: resource.name,
+      readMany: async (ids, trace) => await reader.readMany(ids, trace),
+    };
   }
 }
-
-type Parts = ConstructorParameters<typeof CoherentCache>[0];
 
 class ResourceReader<Id, Value> {
   private readonly keyOf: (id: Id) => string;
   private readonly generationsOf: ((params: { id: string }) => string)[];
   private readonly indexOf: ((params: { id: string }) => string) | undefined;
+  private readonly parsed = new ParsedValues<Value>();
+  private readonly entries = new LRUCache<string, Entry<Id>>({ max: MOST_ENTRIES });
   /** Loads under way, by value key and generation. */
-  private readonly loads = new SingleFlight<Snapshotted<Value>>();
+  private readonly loads = new SingleFlight<Answer<Value>>();
   /** Loads under way that no generation vouches for, because Redis is away; by value key. */
-  private readonly directLoads = new Map<
-    string,
-    { startedAt: number; result: Promise<Snapshotted<Value>> }
-  >();
+  private readonly directLoads = new Map<string, { startedAt: number; result: Promise<Answer<Value>> }>();
 
   constructor(
     private readonly resource: Resource<Id, Value>,
-    private readonly parts: Parts,
+    private readonly parts: CacheParts,
   ) {
     const { keys } = parts;
     this.keyOf = resource.key(keys);
@@ -80,74 +102,76 @@ class ResourceReader<Id, Value> {
     this.indexOf = resource.indexed === true ? keys.index(entity) : undefined;
   }
 
-  async readMany(ids: readonly Id[]): Promise<(Value | null)[]> {
+  async readMany(ids: readonly Id[], trace: ReadTrace | undefined): Promise<(Value | null)[]> {
     const entries = ids.map((id) => this.entryOf(id));
-    const values = Array.from<Value | null>({ length: entries.length }).fill(null);
-    const settle: Settle<Value> = (index, value) => {
-      values[index] = value;
-    };
-    const { store } = this.parts;
+    const answers = new Answers<Value>(entries.length);
+    await this.read(entries, answers);
+    return entries.map((entry, index) => {
+      const { value, generation, snapshot, expiresAt } = answers.at(index);
+      if (generation === undefined) trace?.spoil();
+      else {
+        const { tags, slot } = entry;
+        trace?.note({ tags, generationKeys: slot.generations, generation, snapshot, expiresAt });
+      }
+      return value;
+    });
+  }
+
+  private async read(entries: readonly Entry<Id>[], answers: Answers<Value>): Promise<void> {
+    const { store, observer } = this.parts;
     const everyIndex = entries.map((_, index) => index);
-    if (store === undefined) {
-      await this.readDirectly(entries, everyIndex, settle, 'unavailable');
-      return values;
-    }
     let stored: Stored[];
     try {
+      if (!store) throw new CacheUnavailableError('off');
       stored = await store.read(entries.map((entry) => entry.slot));
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      await this.readDirectly(entries, everyIndex, settle, 'unavailable');
-      return values;
+      for (const _ of entries) observer.miss(this.resource.name, 'unavailable');
+      await this.readDirectly(entries, everyIndex, answers);
+      return;
     }
-    const missing = everyIndex.filter((index) => !this.settleHit(entries, stored, index, settle));
-    if (missing.length > 0) await this.readMissing(store, entries, stored, missing, settle);
-    return values;
+    const missing = everyIndex.filter((index) => {
+      const hit = this.tryHit(entries[index] as Entry<Id>, stored[index]);
+      if (typeof hit === 'string') {
+        observer.miss(this.resource.name, hit);
+        return true;
+      }
+      observer.hit(this.resource.name);
+      answers.set(index, hit);
+      return false;
+    });
+    if (missing.length > 0) await this.readMissing(store, entries, stored, missing, answers);
   }
 
   private entryOf(id: Id): Entry<Id> {
     const key = this.keyOf(id);
+    const known = this.entries.get(key);
+    if (known) return known;
     const entityId = this.resource.entityId(id);
-    return {
+    const entry = {
       id,
       tags: this.resource.dependsOn.map((family) => family.of(entityId)),
       slot: {
         entityId,
         key,
-        lock: this.parts.keys.lock(key),
         generations: this.generationsOf.map((generation) => generation({ id: entityId })),
         index: this.indexOf?.({ id: entityId }),
       },
     };
+    this.entries.set(key, entry);
+    return entry;
   }
 
-  private settleHit(
-    entries: readonly Entry<Id>[],
-    stored: readonly Stored[],
-    index: number,
-    settle: Settle<Value>,
-  ): boolean {
-    const reason = this.tryHit(entries[index], stored[index], (value) => settle(index, value));
-    if (reason === undefined) this.parts.observer.hit(this.resource.name);
-    else this.parts.observer.miss(this.resource.name, reason);
-    return reason === undefined;
-  }
-
-  /** Uses a stored value if it may be used; otherwise says why not. */
-  private tryHit(
-    entry: Entry<Id> | undefined,
-    stored: Stored | undefined,
-    use: (value: Value | null) => void,
-  ): MissReason | undefined {
-    if (!entry || !stored?.raw) return 'absent';
-    if (stored.generation === undefined) return 'outdated';
-    const opened = openEnvelope(stored.raw, stored.generation);
-    if (!opened) return 'outdated';
-    if (!this.parts.freshness.accepts(entry.tags, opened.snapshot)) return 'distrusted';
-    const value = readEnvelopeData<Value>(stored.raw, opened.dataStart);
-    if (value === undefined) return 'outdated';
-    use(value);
-    return undefined;
+  /** The stored value, if it may be used; otherwise why not. */
+  private tryHit(entry: Entry<Id>, stored: Stored | undefined): Answer<Value> | MissReason {
+    if (!stored?.raw) return 'absent';
+    const { raw, generation } = stored;
+    if (generation === undefined) return 'outdated';
+    const parsed = this.parsed.parse(entry.slot.key, raw, generation);
+    if (!parsed) return 'outdated';
+    const { value, head } = parsed;
+    if (!this.parts.freshness.accepts(entry.tags, head.snapshot)) return 'distrusted';
+    return { value, generation, snapshot: head.snapshot, expiresAt: head.expiresAt };
   }
 
   /** Joins the loads that may be joined, and claims the others. */
@@ -156,18 +180,18 @@ class ResourceReader<Id, Value> {
     entries: readonly Entry<Id>[],
     stored: readonly Stored[],
     missing: readonly number[],
-    settle: Settle<Value>,
+    answers: Answers<Value>,
   ): Promise<void> {
     const pending: Promise<void>[] = [];
     const unclaimed: number[] = [];
     for (const index of missing) {
-      const entry = entries[index] as Entry<Id>;
       const generation = stored[index]?.generation;
+      const entry = entries[index] as Entry<Id>;
       const flight = generation === undefined ? undefined : this.loads.get(flightKey(entry, generation));
-      if (flight) pending.push(this.join(flight, entries, index, settle));
+      if (flight) pending.push(this.join(flight, entries, index, answers));
       else unclaimed.push(index);
     }
-    if (unclaimed.length > 0) pending.push(this.claimAndLoad(store, entries, unclaimed, settle));
+    if (unclaimed.length > 0) pending.push(this.claimAndLoad(store, entries, unclaimed, answers));
     await Promise.all(pending);
   }
 
@@ -175,127 +199,129 @@ class ResourceReader<Id, Value> {
     store: RedisStore,
     entries: readonly Entry<Id>[],
     missing: readonly number[],
-    settle: Settle<Value>,
+    answers: Answers<Value>,
   ): Promise<void> {
     const slots = missing.map((index) => (entries[index] as Entry<Id>).slot);
-    let claims;
+    let claims: Claim[];
     try {
       claims = await store.claim(slots, freshToken());
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      await this.readDirectly(entries, missing, settle, undefined);
+      await this.readDirectly(entries, missing, answers);
       return;
     }
     const pending: Promise<void>[] = [];
-    const mine: { index: number; entry: Entry<Id>; generation: string }[] = [];
-    const others: { index: number; entry: Entry<Id>; generation: string }[] = [];
-    claims.forEach((claim, i) => {
+    const mine: Missing<Id>[] = [];
+    const others: Missing<Id>[] = [];
+    claims.forEach(({ generation, mine: isMine }, i) => {
       const index = missing[i] as number;
       const entry = entries[index] as Entry<Id>;
-      const flight = this.loads.get(flightKey(entry, claim.generation));
-      if (flight) pending.push(this.join(flight, entries, index, settle));
-      else (claim.mine ? mine : others).push({ index, entry, generation: claim.generation });
+      const flight = this.loads.get(flightKey(entry, generation));
+      if (flight) pending.push(this.join(flight, entries, index, answers));
+      else (isMine ? mine : others).push({ index, entry, generation });
     });
     if (mine.length > 0) {
-      const loading = this.load(mine.map(({ entry }) => entry));
-      mine.forEach((each, i) => this.register(each, pick(loading, i), pending, settle));
+      const loading = this.load(mine);
+      this.share(mine, loading, pending, answers);
       void loading.then(
         (loaded) => this.fill(store, mine, loaded),
         // The readers get the failure; nothing is cached, and the locks run out.
         () => undefined,
       );
     }
-    if (others.length > 0) {
-      const waiting = this.waitForOthers(store, others);
-      others.forEach((each, i) => this.register(each, pick(waiting, i), pending, settle));
-    }
+    if (others.length > 0) this.share(others, this.waitForOthers(store, others), pending, answers);
     await Promise.all(pending);
   }
 
-  private register(
-    { entry, index, generation }: { entry: Entry<Id>; index: number; generation: string },
-    flight: Promise<Snapshotted<Value>>,
+  /** Lets later readers join a batch that is under way. */
+  private share(
+    missing: readonly Missing<Id>[],
+    batch: Promise<readonly Answer<Value>[]>,
     pending: Promise<void>[],
-    settle: Settle<Value>,
+    answers: Answers<Value>,
   ): void {
-    this.loads.set(flightKey(entry, generation), flight);
-    pending.push(flight.then(({ value }) => settle(index, value)));
+    missing.forEach(({ entry, index, generation }, i) => {
+      const flight = pick(batch, i);
+      this.loads.set(flightKey(entry, generation), flight);
+      pending.push(flight.then((answer) => answers.set(index, answer)));
+    });
   }
 
   private async join(
-    flight: Promise<Snapshotted<Value>>,
+    flight: Promise<Answer<Value>>,
     entries: readonly Entry<Id>[],
     index: number,
-    settle: Settle<Value>,
+    answers: Answers<Value>,
   ): Promise<void> {
     this.parts.observer.joined(this.resource.name);
-    const { value, snapshot } = await flight;
+    const answer = await flight;
     const entry = entries[index] as Entry<Id>;
-    if (this.parts.freshness.accepts(entry.tags, snapshot)) settle(index, value);
-    else await this.readDirectly(entries, [index], settle, undefined);
+    if (this.parts.freshness.accepts(entry.tags, answer.snapshot)) answers.set(index, answer);
+    else await this.readDirectly(entries, [index], answers);
   }
 
   /**
    * Waits for the processes that hold the locks, looking for their values with growing, jittered pauses; what is still
    * missing then is loaded here, and not stored, so that a slow loader is not raced.
    */
-  private async waitForOthers(
-    store: RedisStore,
-    others: readonly { entry: Entry<Id>; generation: string }[],
-  ): Promise<Snapshotted<Value>[]> {
-    const results = others.map((): Snapshotted<Value> | undefined => undefined);
-    let missing = others.map((_, i) => i);
+  private async waitForOthers(store: RedisStore, others: readonly Missing<Id>[]): Promise<Answer<Value>[]> {
+    const found = new Map<number, Answer<Value>>();
+    let missing = [...others.keys()];
+    const missingOnes = () => missing.map((i) => others[i] as Missing<Id>);
     try {
       let pauseMs = FIRST_WAIT_MS;
       for (let waitedMs = 0; missing.length > 0 && waitedMs < LONGEST_WAIT_MS; pauseMs *= 1.6) {
         const thisPauseMs = pauseMs * (0.75 + Math.random() / 2);
         await pause(thisPauseMs);
         waitedMs += thisPauseMs;
-        const stored = await store.read(missing.map((i) => (others[i] as { entry: Entry<Id> }).entry.slot));
+        const stored = await store.read(missingOnes().map(({ entry }) => entry.slot));
         missing = missing.filter((i, position) => {
-          const entry = others[i]?.entry;
-          const found = stored[position];
-          const reason = this.tryHit(entry, found, (value) => {
-            results[i] = {
-              value,
-              snapshot: openEnvelope(found?.raw ?? '', found?.generation ?? '')?.snapshot ?? '',
-            };
-          });
-          if (reason === undefined) this.parts.observer.waited(this.resource.name);
-          return reason !== undefined;
+          const hit = this.tryHit((others[i] as Missing<Id>).entry, stored[position]);
+          if (typeof hit === 'string') return true;
+          this.parts.observer.waited(this.resource.name);
+          found.set(i, hit);
+          return false;
         });
       }
     } catch (error) {
       rethrowUnlessUnavailable(error);
     }
     if (missing.length > 0) {
-      const loaded = await this.load(missing.map((i) => (others[i] as { entry: Entry<Id> }).entry));
-      missing.forEach((i, position) => {
-        results[i] = loaded[position] ?? MISALIGNED;
-      });
+      const loaded = await this.load(missingOnes());
+      missing.forEach((i, position) => found.set(i, loaded[position] ?? MISALIGNED));
     }
-    return results as Snapshotted<Value>[];
+    return others.map((_, i) => found.get(i) ?? MISALIGNED);
   }
 
-  private async load(entries: readonly Entry<Id>[]): Promise<readonly Snapshotted<Value>[]> {
-    this.parts.observer.loaded(this.resource.name, entries.length);
-    return await this.resource.load(entries.map((entry) => entry.id));
+  /** Reads from the database what was claimed under generations, or (without one) what is asked for beside Redis. */
+  private async load(
+    missing: readonly { readonly entry: Entry<Id>; readonly generation?: string }[],
+  ): Promise<Answer<Value>[]> {
+    const { name, ttlSeconds } = this.resource;
+    this.parts.observer.loaded(name, missing.length);
+    const loaded = await this.resource.load(missing.map(({ entry }) => entry.id));
+    const now = Date.now();
+    return missing.map(({ generation }, i) => {
+      const { value, snapshot } = loaded[i] ?? MISALIGNED;
+      const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
+      const expiresAt = now + Math.ceil(seconds * 1_000 * (1 - Math.random() * TTL_JITTER));
+      return { value, snapshot, generation, expiresAt };
+    });
   }
 
   private async fill(
     store: RedisStore,
-    mine: readonly { entry: Entry<Id>; generation: string }[],
-    loaded: readonly Snapshotted<Value>[],
+    mine: readonly Missing<Id>[],
+    loaded: readonly Answer<Value>[],
   ): Promise<void> {
+    const now = Date.now();
     const fills = mine.map(({ entry, generation }, i): Fill => {
-      const { value, snapshot } = loaded[i] ?? MISALIGNED;
-      const ttlSeconds =
-        value === null ? Math.min(this.resource.ttlSeconds, NEGATIVE_TTL_SECONDS) : this.resource.ttlSeconds;
+      const { value, snapshot, expiresAt } = loaded[i] ?? MISALIGNED;
       return {
         slot: entry.slot,
         generation,
-        envelope: encodeEnvelope({ generation, snapshot, value }),
-        ttlMs: Math.ceil(ttlSeconds * 1_000 * (1 - Math.random() * TTL_JITTER)),
+        envelope: encodeEnvelope({ generation, snapshot, expiresAt, value }),
+        ttlMs: Math.max(1, expiresAt - now),
       };
     });
     try {
@@ -313,48 +339,66 @@ class ResourceReader<Id, Value> {
   private async readDirectly(
     entries: readonly Entry<Id>[],
     indexes: readonly number[],
-    settle: Settle<Value>,
-    reason: MissReason | undefined,
+    answers: Answers<Value>,
   ): Promise<void> {
     const { observer, freshness } = this.parts;
     const arrivedAt = performance.now();
     let missing = [...indexes];
-    if (reason) for (let i = 0; i < missing.length; i++) observer.miss(this.resource.name, reason);
     while (missing.length > 0) {
-      const toLoad = missing.filter((index) => !this.directLoads.has((entries[index] as Entry<Id>).slot.key));
-      if (toLoad.length > 0) this.startDirectLoad(toLoad.map((index) => entries[index] as Entry<Id>));
-      const flights = missing.map((index) => {
-        const entry = entries[index] as Entry<Id>;
-        const flight = this.directLoads.get(entry.slot.key);
-        return { index, entry, startedAt: flight?.startedAt ?? 0, result: flight?.result };
-      });
+      const flights = this.directFlights(missing.map((index) => entries[index] as Entry<Id>));
       const results = await Promise.all(flights.map(async ({ result }) => await result));
       if (flights.some(({ startedAt }) => startedAt < arrivedAt)) await freshness.confirm();
-      missing = [];
-      flights.forEach(({ index, entry, startedAt }, i) => {
-        const result = results[i];
-        if (result && (startedAt >= arrivedAt || freshness.accepts(entry.tags, result.snapshot))) {
-          if (startedAt < arrivedAt) observer.joined(this.resource.name);
-          settle(index, result.value);
-        } else missing.push(index);
+      missing = missing.filter((index, i) => {
+        const startedAt = flights[i]?.startedAt ?? 0;
+        const answer = results[i] ?? MISALIGNED;
+        const isOurs = startedAt >= arrivedAt;
+        if (!isOurs && !freshness.accepts((entries[index] as Entry<Id>).tags, answer.snapshot)) return true;
+        if (!isOurs) observer.joined(this.resource.name);
+        answers.set(index, answer);
+        return false;
       });
     }
   }
 
-  private startDirectLoad(entries: readonly Entry<Id>[]): void {
+  /** The loads under way of these entries; those that have none are started, together. */
+  private directFlights(
+    entries: readonly Entry<Id>[],
+  ): { startedAt: number; result: Promise<Answer<Value>> }[] {
+    const toLoad = entries.filter(({ slot }) => !this.directLoads.has(slot.key));
     const startedAt = performance.now();
-    const loading = this.load(entries);
-    entries.forEach((entry, i) => {
-      const { key } = entry.slot;
-      const flight = { startedAt, result: pick(loading, i) };
+    const loading = toLoad.length > 0 ? this.load(toLoad.map((entry) => ({ entry }))) : undefined;
+    toLoad.forEach(({ slot: { key } }, i) => {
+      const flight = { startedAt, result: pick(loading as Promise<Answer<Value>[]>, i) };
       this.directLoads.set(key, flight);
       const forget = () => {
         if (this.directLoads.get(key) === flight) this.directLoads.delete(key);
       };
       flight.result.then(forget, forget);
     });
+    return entries.map(({ slot }) => this.directLoads.get(slot.key) ?? NEVER_STARTED);
   }
 }
+
+/** The answers of one read, in the order in which they were asked for. */
+class Answers<Value> {
+  private readonly answers: (Answer<Value> | undefined)[];
+
+  constructor(count: number) {
+    this.answers = Array.from<Answer<Value> | undefined>({ length: count });
+  }
+
+  set(index: number, answer: Answer<Value>): void {
+    this.answers[index] = answer;
+  }
+
+  at(index: number): Answer<Value> {
+    return this.answers[index] ?? MISALIGNED;
+  }
+}
+
+/** What a load leaves out: a missing row that nothing vouches for. */
+const MISALIGNED: Answer<never> = { value: null, snapshot: '', generation: undefined, expiresAt: 0 };
+const NEVER_STARTED = { startedAt: -Infinity, result: Promise.resolve(MISALIGNED) };
 
 const flightKey = (entry: Entry<unknown>, generation: string): string => `${entry.slot.key}|${generation}`;
 
@@ -362,13 +406,8 @@ const flightKey = (entry: Entry<unknown>, generation: string): string => `${entr
 const freshToken = (): string => randomBytes(12).toString('base64url');
 
 /** The i-th result of a batch that is under way. */
-const pick = async <Value>(
-  batch: Promise<readonly Snapshotted<Value>[]>,
-  i: number,
-): Promise<Snapshotted<Value>> => (await batch)[i] ?? MISALIGNED;
-
-/** A load that returned too few values: treated as missing rows that no snapshot vouches for. */
-const MISALIGNED: Snapshotted<never> = { value: null, snapshot: '' };
+const pick = async <Value>(batch: Promise<readonly Answer<Value>[]>, i: number): Promise<Answer<Value>> =>
+  (await batch)[i] ?? MISALIGNED;
 
 function rethrowUnlessUnavailable(error: unknown): void {
   if (!(error instanceof CacheUnavailableError)) throw error;

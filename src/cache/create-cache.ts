@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 
+import { AnswerCache } from './answer-cache.js';
 import { CoherentCache } from './coherent-cache.js';
 import { InvalidationLog, type LogSource } from './invalidation-log.js';
 import { Invalidator } from './invalidator.js';
@@ -20,6 +21,8 @@ export interface CacheOptions {
   };
   /** Goes before every key. */
   readonly prefix: string;
+  /** The most characters of whole answers to keep in memory; 0 keeps none. */
+  readonly answerCacheSize: number;
   readonly logSource: LogSource;
   readonly observer: CacheObserver;
   readonly log: Logger;
@@ -28,6 +31,8 @@ export interface CacheOptions {
 export interface Cache {
   /** Binds a description to this cache, for reading and for invalidation. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
+  /** Whole answers; undefined where they are not kept. */
+  readonly answers: AnswerCache | undefined;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
   state(): 'up' | 'down' | 'off';
@@ -50,7 +55,17 @@ export function createCache(options: CacheOptions): Cache {
   const invalidationLog = new InvalidationLog({ source: options.logSource, log });
   const keeper = new LogKeeper({ invalidationLog, source: options.logSource, invalidator, store, log });
   const coherent = new CoherentCache({ store, keys, freshness: invalidationLog, observer, log });
+  const answers =
+    store && options.answerCacheSize > 0
+      ? new AnswerCache({
+          store,
+          freshness: invalidationLog,
+          observer,
+          mostCharacters: options.answerCacheSize,
+        })
+      : undefined;
   return {
+    answers,
     invalidator,
     invalidationLog,
     resource<Id, Value>(resource: Resource<Id, Value>) {

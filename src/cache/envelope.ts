@@ -4,41 +4,55 @@ import type { SnapshotText } from './snapshot.js';
  * What is stored in Redis for a value: JSON with a fixed order of fields, so that the head can be checked without
  * parsing the data, and so that `redis-cli GET` shows something readable.
  *
- *     {"gen":"kP0v…","snapshot":"795:797:795","data":{…}}
+ *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"data":{…}}
  *
  * `gen` holds the generations of the value's tags, joined by dots, as they were before the database was read;
- * `snapshot` is the PostgreSQL snapshot under which it was read.
+ * `snapshot` is the PostgreSQL snapshot under which it was read; `expires` is when its TTL ends (ms since 1970).
  */
 export interface Envelope<Value> {
   readonly generation: string;
   readonly snapshot: SnapshotText;
+  readonly expiresAt: number;
   /** null: the database has no such row. */
   readonly value: Value | null;
 }
 
 const HEAD = '{"gen":"';
 const MIDDLE = '","snapshot":"';
-const DATA = '","data":';
+const EXPIRES = '","expires":';
+const DATA = ',"data":';
 
 export function encodeEnvelope<Value>(envelope: Envelope<Value>): string {
-  return `${HEAD}${envelope.generation}${MIDDLE}${envelope.snapshot}${DATA}${JSON.stringify(envelope.value)}}`;
+  const { generation, snapshot, expiresAt, value } = envelope;
+  return `${HEAD}${generation}${MIDDLE}${snapshot}${EXPIRES}${expiresAt}${DATA}${JSON.stringify(value)}}`;
+}
+
+/** The head of a stored envelope, and where its data begins. */
+export interface OpenedEnvelope {
+  readonly snapshot: SnapshotText;
+  readonly expiresAt: number;
+  readonly dataStart: number;
 }
 
 /**
- * The snapshot of a stored envelope and where its data begins, if the envelope carries just this generation.
- * Anything else, another generation or bytes that are no envelope, is undefined.
+ * Opens a stored envelope, if it carries just this generation. Anything else, another generation or bytes that are no
+ * envelope, is undefined.
  */
-export function openEnvelope(
-  raw: string,
-  generation: string,
-): { snapshot: SnapshotText; dataStart: number } | undefined {
+export function openEnvelope(raw: string, generation: string): OpenedEnvelope | undefined {
   if (!raw.startsWith(HEAD) || !raw.startsWith(generation, HEAD.length)) return undefined;
   const middle = HEAD.length + generation.length;
   if (!raw.startsWith(MIDDLE, middle)) return undefined;
   const snapshotStart = middle + MIDDLE.length;
   const snapshotEnd = raw.indexOf('"', snapshotStart);
-  if (snapshotEnd < 0 || !raw.startsWith(DATA, snapshotEnd)) return undefined;
-  return { snapshot: raw.slice(snapshotStart, snapshotEnd), dataStart: snapshotEnd + DATA.length };
+  if (snapshotEnd < 0 || !raw.startsWith(EXPIRES, snapshotEnd)) return undefined;
+  const expiresStart = snapshotEnd + EXPIRES.length;
+  const expiresEnd = raw.indexOf(',', expiresStart);
+  if (expiresEnd < 0 || !raw.startsWith(DATA, expiresEnd)) return undefined;
+  return {
+    snapshot: raw.slice(snapshotStart, snapshotEnd),
+    expiresAt: Number(raw.slice(expiresStart, expiresEnd)),
+    dataStart: expiresEnd + DATA.length,
+  };
 }
 
 /** The snapshot in the head of a stored envelope; undefined if the head is too short for it, or no envelope. */

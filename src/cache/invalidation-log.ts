@@ -7,6 +7,10 @@ import { EVERYTHING, type Tag } from './tags.js';
 export interface Freshness {
   /** Whether a value read under this snapshot has seen every known write of its tags. */
   accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean;
+  /** Changes when {@link accepts} could answer differently, becoming too old apart. */
+  readonly revision: number;
+  /** Whether the log was read lately; if not, {@link accepts} is false for everything. */
+  readonly isCurrent: boolean;
   /** Resolves once {@link accepts} answers for everything that was committed before this call. */
   confirm(): Promise<void>;
 }
@@ -79,6 +83,7 @@ export class InvalidationLog implements Freshness {
   private floor = 0;
   private everything: Writes = [];
   private cursor: SnapshotText | undefined;
+  private changesSeen = 0;
   private lastPollStartedAt = -Infinity;
   private polling: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -107,6 +112,10 @@ export class InvalidationLog implements Freshness {
   /** Whether the log was read within {@link LONGEST_BLINDNESS_MS}; if not, no cached value may be used. */
   get isCurrent(): boolean {
     return performance.now() - this.lastPollStartedAt < LONGEST_BLINDNESS_MS;
+  }
+
+  get revision(): number {
+    return this.changesSeen;
   }
 
   /** The age in ms of what this process knows. */
@@ -168,6 +177,7 @@ export class InvalidationLog implements Freshness {
       const batch =
         this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
       this.remember(batch);
+      if (batch.entries.length > 0 || batch.completeFrom - 1 > this.floor) this.changesSeen++;
       this.floor = Math.max(this.floor, batch.completeFrom - 1);
       this.cursor = batch.snapshot;
       this.lastPollStartedAt = startedAt;

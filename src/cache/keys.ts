@@ -64,11 +64,6 @@ export class KeySpace {
   index(entity: string): KeyOf<{ id: string }> {
     return this.template(`${entity}:{id}:index`);
   }
-
-  /** The lock that lets one process load a missing value for all. */
-  lock(valueKey: string): string {
-    return `${valueKey}:lock`;
-  }
 }
 
 const LONGEST_TEXT = 64;

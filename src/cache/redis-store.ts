@@ -1,4 +1,7 @@
-import type { RedisGateway } from './redis-gateway.js';
+import { Command } from 'ioredis';
+
+import { CacheUnavailableError } from './errors.js';
+import type { RedisClient, RedisGateway } from './redis-gateway.js';
 import { CLAIM, DROP_INDEXED, FILL } from './scripts.js';
 
 /** Where one value lives: everything it touches in Redis. */
@@ -6,7 +9,6 @@ export interface Slot {
   /** The entity's id; on a cluster all keys of one entity share a hash slot. */
   readonly entityId: string;
   readonly key: string;
-  readonly lock: string;
   /** The generation keys of the value's tags, in the order of the resource's declaration. */
   readonly generations: readonly string[];
   readonly index: string | undefined;
@@ -54,6 +56,8 @@ const INDEX_ENTRIES = 1_000;
  * Redis Cluster one for each entity, pipelined by the client to the nodes that hold them.
  */
 export class RedisStore {
+  private batch: ReadBatch | undefined;
+
   constructor(
     private readonly gateway: RedisGateway,
     private readonly cluster: boolean,
@@ -61,20 +65,69 @@ export class RedisStore {
 
   /** Reads values together with their generations. The result is aligned with `slots`. */
   async read(slots: readonly Slot[]): Promise<Stored[]> {
-    return await this.gateway.run('read', async (client) =>
-      this.cluster
-        ? (
-            await Promise.all(byEntity(slots).map((group) => readGroup(group, (keys) => client.mget(keys))))
-          ).flat()
-        : await readGroup(slots, (keys) => client.mget(keys)),
-    );
+    if (this.cluster) {
+      return await this.gateway.run('read', async (client) =>
+        (
+          await Promise.all(
+            byEntity(slots).map(async (group) => {
+              const keys = new KeyList();
+              const layout = group.map((slot) => layOut(slot, keys));
+              const replies = await client.mget(keys.list);
+              return layout.map((positions) => stored(positions, replies));
+            }),
+          )
+        ).flat(),
+      );
+    }
+    const batch = this.openBatch();
+    const layout = slots.map((slot) => layOut(slot, batch.keys));
+    const replies = await batch.replies;
+    return layout.map((positions) => stored(positions, replies));
+  }
+
+  /**
+   * Reads generations. The result is aligned with `keys`; null where there is none.
+   * @param onSend called just before the request is sent, or fails: who comes later has to ask again.
+   */
+  async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+    if (this.cluster || !this.gateway.available) {
+      onSend();
+      return await this.gateway.run(
+        'read',
+        async (client) => await Promise.all(keys.map(async (key) => await client.get(key))),
+      );
+    }
+    const batch = this.openBatch();
+    const positions = keys.map((key) => batch.keys.position(key));
+    batch.beforeSend.push(onSend);
+    const replies = await batch.replies;
+    return positions.map((position) => replies[position] ?? null);
+  }
+
+  /**
+   * The read that goes out at the end of this turn of the event loop. All readers of the process that come until then
+   * share it, and a key that several of them want is read once. It is no older for any of them: it has not begun yet.
+   */
+  private openBatch(): ReadBatch {
+    if (this.batch) return this.batch;
+    if (!this.gateway.available) throw new CacheUnavailableError(this.gateway.outage);
+    const keys = new KeyList();
+    const beforeSend: (() => void)[] = [];
+    const replies = new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    }).then(async () => {
+      this.batch = undefined;
+      for (const notify of beforeSend) notify();
+      return await this.gateway.run('read', async (client) => await readAll(client, keys.list));
+    });
+    return (this.batch = { keys, replies, beforeSend });
   }
 
   /** Claims the load of missing values; see {@link CLAIM}. The result is aligned with `slots`. */
   async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
     const claimGroup = async (group: readonly Slot[], evaluate: Evaluate): Promise<Claim[]> => {
       const keys: string[] = [];
-      for (const slot of group) keys.push(slot.lock, ...slot.generations);
+      for (const slot of group) keys.push(lockOf(slot), ...slot.generations);
       const replies = (await evaluate(CLAIM, keys, [
         group[0]?.generations.length ?? 0,
         token,
@@ -104,7 +157,7 @@ export class RedisStore {
         INDEX_ENTRIES,
       ];
       for (const { slot, generation, envelope, ttlMs } of group) {
-        keys.push(slot.key, slot.lock, ...slot.generations);
+        keys.push(slot.key, lockOf(slot), ...slot.generations);
         if (slot.index !== undefined) keys.push(slot.index);
         args.push(generation, envelope, ttlMs);
       }
@@ -170,31 +223,65 @@ type Evaluate = (
   args: readonly (string | number)[],
 ) => Promise<unknown>;
 
-async function readGroup(
-  slots: readonly Slot[],
-  mget: (keys: string[]) => Promise<(string | null)[]>,
-): Promise<Stored[]> {
-  const keys = slots.map((slot) => slot.key);
-  const positions = new Map<string, number>();
-  for (const slot of slots) {
-    for (const generation of slot.generations) {
-      if (!positions.has(generation)) {
-        positions.set(generation, keys.length);
-        keys.push(generation);
-      }
-    }
-  }
-  const replies = await mget(keys);
-  return slots.map((slot, i) => {
-    let joined: string | undefined;
-    for (const key of slot.generations) {
-      const token = replies[positions.get(key) ?? -1];
-      if (token == null) return { raw: replies[i] ?? null, generation: undefined };
-      joined = joined === undefined ? token : `${joined}.${token}`;
-    }
-    return { raw: replies[i] ?? null, generation: joined };
-  });
+interface ReadBatch {
+  readonly keys: KeyList;
+  readonly beforeSend: (() => void)[];
+  readonly replies: Promise<(string | null)[]>;
 }
+
+/** Distinct keys in the order in which they were first asked for. */
+class KeyList {
+  readonly list: string[] = [];
+  private readonly positions = new Map<string, number>();
+
+  position(key: string): number {
+    let position = this.positions.get(key);
+    if (position === undefined) {
+      position = this.list.push(key) - 1;
+      this.positions.set(key, position);
+    }
+    return position;
+  }
+}
+
+interface Positions {
+  readonly value: number;
+  readonly generations: readonly number[];
+}
+
+const layOut = (slot: Slot, keys: KeyList): Positions => ({
+  value: keys.position(slot.key),
+  generations: slot.generations.map((generation) => keys.position(generation)),
+});
+
+function stored(positions: Positions, replies: readonly (string | null)[]): Stored {
+  let joined: string | undefined;
+  const raw = replies[positions.value] ?? null;
+  for (const position of positions.generations) {
+    const token = replies[position];
+    if (token == null) return { raw, generation: undefined };
+    joined = joined === undefined ? token : `${joined}.${token}`;
+  }
+  return { raw, generation: joined };
+}
+
+/** A single MGET blocks Redis for everybody else, so it is kept to so many keys. */
+const MOST_KEYS_A_COMMAND = 2_000;
+
+/** Written at once, not by the client's auto-pipelining, which would wait for another turn of the event loop. */
+async function readAll(client: RedisClient, keys: readonly string[]): Promise<(string | null)[]> {
+  const commands: Promise<(string | null)[]>[] = [];
+  for (let start = 0; start < keys.length; start += MOST_KEYS_A_COMMAND) {
+    const command = new Command('mget', keys.slice(start, start + MOST_KEYS_A_COMMAND), {
+      replyEncoding: 'utf8',
+    });
+    commands.push(client.sendCommand(command) as Promise<(string | null)[]>);
+  }
+  return (await Promise.all(commands)).flat();
+}
+
+/** The lock that lets one process load a missing value for all. */
+const lockOf = (slot: Slot): string => `${slot.key}:lock`;
 
 /** Splits neighbours of the same entity off into groups, keeping the order, so that the groups' results line up. */
 function byEntity<T>(

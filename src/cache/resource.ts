@@ -1,4 +1,5 @@
 import type { KeySpace } from './keys.js';
+import type { ReadTrace } from './read-trace.js';
 import type { SnapshotText } from './snapshot.js';
 import type { TagFamily } from './tags.js';
 
@@ -42,6 +43,9 @@ export interface Resource<Id, Value> {
 /** Reads one kind of cached thing. */
 export interface CachedResource<Id, Value> {
   readonly name: string;
-  /** The values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached. */
-  readMany(ids: readonly Id[]): Promise<(Value | null)[]>;
+  /**
+   * The values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached.
+   * @param trace is told what vouches for the values.
+   */
+  readMany(ids: readonly Id[], trace?: ReadTrace): Promise<(Value | null)[]>;
 }

@@ -99,5 +99,6 @@ class CostCounter {
 function limitOf(node: FieldNode, hasLimit: boolean): number | undefined {
   if (!hasLimit) return undefined;
   const value = node.arguments?.find((argument) => argument.name.value === 'limit')?.value;
-  return value?.kind === Kind.INT ? Number(value.value) : LIST_SIZE;
+  // A limit out of its range is refused by its field, and must not make the rest look cheap, or dear.
+  return value?.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), LIST_SIZE) : LIST_SIZE;
 }

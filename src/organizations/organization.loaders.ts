@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 
+import type { ReadTrace } from '../cache/read-trace.js';
 import type { CachedResource } from '../cache/resource.js';
 import type { Organization } from './organization.type.js';
 
@@ -8,8 +9,8 @@ export interface OrganizationResources {
 }
 
 /** The loaders of one request for organizations. */
-export const createOrganizationLoaders = (resources: OrganizationResources) => ({
+export const createOrganizationLoaders = (resources: OrganizationResources, trace: ReadTrace) => ({
   organization: new DataLoader<string, Organization | null>(
-    async (ids) => await resources.organization.readMany(ids),
+    async (ids) => await resources.organization.readMany(ids, trace),
   ),
 });

@@ -1,17 +1,11 @@
 import type { ApolloServerPlugin } from '@apollo/server';
 import { unwrapResolverError } from '@apollo/server/errors';
-import {
-  GraphQLError,
-  Kind,
-  visit,
-  type DocumentNode,
-  type GraphQLFormattedError,
-  type ValueNode,
-} from 'graphql';
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 
 import type { RequestContext } from '../context.js';
 import { ApiError, ErrorCode } from '../errors.js';
 import type { Logger } from '../logger.js';
+import { fieldOfMisfit } from './misfits.js';
 
 const MASKED_MESSAGE = 'Internal server error';
 
@@ -22,7 +16,7 @@ const MASKED_MESSAGE = 'Internal server error';
 export const errorMasking = (log: Logger): ApolloServerPlugin<RequestContext> => ({
   async requestDidStart() {
     return {
-      async didEncounterErrors({ errors, contextValue, document, operationName }) {
+      async didEncounterErrors({ errors, contextValue, document, schema, request, operationName }) {
         for (const error of errors) {
           if (isUnexpected(error)) {
             const cause = unwrapResolverError(error);
@@ -31,8 +25,10 @@ export const errorMasking = (log: Logger): ApolloServerPlugin<RequestContext> =>
               { err: cause, requestId: contextValue.requestId, path: error.path, operation: operationName },
               'Unexpected error, masked to the client',
             );
-          } else if (error.extensions.field === undefined) {
-            nameField(error, document);
+          } else if (document && error.extensions.field === undefined && isMisfit(error)) {
+            const field = fieldOfMisfit(error, { document, schema, variables: request.variables });
+            if (field !== undefined)
+              Object.assign(error.extensions, { code: ErrorCode.BAD_USER_INPUT, field });
           }
         }
       },
@@ -63,37 +59,6 @@ function isUnexpected(error: unknown): boolean {
 /** GraphQL's own words for a value that does not fit its type. */
 const MISFIT = /cannot represent|^Expected value of type|does not exist in ".*" enum/;
 
-function nameField(error: GraphQLError, document: DocumentNode | undefined): void {
-  const { code } = error.extensions;
-  if (code === ErrorCode.BAD_USER_INPUT) {
-    const [, variable, path] =
-      /^Variable "\$(\w+)"(?: got invalid value .*? at "\w+\.([^"]+)")?/s.exec(error.message) ?? [];
-    const field = path ?? variable;
-    if (field !== undefined) error.extensions.field = field;
-  } else if (code === 'GRAPHQL_VALIDATION_FAILED' && document && MISFIT.test(error.message)) {
-    const field = fieldOfValue(document, error.nodes?.[0] as ValueNode | undefined);
-    if (field === undefined) return;
-    error.extensions.code = ErrorCode.BAD_USER_INPUT;
-    error.extensions.field = field;
-  }
-}
-
-/** The argument or input field that a literal value was given for. */
-function fieldOfValue(document: DocumentNode, value: ValueNode | undefined): string | undefined {
-  let field: string | undefined;
-  visit(document, {
-    enter(node, _key, parent, _path, ancestors) {
-      if (node !== value) return;
-      for (const ancestor of [...ancestors, parent]) {
-        if (
-          ancestor &&
-          'kind' in ancestor &&
-          (ancestor.kind === Kind.ARGUMENT || ancestor.kind === Kind.OBJECT_FIELD)
-        ) {
-          field = ancestor.name.value;
-        }
-      }
-    },
-  });
-  return field;
-}
+/** Whether GraphQL has refused a value, be it a variable's or one in the document. */
+const isMisfit = ({ message, extensions: { code } }: GraphQLError): boolean =>
+  code === ErrorCode.BAD_USER_INPUT || (code === 'GRAPHQL_VALIDATION_FAILED' && MISFIT.test(message));

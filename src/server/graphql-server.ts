@@ -1,4 +1,4 @@
-import { ApolloServer } from '@apollo/server';
+import { ApolloServer, type ApolloServerPlugin } from '@apollo/server';
 import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/disabled';
 import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
 import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
@@ -11,6 +11,18 @@ import { errorMasking, formatError } from './error-masking.js';
 
 /** Bounds of a document; each is far above what a page of a front end asks for. */
 const LIMITS = { depth: 12, aliases: 60, cost: 20_000, tokens: 10_000 } as const;
+
+/** Tells the trace when an answer is that of a query without errors. */
+const repeatableAnswers: ApolloServerPlugin<RequestContext> = {
+  async requestDidStart() {
+    return {
+      async willSendResponse({ operation, response: { body }, contextValue }) {
+        const hasErrors = body.kind !== 'single' || body.singleResult.errors !== undefined;
+        if (operation?.operation === 'query' && !hasErrors) contextValue.trace.conclude();
+      },
+    };
+  },
+};
 
 /** Apollo Server without the parts that cost time on every field and are not used here. */
 export function createGraphQLServer(options: {
@@ -36,6 +48,6 @@ export function createGraphQLServer(options: {
     stopOnTerminationSignals: false,
     logger: options.log,
     formatError,
-    plugins: [ApolloServerPluginCacheControlDisabled(), errorMasking(options.log)],
+    plugins: [ApolloServerPluginCacheControlDisabled(), errorMasking(options.log), repeatableAnswers],
   });
 }

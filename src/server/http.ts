@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { ApolloServer } from '@apollo/server';
-import { fastifyApolloHandler } from '@as-integrations/fastify';
 import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, {
@@ -12,9 +11,11 @@ import Fastify, {
 
 import type { IdentityReader } from '../access/identity.js';
 import type { Config } from '../config.js';
-import { createRequestContext, type RequestContext, type Resources } from '../context.js';
+import type { AnswerCache } from '../cache/answer-cache.js';
+import type { RequestContext, Resources } from '../context.js';
 import { ErrorCode } from '../errors.js';
 import type { Logger } from '../logger.js';
+import { createGraphQLHandler } from './graphql-route.js';
 import { registerHealth, type Readiness } from './health.js';
 import type { Metrics } from './metrics.js';
 import type { Playground } from './playground.js';
@@ -29,6 +30,7 @@ export interface HttpOptions {
   readonly graphql: ApolloServer<RequestContext>;
   readonly resources: Resources;
   readonly identify: IdentityReader;
+  readonly answers: AnswerCache | undefined;
   readonly metrics: Metrics;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
@@ -73,13 +75,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     });
   }
 
-  const handler = fastifyApolloHandler(options.graphql, {
-    context: async (request: FastifyRequest) =>
-      createRequestContext(options.resources, {
-        requestId: request.id,
-        identity: await options.identify(request.headers.authorization),
-      }),
-  });
+  // The text itself is what a kept answer is found by; it is parsed only if there is none.
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) =>
+    done(null, body),
+  );
+  const handler = createGraphQLHandler(options);
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',
@@ -90,7 +90,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
         if (!/\bgzip\b/.test(String(request.headers['accept-encoding']))) return html;
         return await reply.header('content-encoding', 'gzip').send(gzipped);
       }
-      return await handler.call(app, request, reply);
+      return await handler(request, reply);
     },
   });
   app.get('/', async (_request, reply) => await reply.redirect('/graphql'));

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 
+import type { ReadTrace } from '../cache/read-trace.js';
 import type { CachedResource } from '../cache/resource.js';
 import type { BotDetails, BotStats } from './bot-stats.type.js';
 
@@ -9,11 +10,14 @@ export interface BotStatsResources {
 }
 
 /** The loaders of one request for statistics. */
-export const createBotStatsLoaders = (resources: BotStatsResources) => ({
-  botStats: new DataLoader<string, BotStats | null>(async (ids) => await resources.botStats.readMany(ids), {
-    maxBatchSize: 1_000,
-  }),
+export const createBotStatsLoaders = (resources: BotStatsResources, trace: ReadTrace) => ({
+  botStats: new DataLoader<string, BotStats | null>(
+    async (ids) => await resources.botStats.readMany(ids, trace),
+    {
+      maxBatchSize: 1_000,
+    },
+  ),
   botDetails: new DataLoader<string, BotDetails | null>(
-    async (ids) => await resources.botDetails.readMany(ids),
+    async (ids) => await resources.botDetails.readMany(ids, trace),
   ),
 });

@@ -40,7 +40,18 @@ export class BotStatsFieldResolver {
   @FieldResolver(() => BotStats)
   async stats(@Ctx() context: RequestContext, @Root() bot: Bot): Promise<BotStats> {
     const stats = await context.loaders.botStats.load(bot.id);
-    if (!stats) throw notFound('Bot');
-    return stats;
+    return stats ?? { ...NO_MESSAGES, botId: bot.id, computedAt: new Date().toISOString() };
   }
 }
+
+/** The figures of a bot that was deleted after it was read: it must not cost the answer the rest of its list. */
+const NO_MESSAGES = {
+  totalMessages: 0,
+  inboundMessages: 0,
+  outboundMessages: 0,
+  failedMessages: 0,
+  totalConversations: 0,
+  averageResponseTimeMs: null,
+  successRate: null,
+  lastMessageAt: null,
+} as const;

@@ -1,0 +1,40 @@
+import { LRUCache } from 'lru-cache';
+
+import { openEnvelope, readEnvelopeData, type OpenedEnvelope } from './envelope.js';
+
+/** A stored value, opened and parsed. */
+export interface ParsedValue<Value> {
+  readonly raw: string;
+  readonly generation: string;
+  readonly head: OpenedEnvelope;
+  readonly value: Value | null;
+}
+
+/** The most characters of stored bytes to remember, for each resource. */
+const MOST_CHARACTERS = 8 * 1024 * 1024;
+const MOST_ENTRIES = 5_000;
+
+/**
+ * Remembers what stored bytes were parsed to. The bytes are read from Redis every time and must be the same to the
+ * letter, so this spares the parsing and nothing else: it is no cache of its own.
+ */
+export class ParsedValues<Value> {
+  private readonly memo = new LRUCache<string, ParsedValue<Value>>({
+    max: MOST_ENTRIES,
+    maxSize: MOST_CHARACTERS,
+    sizeCalculation: ({ raw }) => raw.length,
+  });
+
+  /** The value in these bytes, if they are an envelope that carries this generation. */
+  parse(key: string, raw: string, generation: string): ParsedValue<Value> | undefined {
+    const known = this.memo.get(key);
+    if (known && known.raw === raw && known.generation === generation) return known;
+    const head = openEnvelope(raw, generation);
+    if (!head) return undefined;
+    const value = readEnvelopeData<Value>(raw, head.dataStart);
+    if (value === undefined) return undefined;
+    const parsed = { raw, generation, head, value };
+    this.memo.set(key, parsed);
+    return parsed;
+  }
+}
