@@ -68,7 +68,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const cache = createCache({
     redis: config.redis,
     prefix: config.cache.prefix,
-    answerCacheSize: config.cache.answerCacheSize,
+    answerCacheBytes: config.cache.answerCacheBytes,
     logSource: invalidationLogSource(config.database.url),
     observer: metrics.observer,
     log,

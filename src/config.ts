@@ -90,8 +90,8 @@ export interface Config {
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
   readonly cache: {
     readonly prefix: string;
-    /** Characters of whole answers to keep in memory; 0 is none. */
-    readonly answerCacheSize: number;
+    /** Bytes of whole answers to keep in memory; 0 is none. */
+    readonly answerCacheBytes: number;
     readonly ttlSeconds: { readonly [Name in keyof typeof LONGEST_TTL]: number };
   };
   readonly auth: {
@@ -147,7 +147,7 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
     redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
       prefix: env.CACHE_PREFIX,
-      answerCacheSize: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
+      answerCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
       ttlSeconds: {
         bot: env.CACHE_TTL_BOT,
         details: env.CACHE_TTL_DETAILS,

@@ -13,7 +13,7 @@ const LONGEST_ANSWER = 1024 * 1024;
 const RESOURCE = 'answer';
 
 interface KeptAnswer {
-  readonly body: string;
+  readonly body: Buffer;
   readonly generationKeys: readonly string[];
   readonly generations: readonly string[];
   readonly snapshots: readonly (readonly [SnapshotText, readonly Tag[]])[];
@@ -40,12 +40,12 @@ export class AnswerCache {
       readonly store: RedisStore;
       readonly freshness: Freshness;
       readonly observer: CacheObserver;
-      /** The most characters to keep, keys included. */
-      readonly mostCharacters: number;
+      /** The most bytes to keep, keys included. */
+      readonly mostBytes: number;
     },
   ) {
     this.answers = new LRUCache({
-      maxSize: parts.mostCharacters,
+      maxSize: parts.mostBytes,
       sizeCalculation: ({ body, generationKeys }, key) =>
         body.length + key.length + generationKeys.length * 128,
     });
@@ -57,7 +57,7 @@ export class AnswerCache {
   }
 
   /** The answer kept under a key, if it may be given again. One round trip to Redis. Never fails. */
-  async find(key: string): Promise<string | undefined> {
+  async find(key: string): Promise<Buffer | undefined> {
     const { observer } = this.parts;
     const kept = this.answers.get(key);
     if (!kept) {
@@ -94,7 +94,7 @@ export class AnswerCache {
   keep(key: string, body: string, trace: ReadTrace): void {
     if (!trace.isRepeatable || body.length > LONGEST_ANSWER) return;
     this.answers.set(key, {
-      body,
+      body: Buffer.from(body),
       generationKeys: [...trace.generations.keys()],
       generations: [...trace.generations.values()],
       snapshots: [...trace.snapshots].map(([snapshot, tags]) => [snapshot, [...tags]] as const),

@@ -119,7 +119,6 @@ class ResourceReader<Id, Value> {
 
   private async read(entries: readonly Entry<Id>[], answers: Answers<Value>): Promise<void> {
     const { store, observer } = this.parts;
-    const everyIndex = entries.map((_, index) => index);
     let stored: Stored[];
     try {
       if (!store) throw new CacheUnavailableError('off');
@@ -127,19 +126,18 @@ class ResourceReader<Id, Value> {
     } catch (error) {
       rethrowUnlessUnavailable(error);
       for (const _ of entries) observer.miss(this.resource.name, 'unavailable');
-      await this.readDirectly(entries, everyIndex, answers);
+      await this.readDirectly(entries, [...entries.keys()], answers);
       return;
     }
-    const missing = everyIndex.filter((index) => {
-      const hit = this.tryHit(entries[index] as Entry<Id>, stored[index]);
+    const missing: number[] = [];
+    entries.forEach((entry, index) => {
+      const hit = this.tryHit(entry, stored[index]);
       if (typeof hit === 'string') {
         observer.miss(this.resource.name, hit);
-        return true;
-      }
-      observer.hit(this.resource.name);
-      answers.set(index, hit);
-      return false;
+        missing.push(index);
+      } else answers.set(index, hit);
     });
+    if (missing.length < entries.length) observer.hit(this.resource.name, entries.length - missing.length);
     if (missing.length > 0) await this.readMissing(store, entries, stored, missing, answers);
   }
 

@@ -21,8 +21,8 @@ export interface CacheOptions {
   };
   /** Goes before every key. */
   readonly prefix: string;
-  /** The most characters of whole answers to keep in memory; 0 keeps none. */
-  readonly answerCacheSize: number;
+  /** The most bytes of whole answers to keep in memory; 0 keeps none. */
+  readonly answerCacheBytes: number;
   readonly logSource: LogSource;
   readonly observer: CacheObserver;
   readonly log: Logger;
@@ -56,12 +56,12 @@ export function createCache(options: CacheOptions): Cache {
   const keeper = new LogKeeper({ invalidationLog, source: options.logSource, invalidator, store, log });
   const coherent = new CoherentCache({ store, keys, freshness: invalidationLog, observer, log });
   const answers =
-    store && options.answerCacheSize > 0
+    store && options.answerCacheBytes > 0
       ? new AnswerCache({
           store,
           freshness: invalidationLog,
           observer,
-          mostCharacters: options.answerCacheSize,
+          mostBytes: options.answerCacheBytes,
         })
       : undefined;
   return {

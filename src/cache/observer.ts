@@ -3,7 +3,7 @@ export type RedisOperation = 'read' | 'claim' | 'fill' | 'invalidate' | 'sweep' 
 
 /** What the cache tells whoever watches it (metrics, tests). Every method must be cheap and must not throw. */
 export interface CacheObserver {
-  hit(resource: string): void;
+  hit(resource: string, count?: number): void;
   miss(resource: string, reason: MissReason): void;
   /** A reader joined a load that was under way in this process. */
   joined(resource: string): void;

@@ -26,7 +26,10 @@ export class OrganizationResolver {
   }
 
   @FieldResolver(() => [Bot], { description: 'All bots, newest first. Large organizations: use Query.bots.' })
-  async bots(@Ctx() context: RequestContext, @Root() organization: Organization): Promise<readonly Bot[]> {
+  async bots(
+    @Ctx() context: RequestContext,
+    @Root() organization: Readonly<Organization>,
+  ): Promise<readonly Bot[]> {
     const bots = (await context.loaders.organizationBots.load(organization.id)) ?? [];
     if (bots.length > MOST_BOTS_UNPAGED) {
       throw badInput('bots', `cannot list more than ${MOST_BOTS_UNPAGED} bots at once; read them by page`);
@@ -39,7 +42,7 @@ export class OrganizationResolver {
 @Resolver(() => Bot)
 export class BotOrganizationResolver {
   @FieldResolver(() => Organization)
-  async organization(@Ctx() context: RequestContext, @Root() bot: Bot): Promise<Organization> {
+  async organization(@Ctx() context: RequestContext, @Root() bot: Readonly<Bot>): Promise<Organization> {
     const organization = await context.loaders.organization.load(bot.orgId);
     if (!organization) throw notFound('Organization');
     return organization;

@@ -54,7 +54,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unknown';
-    metrics.requests.observe({ route, status: reply.statusCode }, reply.elapsedTime / 1_000);
+    metrics.answered(route, reply.statusCode, reply.elapsedTime / 1_000);
   });
   if (config.corsOrigin !== undefined) {
     await app.register(cors, {

@@ -37,16 +37,28 @@ export function createMetrics() {
     'to',
   ]);
 
+  const durations = new Histogram({
+    name: 'flovo_http_request_duration_seconds',
+    help: 'Time to answer an HTTP request',
+    labelNames: ['route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+    registers,
+  });
+  const durationOf = remembered((route, status) => durations.labels({ route, status }));
+  const hitOf = remembered((resource) => hits.labels({ resource }));
+  const missOf = remembered((resource, reason) => misses.labels({ resource, reason }));
+  const roundTripOf = remembered((operation) => roundTrips.labels({ operation }));
+
   const observer: CacheObserver = {
-    hit: (resource) => hits.inc({ resource }),
-    miss: (resource, reason) => misses.inc({ resource, reason }),
+    hit: (resource, count = 1) => hitOf(resource).inc(count),
+    miss: (resource, reason) => missOf(resource, reason).inc(),
     joined: (resource) => joins.inc({ resource }),
     waited: (resource) => waits.inc({ resource }),
     loaded: (resource, count) => {
       loads.inc({ resource });
       loadedRows.inc({ resource }, count);
     },
-    roundTrip: (operation) => roundTrips.inc({ operation }),
+    roundTrip: (operation) => roundTripOf(operation).inc(),
     redisFailure: (operation, reason) => failures.inc({ operation, reason }),
     available: (available) => {
       up.set(available ? 1 : 0);
@@ -57,13 +69,10 @@ export function createMetrics() {
     registry,
     observer,
     statements: new Counter({ name: 'flovo_sql_statements_total', help: 'SQL statements sent', registers }),
-    requests: new Histogram({
-      name: 'flovo_http_request_duration_seconds',
-      help: 'Time to answer an HTTP request',
-      labelNames: ['route', 'status'],
-      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
-      registers,
-    }),
+    /** Notes the time in seconds that an answer took. */
+    answered(route: string, status: number, seconds: number) {
+      durationOf(route, String(status)).observe(seconds);
+    },
     /** Adds a gauge that is read when the metrics are. */
     gauge(name: string, help: string, read: () => number) {
       new Gauge({
@@ -75,6 +84,20 @@ export function createMetrics() {
         },
       });
     },
+  };
+}
+
+/** Keeps what was made for a pair of labels: looking a series up by its labels costs more than counting. */
+function remembered<Series>(
+  make: (first: string, second: string) => Series,
+): (first: string, second?: string) => Series {
+  const made = new Map<string, Map<string, Series>>();
+  return (first, second = '') => {
+    let bySecond = made.get(first);
+    if (!bySecond) made.set(first, (bySecond = new Map()));
+    let series = bySecond.get(second);
+    if (!series) bySecond.set(second, (series = make(first, second)));
+    return series;
   };
 }
 

@@ -38,7 +38,7 @@ export class BotStatsResolver {
 @Resolver(() => Bot)
 export class BotStatsFieldResolver {
   @FieldResolver(() => BotStats)
-  async stats(@Ctx() context: RequestContext, @Root() bot: Bot): Promise<BotStats> {
+  async stats(@Ctx() context: RequestContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
     const stats = await context.loaders.botStats.load(bot.id);
     return stats ?? { ...NO_MESSAGES, botId: bot.id, computedAt: new Date().toISOString() };
   }

@@ -16,7 +16,10 @@ export class UserResolver {
 @Resolver(() => Membership)
 export class MembershipResolver {
   @FieldResolver(() => Organization)
-  async organization(@Ctx() context: RequestContext, @Root() membership: Membership): Promise<Organization> {
+  async organization(
+    @Ctx() context: RequestContext,
+    @Root() membership: Readonly<Membership>,
+  ): Promise<Organization> {
     const organization = await context.loaders.organization.load(membership.orgId);
     if (!organization) throw notFound('Organization');
     return organization;
