@@ -95,7 +95,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
   };
 
-  const invalidation = new InvalidationService(cache.invalidator);
+  const invalidation = new InvalidationService(cache.invalidator, resources.botStats);
   const schema = await buildGraphQLSchema([
     new BotResolver(new BotService(botRepository, invalidation)),
     new MessageResolver(new MessageService(new MessageRepository(db), statsRepository, invalidation)),

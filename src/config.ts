@@ -19,61 +19,69 @@ const oneOf = <const Values extends readonly [string, ...string[]]>(values: Valu
 
 const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
-const environment = z
-  .object({
-    NODE_ENV: oneOf(['development', 'test', 'production']).default('development'),
-    PORT: integer(0, 65_535).default(4_000),
-    HOST: z.string().default('127.0.0.1'),
-    DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL'),
-    DATABASE_POOL_MAX: integer(1, 1_000).default(10),
-    REDIS_URL: z
-      .string()
-      .regex(REDIS_URL, 'must be redis://, rediss:// or redis+sentinel://host:port/master, or "off"')
-      .optional(),
-    REDIS_CLUSTER_NODES: z.string().optional(),
-    REDIS_TIMEOUT_MS: integer(1, 10_000).default(100),
-    CACHE_PREFIX: z
-      .string()
-      .regex(/^[^{}\s*?[\]\\]*$/, 'must not hold spaces, braces or glob characters')
-      .default(''),
-    CACHE_TTL_BOT: ttl(LONGEST_TTL.bot),
-    CACHE_TTL_DETAILS: ttl(LONGEST_TTL.details),
-    CACHE_TTL_STATS: ttl(LONGEST_TTL.stats),
-    CACHE_TTL_LIST: ttl(LONGEST_TTL.list),
-    CACHE_TTL_ORG: ttl(LONGEST_TTL.org),
-    JWT_SECRET: z.string().optional(),
-    JWKS_URL: z.url('must be a URL').optional(),
-    JWT_ISSUER: z.string().optional(),
-    JWT_AUDIENCE: z.string().optional(),
-    LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-    CORS_ORIGIN: z.string().optional(),
-    PLAYGROUND: oneOf(['on', 'off']).optional(),
-    INTROSPECTION: oneOf(['on', 'off']).optional(),
-    RESPONSE_CACHE: oneOf(['on', 'off']).default('on'),
-    RESPONSE_CACHE_MB: integer(1, 4_096).default(64),
-    RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
-    DATA_DIR: z.string().default('.data'),
-  })
-  .superRefine((env, context) => {
-    const wrong = (path: string, message: string) =>
-      context.addIssue({ code: 'custom', path: [path], message });
-    if (env.JWT_SECRET === undefined && env.JWKS_URL === undefined) {
-      wrong('JWT_SECRET', 'is required (or JWKS_URL)');
+/** `host:port, host:port` */
+const CLUSTER_NODES = /^\s*[^\s,]+:\d+\s*(,\s*[^\s,]+:\d+\s*)*$/;
+
+const environment = z.object({
+  NODE_ENV: oneOf(['development', 'test', 'production']).default('development'),
+  PORT: integer(0, 65_535).default(4_000),
+  HOST: z.string().default('127.0.0.1'),
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL'),
+  DATABASE_POOL_MAX: integer(1, 1_000).default(10),
+  REDIS_URL: z
+    .string()
+    .regex(REDIS_URL, 'must be redis://, rediss:// or redis+sentinel://host:port/master, or "off"')
+    .optional(),
+  REDIS_CLUSTER_NODES: z.string().regex(CLUSTER_NODES, 'must be host:port, comma-separated').optional(),
+  REDIS_TIMEOUT_MS: integer(1, 10_000).default(100),
+  CACHE_PREFIX: z
+    .string()
+    .regex(/^[^{}\s*?[\]\\]*$/, 'must not hold spaces, braces or glob characters')
+    .default(''),
+  CACHE_TTL_BOT: ttl(LONGEST_TTL.bot),
+  CACHE_TTL_DETAILS: ttl(LONGEST_TTL.details),
+  CACHE_TTL_STATS: ttl(LONGEST_TTL.stats),
+  CACHE_TTL_LIST: ttl(LONGEST_TTL.list),
+  CACHE_TTL_ORG: ttl(LONGEST_TTL.org),
+  JWT_SECRET: z.string().optional(),
+  JWKS_URL: z.url('must be a URL').optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  CORS_ORIGIN: z.string().optional(),
+  PLAYGROUND: oneOf(['on', 'off']).optional(),
+  INTROSPECTION: oneOf(['on', 'off']).optional(),
+  RESPONSE_CACHE: oneOf(['on', 'off']).default('on'),
+  RESPONSE_CACHE_MB: integer(1, 4_096).default(64),
+  RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
+  DATA_DIR: z.string().default('.data'),
+});
+
+/**
+ * What is missing or wrong only together with other variables. Apart from the rules of each variable, because those end
+ * at the first that fails, and all mistakes are reported together.
+ */
+function contradictions(env: Record<string, string | undefined>): [name: string, mistake: string][] {
+  const found: [string, string][] = [];
+  if (env.JWT_SECRET === undefined && env.JWKS_URL === undefined) {
+    found.push(['JWT_SECRET', 'is required (or JWKS_URL)']);
+  }
+  if (env.REDIS_URL === undefined && env.REDIS_CLUSTER_NODES === undefined) {
+    found.push(['REDIS_URL', 'is required (or REDIS_CLUSTER_NODES; "off" runs from the database alone)']);
+  }
+  if (env.NODE_ENV === 'production') {
+    if (env.JWT_SECRET !== undefined && env.JWT_SECRET.length < 32) {
+      found.push(['JWT_SECRET', 'must have at least 32 characters in production']);
     }
-    if (env.REDIS_URL === undefined && env.REDIS_CLUSTER_NODES === undefined) {
-      wrong('REDIS_URL', 'is required (or REDIS_CLUSTER_NODES; "off" runs from the database alone)');
+    if (env.JWKS_URL !== undefined) {
+      if (!env.JWKS_URL.startsWith('https:')) found.push(['JWKS_URL', 'must be https in production']);
+      if (env.JWT_ISSUER === undefined) found.push(['JWT_ISSUER', 'is required with JWKS_URL in production']);
+      if (env.JWT_AUDIENCE === undefined)
+        found.push(['JWT_AUDIENCE', 'is required with JWKS_URL in production']);
     }
-    if (env.NODE_ENV === 'production') {
-      if (env.JWT_SECRET !== undefined && env.JWT_SECRET.length < 32) {
-        wrong('JWT_SECRET', 'must have at least 32 characters in production');
-      }
-      if (env.JWKS_URL !== undefined) {
-        if (!env.JWKS_URL.startsWith('https:')) wrong('JWKS_URL', 'must be https in production');
-        if (env.JWT_ISSUER === undefined) wrong('JWT_ISSUER', 'is required with JWKS_URL in production');
-        if (env.JWT_AUDIENCE === undefined) wrong('JWT_AUDIENCE', 'is required with JWKS_URL in production');
-      }
-    }
-  });
+  }
+  return found;
+}
 
 export interface Config {
   readonly production: boolean;
@@ -122,12 +130,13 @@ export function processEnvironment(): Record<string, string> {
  */
 export function readConfig(variables: Record<string, string | undefined>): Config {
   const parsed = environment.safeParse(variables);
-  if (!parsed.success) {
-    const lines = parsed.error.issues.map((issue) => {
+  const together = contradictions(variables);
+  if (!parsed.success || together.length > 0) {
+    const each = (parsed.error?.issues ?? []).map((issue): [string, string] => {
       const name = String(issue.path[0]);
-      const missing = issue.code !== 'custom' && variables[name] === undefined;
-      return `  ${name} ${missing ? 'is required' : issue.message}`;
+      return [name, variables[name] === undefined ? 'is required' : issue.message];
     });
+    const lines = [...each, ...together].map(([name, mistake]) => `  ${name} ${mistake}`);
     throw new ConfigError(`The configuration is not usable:\n${lines.join('\n')}`);
   }
   const env = parsed.data;

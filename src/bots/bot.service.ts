@@ -20,7 +20,7 @@ interface BotKey {
 export class BotService {
   constructor(
     private readonly repository: BotRepository,
-    private readonly invalidation: InvalidationService,
+    private readonly invalidation: InvalidationService<unknown>,
   ) {}
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND (organization), FORBIDDEN */

@@ -6,12 +6,13 @@ import type { Logger } from 'pino';
 import { encodeEnvelope } from './envelope.js';
 import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation-log.js';
+import type { Invalidator } from './invalidator.js';
 import type { KeySpace } from './keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import { ParsedValues } from './parsed-values.js';
 import type { ReadTrace } from './read-trace.js';
 import type { Claim, Fill, RedisStore, Slot, Stored } from './redis-store.js';
-import type { CachedResource, Resource } from './resource.js';
+import type { CachedResource, Resource, Snapshotted } from './resource.js';
 import { SingleFlight } from './single-flight.js';
 import type { SnapshotText } from './snapshot.js';
 import type { Tag } from './tags.js';
@@ -41,6 +42,7 @@ interface Answer<Value> {
   /** The generation it was read under; undefined if Redis was not there to tell. */
   readonly generation: string | undefined;
   readonly expiresAt: number;
+  readonly version: number;
 }
 
 /** A missing value whose load was claimed under a generation. */
@@ -54,6 +56,7 @@ interface CacheParts {
   /** Absent: every read goes to the database. */
   readonly store: RedisStore | undefined;
   readonly keys: KeySpace;
+  readonly invalidator: Invalidator;
   readonly freshness: Freshness;
   readonly observer: CacheObserver;
   readonly log: Logger;
@@ -76,6 +79,7 @@ export class CoherentCache {
     return {
       name: resource.name,
       readMany: async (ids, trace) => await reader.readMany(ids, trace),
+      replace: async (id, newer) => await reader.replace(id, newer),
     };
   }
 }
@@ -169,7 +173,7 @@ class ResourceReader<Id, Value> {
     if (!parsed) return 'outdated';
     const { value, head } = parsed;
     if (!this.parts.freshness.accepts(entry.tags, head.snapshot)) return 'distrusted';
-    return { value, generation, snapshot: head.snapshot, expiresAt: head.expiresAt };
+    return { value, generation, snapshot: head.snapshot, expiresAt: head.expiresAt, version: 0 };
   }
 
   /** Joins the loads that may be joined, and claims the others. */
@@ -223,8 +227,8 @@ class ResourceReader<Id, Value> {
       this.share(mine, loading, pending, answers);
       void loading.then(
         (loaded) => this.fill(store, mine, loaded),
-        // The readers get the failure; nothing is cached, and the locks run out.
-        () => undefined,
+        // The readers get the failure, and nothing is cached; who comes next need not wait for the locks to run out.
+        () => this.release(store, mine),
       );
     }
     if (others.length > 0) this.share(others, this.waitForOthers(store, others), pending, answers);
@@ -295,16 +299,37 @@ class ResourceReader<Id, Value> {
   private async load(
     missing: readonly { readonly entry: Entry<Id>; readonly generation?: string }[],
   ): Promise<Answer<Value>[]> {
-    const { name, ttlSeconds } = this.resource;
-    this.parts.observer.loaded(name, missing.length);
+    this.parts.observer.loaded(this.resource.name, missing.length);
     const loaded = await this.resource.load(missing.map(({ entry }) => entry.id));
-    const now = Date.now();
     return missing.map(({ generation }, i) => {
-      const { value, snapshot } = loaded[i] ?? MISALIGNED;
-      const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
-      const expiresAt = now + Math.ceil(seconds * 1_000 * (1 - Math.random() * TTL_JITTER));
-      return { value, snapshot, generation, expiresAt };
+      const { value, snapshot, version = 0 } = loaded[i] ?? MISALIGNED;
+      return { value, snapshot, version, generation, expiresAt: this.expiryOf(value) };
     });
+  }
+
+  /** When the life of a value that is loaded now ends (ms since 1970). */
+  private expiryOf(value: Value | null): number {
+    const { ttlSeconds } = this.resource;
+    const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
+    return Date.now() + Math.ceil(seconds * 1_000 * (1 - Math.random() * TTL_JITTER));
+  }
+
+  /** See {@link CachedResource.replace}. */
+  async replace(id: Id, newer: Snapshotted<Value>): Promise<void> {
+    const { store, invalidator } = this.parts;
+    const { slot, tags } = this.entryOf(id);
+    const { value, snapshot, version = 0 } = newer;
+    if (!store) return;
+    if (tags.length !== 1 || version === 0 || value === null) {
+      await invalidator.invalidate(tags);
+      return;
+    }
+    const token = freshToken();
+    const expiresAt = this.expiryOf(value);
+    const envelope = encodeEnvelope({ generation: token, snapshot, expiresAt, version, value });
+    const others = invalidator.targetsOf(tags[0] ?? '').values.filter((key) => key !== slot.key);
+    const ttlMs = Math.max(1, expiresAt - Date.now());
+    await invalidator.orOwe(tags, store.replace(slot, others, { token, envelope, ttlMs, version }));
   }
 
   private async fill(
@@ -314,11 +339,11 @@ class ResourceReader<Id, Value> {
   ): Promise<void> {
     const now = Date.now();
     const fills = mine.map(({ entry, generation }, i): Fill => {
-      const { value, snapshot, expiresAt } = loaded[i] ?? MISALIGNED;
+      const { value, snapshot, expiresAt, version } = loaded[i] ?? MISALIGNED;
       return {
         slot: entry.slot,
         generation,
-        envelope: encodeEnvelope({ generation, snapshot, expiresAt, value }),
+        envelope: encodeEnvelope({ generation, snapshot, expiresAt, version, value }),
         ttlMs: Math.max(1, expiresAt - now),
       };
     });
@@ -327,6 +352,18 @@ class ResourceReader<Id, Value> {
     } catch (error) {
       if (error instanceof CacheUnavailableError) return;
       this.parts.log.error({ err: error, resource: this.resource.name }, 'Could not store loaded values');
+    }
+  }
+
+  private async release(store: RedisStore, mine: readonly Missing<Id>[]): Promise<void> {
+    try {
+      await store.release(mine.map(({ entry, generation }) => ({ slot: entry.slot, generation })));
+    } catch (error) {
+      if (error instanceof CacheUnavailableError) return;
+      this.parts.log.error(
+        { err: error, resource: this.resource.name },
+        'Could not free the locks of a failed load',
+      );
     }
   }
 
@@ -395,7 +432,13 @@ class Answers<Value> {
 }
 
 /** What a load leaves out: a missing row that nothing vouches for. */
-const MISALIGNED: Answer<never> = { value: null, snapshot: '', generation: undefined, expiresAt: 0 };
+const MISALIGNED: Answer<never> = {
+  value: null,
+  snapshot: '',
+  generation: undefined,
+  expiresAt: 0,
+  version: 0,
+};
 const NEVER_STARTED = { startedAt: -Infinity, result: Promise.resolve(MISALIGNED) };
 
 const flightKey = (entry: Entry<unknown>, generation: string): string => `${entry.slot.key}|${generation}`;

@@ -51,10 +51,12 @@ export function createCache(options: CacheOptions): Cache {
     client &&
     new RedisGateway(client, { timeoutMs: redis.timeoutMs, probeKey: keys.plain('probe'), log, observer });
   const store = gateway && new RedisStore(gateway, cluster);
-  const invalidator = new Invalidator({ store, gateway, keys, log });
   const invalidationLog = new InvalidationLog({ source: options.logSource, log });
+  // What was cached before an outage is not believed on what was known before it.
+  gateway?.beforeRecovery(async () => await invalidationLog.confirm());
+  const invalidator = new Invalidator({ store, gateway, keys, log });
   const keeper = new LogKeeper({ invalidationLog, source: options.logSource, invalidator, store, log });
-  const coherent = new CoherentCache({ store, keys, freshness: invalidationLog, observer, log });
+  const coherent = new CoherentCache({ store, keys, invalidator, freshness: invalidationLog, observer, log });
   const answers =
     store && options.answerCacheBytes > 0
       ? new AnswerCache({

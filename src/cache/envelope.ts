@@ -4,15 +4,17 @@ import type { SnapshotText } from './snapshot.js';
  * What is stored in Redis for a value: JSON with a fixed order of fields, so that the head can be checked without
  * parsing the data, and so that `redis-cli GET` shows something readable.
  *
- *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"data":{…}}
+ *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"version":7,"data":{…}}
  *
  * `gen` holds the generations of the value's tags, joined by dots, as they were before the database was read;
- * `snapshot` is the PostgreSQL snapshot under which it was read; `expires` is when its TTL ends (ms since 1970).
+ * `snapshot` is the PostgreSQL snapshot under which it was read; `expires` is when its TTL ends (ms since 1970);
+ * `version` grows with every change of the value, or is 0 if that is not known.
  */
 export interface Envelope<Value> {
   readonly generation: string;
   readonly snapshot: SnapshotText;
   readonly expiresAt: number;
+  readonly version: number;
   /** null: the database has no such row. */
   readonly value: Value | null;
 }
@@ -20,11 +22,12 @@ export interface Envelope<Value> {
 const HEAD = '{"gen":"';
 const MIDDLE = '","snapshot":"';
 const EXPIRES = '","expires":';
+const VERSION = ',"version":';
 const DATA = ',"data":';
 
 export function encodeEnvelope<Value>(envelope: Envelope<Value>): string {
-  const { generation, snapshot, expiresAt, value } = envelope;
-  return `${HEAD}${generation}${MIDDLE}${snapshot}${EXPIRES}${expiresAt}${DATA}${JSON.stringify(value)}}`;
+  const { generation, snapshot, expiresAt, version, value } = envelope;
+  return `${HEAD}${generation}${MIDDLE}${snapshot}${EXPIRES}${expiresAt}${VERSION}${version}${DATA}${JSON.stringify(value)}}`;
 }
 
 /** The head of a stored envelope, and where its data begins. */
@@ -47,11 +50,13 @@ export function openEnvelope(raw: string, generation: string): OpenedEnvelope | 
   if (snapshotEnd < 0 || !raw.startsWith(EXPIRES, snapshotEnd)) return undefined;
   const expiresStart = snapshotEnd + EXPIRES.length;
   const expiresEnd = raw.indexOf(',', expiresStart);
-  if (expiresEnd < 0 || !raw.startsWith(DATA, expiresEnd)) return undefined;
+  if (expiresEnd < 0 || !raw.startsWith(VERSION, expiresEnd)) return undefined;
+  const versionEnd = raw.indexOf(',', expiresEnd + VERSION.length);
+  if (versionEnd < 0 || !raw.startsWith(DATA, versionEnd)) return undefined;
   return {
     snapshot: raw.slice(snapshotStart, snapshotEnd),
     expiresAt: Number(raw.slice(expiresStart, expiresEnd)),
-    dataStart: expiresEnd + DATA.length,
+    dataStart: versionEnd + DATA.length,
   };
 }
 

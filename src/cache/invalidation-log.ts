@@ -143,10 +143,15 @@ export class InvalidationLog implements Freshness {
     return writes.every((xid) => isVisible(xid, snapshot));
   }
 
-  /** Waits for a read of the log that began after this call. */
+  /**
+   * Waits for a read of the log that began after this call. If there is none to be had, nothing is accepted until the
+   * next one that succeeds.
+   */
   async confirm(): Promise<void> {
+    const calledAt = performance.now();
     if (this.polling) await this.polling;
     await this.poll();
+    if (this.lastPollStartedAt < calledAt) this.lastPollStartedAt = -Infinity;
   }
 
   async stop(): Promise<void> {

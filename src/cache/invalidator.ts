@@ -61,12 +61,19 @@ export class Invalidator {
    */
   async invalidate(tags: readonly Tag[]): Promise<void> {
     const { store } = this.parts;
-    if (store === undefined) return;
+    if (store) await this.orOwe(tags, store.remove(this.removalsOf(tags), 'invalidate'));
+  }
+
+  /** Awaits an invalidation of tags that is under way; if Redis cannot be told now, it is told later. Never fails. */
+  async orOwe(tags: readonly Tag[], invalidation: Promise<void>): Promise<void> {
+    const { gateway } = this.parts;
     try {
-      await store.remove(this.removalsOf(tags), 'invalidate');
+      await invalidation;
     } catch (error) {
-      if (!(error instanceof CacheUnavailableError)) throw error;
-      for (const tag of tags) if (this.owed.size < MOST_OWED_TAGS) this.owed.add(tag);
+      rethrowUnlessUnavailable(error);
+      this.owe(tags);
+      // Redis may have come back in between, or have refused just this; if it refuses again, the log has to do.
+      if (gateway?.available === true) await this.payOwed().catch(rethrowUnlessUnavailable);
     }
   }
 
@@ -86,12 +93,23 @@ export class Invalidator {
     await this.parts.store?.remove(this.removalsOf(tags), 'sweep');
   }
 
+  private owe(tags: readonly Tag[]): void {
+    for (const tag of tags) if (this.owed.size < MOST_OWED_TAGS) this.owed.add(tag);
+  }
+
+  /** A tag that is written again while it is being paid is owed again. */
   private async payOwed(): Promise<void> {
-    const tags = [...this.owed];
-    if (tags.length === 0) return;
-    await this.parts.store?.remove(this.removalsOf(tags), 'invalidate', true);
-    for (const tag of tags) this.owed.delete(tag);
-    this.parts.log.info({ tags: tags.length }, 'Invalidated what was written during the outage');
+    while (this.owed.size > 0) {
+      const tags = [...this.owed];
+      this.owed.clear();
+      try {
+        await this.parts.store?.remove(this.removalsOf(tags), 'invalidate', true);
+      } catch (error) {
+        this.owe(tags);
+        throw error;
+      }
+      this.parts.log.info({ tags: tags.length }, 'Invalidated what was written during the outage');
+    }
   }
 
   private removalsOf(tags: readonly Tag[]): Removal[] {
@@ -114,3 +132,7 @@ export class Invalidator {
 
 const familyName = (entity: string, facet: string | undefined): string =>
   facet === undefined ? entity : `${entity}:${facet}`;
+
+function rethrowUnlessUnavailable(error: unknown): void {
+  if (!(error instanceof CacheUnavailableError)) throw error;
+}

@@ -1,5 +1,5 @@
 export type MissReason = 'absent' | 'outdated' | 'distrusted' | 'unavailable';
-export type RedisOperation = 'read' | 'claim' | 'fill' | 'invalidate' | 'sweep' | 'probe';
+export type RedisOperation = 'read' | 'claim' | 'fill' | 'release' | 'invalidate' | 'sweep' | 'probe';
 
 /** What the cache tells whoever watches it (metrics, tests). Every method must be cheap and must not throw. */
 export interface CacheObserver {

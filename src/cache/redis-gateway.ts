@@ -16,6 +16,8 @@ const FIRST_CONNECTION_MS = 500;
 const LONGEST_PROBE_MS = 1_000;
 /** After this many probes without an answer the connection itself is suspected and replaced. */
 const PROBES_BEFORE_RECONNECT = 3;
+/** A refusal of the same kind is logged again after this long (ms). */
+const REFUSAL_LOG_PAUSE_MS = 60_000;
 /** A circuit that opens again this soon after closing goes on with its longer pause between probes. */
 const STABLE_AFTER_MS = 5_000;
 
@@ -43,6 +45,8 @@ export class RedisGateway {
   private readonly recoveries: (() => Promise<void>)[] = [];
   private announced = false;
   private readonly waiters = new Set<() => void>();
+  /** When a kind of refusal was last logged. */
+  private readonly refusals = new Map<string, number>();
 
   constructor(
     private readonly client: RedisClient,
@@ -113,7 +117,7 @@ export class RedisGateway {
       observer.redisFailure(operation, timedOut ? 'timeout' : 'error');
       const isReply = error.name === 'ReplyError';
       if (!isReply || CANNOT_SERVE.test(error.message)) this.trip(error.message);
-      else this.options.log.warn({ operation, reason: error.message }, 'Redis refused a cache operation');
+      else this.logRefusal(operation, error.message);
       throw timedOut ? error : new CacheUnavailableError(error.message, { cause });
     }
   }
@@ -123,6 +127,15 @@ export class RedisGateway {
     this.stopped = true;
     clearTimeout(this.probeTimer);
     this.waiters.forEach((finish) => finish());
+  }
+
+  /** A Redis that is full, for instance, refuses every fill: once in a while is enough to know. */
+  private logRefusal(operation: RedisOperation, reason: string): void {
+    const kind = `${operation} ${reason.split(' ', 1)[0]}`;
+    const loggedAt = this.refusals.get(kind);
+    if (loggedAt !== undefined && performance.now() - loggedAt < REFUSAL_LOG_PAUSE_MS) return;
+    this.refusals.set(kind, performance.now());
+    this.options.log.warn({ operation, reason }, 'Redis refused a cache operation');
   }
 
   private trip(reason: string): void {
@@ -158,7 +171,8 @@ export class RedisGateway {
 
   /** One try to come back. It writes, because a demoted master still answers reads. */
   private async probe(): Promise<void> {
-    const isConnected = this.client.status === 'ready';
+    // Connected, be it that the server has not answered the client's greeting yet: that may be a dead connection, too.
+    const isConnected = this.client.status === 'ready' || this.client.status === 'connect';
     try {
       await this.attempt('probe', (client) => client.set(this.options.probeKey, '1', 'PX', 1_000));
       for (const work of this.recoveries) await work();

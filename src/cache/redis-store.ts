@@ -2,7 +2,7 @@ import { Command } from 'ioredis';
 
 import { CacheUnavailableError } from './errors.js';
 import type { RedisClient, RedisGateway } from './redis-gateway.js';
-import { CLAIM, DROP_INDEXED, FILL } from './scripts.js';
+import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 
 /** Where one value lives: everything it touches in Redis. */
 export interface Slot {
@@ -174,6 +174,39 @@ export class RedisStore {
         await fillGroup(fills, evaluate);
       }
     });
+  }
+
+  /** Frees the locks of claims whose load has failed; see {@link RELEASE}. */
+  async release(claims: readonly Pick<Fill, 'slot' | 'generation'>[]): Promise<void> {
+    const groups = this.cluster ? byEntity(claims, ({ slot }) => slot.entityId) : [claims];
+    await this.gateway.run('release', async (client) => {
+      await Promise.all(
+        groups.map(async (group) => {
+          const locks = group.map(({ slot }) => lockOf(slot));
+          await client.eval(RELEASE, locks.length, ...locks, ...group.map(({ generation }) => generation));
+        }),
+      );
+    });
+  }
+
+  /** Replaces a stored value under a new generation; see {@link REPLACE}. `others` depend on the same tag. */
+  async replace(
+    { key, generations }: Slot,
+    others: readonly string[],
+    newer: {
+      readonly token: string;
+      readonly envelope: string;
+      readonly ttlMs: number;
+      readonly version: number;
+    },
+  ): Promise<void> {
+    const keys = [key, ...generations, ...others];
+    const { token, envelope, ttlMs, version } = newer;
+    await this.gateway.run(
+      'invalidate',
+      async (client) =>
+        await client.eval(REPLACE, keys.length, ...keys, token, GENERATION_LIFE_MS, envelope, ttlMs, version),
+    );
   }
 
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */

@@ -8,6 +8,8 @@ export interface Snapshotted<Value> {
   /** null: there is no such row. */
   readonly value: Value | null;
   readonly snapshot: SnapshotText;
+  /** Grows with every change of the value; needed where the value is to be replaced instead of dropped. */
+  readonly version?: number;
 }
 
 /**
@@ -48,4 +50,10 @@ export interface CachedResource<Id, Value> {
    * @param trace is told what vouches for the values.
    */
   readMany(ids: readonly Id[], trace?: ReadTrace): Promise<(Value | null)[]>;
+  /**
+   * Invalidates the tags of a value, but puts a newer one in its place where it was cached: for values that change so
+   * often that they would never be found. The value must have been read, with its version, after the write committed.
+   * One round trip; never fails, as the invalidation itself.
+   */
+  replace(id: Id, newer: Snapshotted<Value>): Promise<void>;
 }

@@ -64,6 +64,37 @@ while k <= #KEYS do
 end
 return 1`;
 
+/** Frees locks that are still held for the generation they were taken for. KEYS: locks. ARGV: their generations. */
+export const RELEASE = `
+for i = 1, #KEYS do
+  if redis.call('GET', KEYS[i]) == ARGV[i] then redis.call('DEL', KEYS[i]) end
+end
+return 1`;
+
+/**
+ * Invalidates one value's only tag, and puts a newer value in place of the stored one: whichever of the two has the
+ * higher version, under a new generation. Where no value with a version was stored under the current generation, both
+ * are removed: nothing then says that the newer value is the newest.
+ *
+ * KEYS: the value, its generation, then the other values that depend on the tag.
+ * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version.
+ */
+export const REPLACE = `
+local raw, gen = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
+local version = 0
+if raw and gen and string.sub(raw, 9, 8 + #gen) == gen then
+  version = tonumber(string.match(string.sub(raw, 1, 2048), '"version":(%d+)')) or 0
+end
+if version == 0 then return redis.call('UNLINK', KEYS[1], KEYS[2]) end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if version >= tonumber(ARGV[5]) then
+  redis.call('SET', KEYS[1], string.sub(raw, 1, 8) .. ARGV[1] .. string.sub(raw, 9 + #gen), 'KEEPTTL')
+else
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+end
+return 0`;
+
 /** Removes an index and every key listed in it. KEYS: the index. Its entries share its slot. */
 export const DROP_INDEXED = `
 local keys = redis.call('ZRANGE', KEYS[1], 0, -1)

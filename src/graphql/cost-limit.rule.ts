@@ -29,7 +29,15 @@ export const costLimitRule =
     OperationDefinition(operation) {
       const schema = context.getSchema();
       const root = schema.getRootType(operation.operation);
-      if (!root) return;
+      if (!root) {
+        // graphql-js finds that out only when it executes, as if it were a failure of the server.
+        context.reportError(
+          new GraphQLError(`There are no operations of the kind ${operation.operation}`, {
+            nodes: operation,
+          }),
+        );
+        return;
+      }
       const base = operation.operation === 'mutation' ? MUTATION_COST : 1;
       const cost = new CostCounter(context, most).ofSelection(operation.selectionSet, root, undefined, base);
       if (cost > most) {

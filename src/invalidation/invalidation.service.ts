@@ -1,25 +1,38 @@
 import type { Invalidator } from '../cache/invalidator.js';
-import type { Tag } from '../cache/tags.js';
+import type { CachedResource, Snapshotted } from '../cache/resource.js';
 import { botStatsTag, botTag, orgTag } from './tags.js';
 
 /**
  * Which change outdates what: the table of the cache contract. Services call it after their transaction has committed
  * and before they answer. The triggers of the invalidation log say the same to processes that were not told.
  */
-export class InvalidationService {
-  constructor(private readonly invalidator: Invalidator) {}
+export class InvalidationService<Stats> {
+  constructor(
+    private readonly invalidator: Invalidator,
+    private readonly botStats: CachedResource<string, Stats>,
+  ) {}
 
   /** A bot was created, changed, started, stopped or deleted: its own values and its organization's lists. */
   async botChanged(bot: { id: string; orgId: string }): Promise<void> {
-    await this.invalidate([botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)]);
+    await this.invalidator.invalidate([botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)]);
   }
 
-  /** Messages of a bot were recorded or changed: its statistics and details. */
-  async botStatsChanged(botId: string): Promise<void> {
-    await this.invalidate([botStatsTag.of(botId)]);
-  }
-
-  private async invalidate(tags: readonly Tag[]): Promise<void> {
-    await this.invalidator.invalidate(tags);
+  /**
+   * Messages of a bot were recorded or changed: its statistics and details. Statistics that were cached are replaced by
+   * the ones read since, so that a busy bot's need not be loaded again after each message.
+   * @param read reads them; begun after the transaction has committed. @throws what it throws
+   */
+  async botStatsChanged(
+    botId: string,
+    read: Promise<readonly Snapshotted<Stats>[]>,
+  ): Promise<Snapshotted<Stats> | undefined> {
+    try {
+      const [newer] = await read;
+      await this.botStats.replace(botId, newer ?? { value: null, snapshot: '' });
+      return newer;
+    } catch (error) {
+      await this.invalidator.invalidate([botStatsTag.of(botId)]);
+      throw error;
+    }
   }
 }

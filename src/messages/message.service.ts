@@ -18,7 +18,7 @@ export class MessageService {
   constructor(
     private readonly messages: MessageRepository,
     private readonly stats: BotStatsRepository,
-    private readonly invalidation: InvalidationService,
+    private readonly invalidation: InvalidationService<BotStats>,
   ) {}
 
   /** Records 1 to 500 messages, all or none. Returns the bot's statistics, these messages included. */
@@ -33,7 +33,7 @@ export class MessageService {
       if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Bot');
       throw error;
     }
-    const [[stats]] = await Promise.all([this.stats.findMany([id]), this.invalidation.botStatsChanged(id)]);
+    const stats = await this.invalidation.botStatsChanged(id, this.stats.findMany([id]));
     context.forgetLoaded();
     if (!stats?.value) throw notFound('Bot');
     return stats.value;
@@ -46,7 +46,7 @@ export class MessageService {
     await context.access.require(Role.EDITOR, owner?.orgId, 'Message');
     const message = await this.messages.updateStatus(messageId, status);
     if (!message) throw notFound('Message');
-    await this.invalidation.botStatsChanged(message.botId);
+    await this.invalidation.botStatsChanged(message.botId, this.stats.findMany([message.botId]));
     context.forgetLoaded();
     return message;
   }

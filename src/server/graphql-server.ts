@@ -4,10 +4,13 @@ import type {
   GatewayInterface,
 } from '@apollo/server-gateway-interface';
 import { ApolloServer, type ApolloServerPlugin } from '@apollo/server';
-import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/disabled';
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginLandingPageDisabled,
+} from '@apollo/server/plugin/disabled';
 import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
 import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
-import type { GraphQLSchema, ValidationRule } from 'graphql';
+import type { GraphQLError, GraphQLSchema, ValidationContext, ValidationRule } from 'graphql';
 
 import type { RequestContext } from '../context.js';
 import { compiledExecution } from '../graphql/compiled-execution.js';
@@ -56,9 +59,14 @@ export function createGraphQLServer(options: {
   introspection: boolean;
   log: Logger;
 }): ApolloServer<RequestContext> {
+  // What they throw would be taken for a failure of ours; what they report is a mistake of the client's.
+  const reported = {
+    propagateOnRejection: false,
+    onReject: [(context: ValidationContext | null, error: GraphQLError) => context?.reportError(error)],
+  };
   const limits: unknown[] = [
-    maxDepthRule({ n: LIMITS.depth, ignoreIntrospection: true }),
-    maxAliasesRule({ n: LIMITS.aliases }),
+    maxDepthRule({ n: LIMITS.depth, ignoreIntrospection: true, ...reported }),
+    maxAliasesRule({ n: LIMITS.aliases, ...reported }),
     costLimitRule(LIMITS.cost),
   ];
   return new ApolloServer<RequestContext>({
@@ -74,6 +82,11 @@ export function createGraphQLServer(options: {
     stopOnTerminationSignals: false,
     logger: options.log,
     formatError,
-    plugins: [ApolloServerPluginCacheControlDisabled(), errorMasking(options.log), repeatableAnswers],
+    plugins: [
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginLandingPageDisabled(),
+      errorMasking(options.log),
+      repeatableAnswers,
+    ],
   });
 }

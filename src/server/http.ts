@@ -56,6 +56,15 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     const route = request.routeOptions.url ?? 'unknown';
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1_000);
   });
+  // A connection whose last request was under way when the server began to close would be kept open for the next one.
+  let closing = false;
+  app.addHook('preClose', async () => {
+    closing = true;
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (closing) reply.header('connection', 'close');
+    done(null, payload);
+  });
   if (config.corsOrigin !== undefined) {
     await app.register(cors, {
       origin: config.corsOrigin === '*' ? '*' : [...config.corsOrigin],
@@ -75,6 +84,8 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     });
   }
 
+  // GraphQL is asked in JSON only: a body of another type, which any web page can send, is refused.
+  app.removeContentTypeParser('text/plain');
   // The text itself is what a kept answer is found by; it is parsed only if there is none.
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) =>
     done(null, body),

@@ -6,7 +6,7 @@ import type { Database } from '../db/client.js';
 import { bots, botStats } from '../db/tables.js';
 import type { BotDetails, BotStats } from './bot-stats.type.js';
 
-type TotalsRow = Omit<typeof botStats.$inferSelect, 'revision'>;
+type TotalsRow = typeof botStats.$inferSelect;
 
 const totalsColumns = {
   botId: botStats.botId,
@@ -19,6 +19,7 @@ const totalsColumns = {
   responseTimeSum: botStats.responseTimeSum,
   responseTimeCount: botStats.responseTimeCount,
   lastMessageAt: botStats.lastMessageAt,
+  revision: botStats.revision,
 };
 
 const ratio = (part: number, whole: number): number | null => (whole === 0 ? null : part / whole);
@@ -59,13 +60,14 @@ export class BotStatsRepository {
       .prepare('bot_details_by_ids');
   }
 
-  /** Statistics aligned with the bots' ids, in one statement. */
+  /** Statistics aligned with the bots' ids, in one statement. Their version grows with every change of the totals. */
   async findMany(ids: readonly string[]): Promise<Snapshotted<BotStats>[]> {
     const computedAt = new Date().toISOString();
     const rows = await this.statsByIds.execute({ ids });
     return rows.map(({ snapshot, totals }) => ({
       snapshot,
       value: totals && toBotStats(totals, computedAt),
+      version: (totals?.revision ?? 0) + 1,
     }));
   }
 
