@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+
+import { BotDetailsDocument, BotStatsDocument, RecordMessagesDocument } from '../generated/graphql.js';
+import { startApp, type TestApp } from '../support/app.js';
+import type { Client } from '../support/client.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+
+/** A busy bot's statistics stay cached: each message puts the newer totals in the place of the stored ones. */
+describe('replacing statistics', () => {
+  let database: TestDatabase;
+  let redis: RedisService;
+  let admin: Redis;
+  let writer: TestApp;
+  let reader: TestApp;
+  let write: Client;
+  let read: Client;
+  let id: string;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
+    admin = new Redis(redis.url);
+    const settings = { DATABASE_URL: database.url, REDIS_URL: redis.url };
+    [writer, reader] = await Promise.all([startApp(settings), startApp(settings)]);
+  });
+
+  afterAll(async () => {
+    await Promise.all([writer?.close(), reader?.close()]);
+    admin?.disconnect();
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  beforeEach(async () => {
+    await admin.flushall();
+    const orgId = await addOrganization(database.sql);
+    [id] = (await addBots(database.sql, orgId, 1)) as [string];
+    const { token } = await addUser(database.sql, { [orgId]: 'EDITOR' });
+    [write, read] = [writer.client(token), reader.client(token)];
+  });
+
+  const record = async () =>
+    await write.ask(RecordMessagesDocument, {
+      botId: id,
+      messages: [
+        {
+          conversationId: 'c',
+          contactId: 'p',
+          direction: 'OUTBOUND',
+          status: 'DELIVERED',
+          text: 'hello',
+          responseTimeMs: 5,
+        },
+      ],
+    });
+  const total = async () => (await read.ask(BotStatsDocument, { id })).botStats?.totalMessages;
+
+  test('another process reads the newer totals without a database read', async () => {
+    expect(await total()).toBe(0);
+    for (let count = 1; count <= 5; count++) {
+      await record();
+      reader.statements.length = 0;
+      expect(await total()).toBe(count);
+      expect(reader.statements).toEqual([]);
+    }
+  });
+
+  test('the details, which hold the totals too, are read anew', async () => {
+    const details = async () => (await read.ask(BotDetailsDocument, { id })).botDetails?.stats.totalMessages;
+    expect(await total()).toBe(0);
+    expect(await details()).toBe(0);
+    await record();
+    expect(await details()).toBe(1);
+  });
+
+  test('where nothing is stored, nothing is put in its place', async () => {
+    await record();
+    expect(await admin.exists(`bot:${id}:stats`)).toBe(0);
+    expect(await total()).toBe(1);
+  });
+
+  test('totals stored under a generation that is gone are not replaced but removed', async () => {
+    expect(await total()).toBe(0);
+    await admin.del(`bot:${id}:stats:gen`);
+    await record();
+    expect(await admin.exists(`bot:${id}:stats`)).toBe(0);
+    expect(await total()).toBe(1);
+  });
+
+  test('older totals that arrive late do not take the place of newer ones, yet outdate every load before them', async () => {
+    await total();
+    await record();
+    const stored = async () =>
+      JSON.parse((await admin.get(`bot:${id}:stats`)) ?? '{}') as Record<string, unknown>;
+    const before = await stored();
+    // As if another writer's newer totals had been stored while this one's are on their way.
+    const newer = JSON.stringify({
+      ...before,
+      version: 1_000,
+      data: { ...(before.data as object), totalMessages: 999 },
+    });
+    await admin.set(`bot:${id}:stats`, newer, 'KEEPTTL');
+    await record();
+    const after = await stored();
+    expect(after).toMatchObject({ version: 1_000, data: { totalMessages: 999 } });
+    expect(after.gen).not.toBe(before.gen);
+    expect(after.gen).toBe(await admin.get(`bot:${id}:stats:gen`));
+  });
+
+  test('concurrent writers leave the exact totals', async () => {
+    await total();
+    await Promise.all(Array.from({ length: 20 }, record));
+    expect(await total()).toBe(20);
+  });
+});
