@@ -3,7 +3,7 @@ import DataLoader from 'dataloader';
 import { Access, type Identity } from './access/access.js';
 import type { Principal } from './access/principal.js';
 import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
-import { ReadTrace } from './cache/read-trace.js';
+import type { ReadTrace } from './cache/read-trace.js';
 import type { CachedResource } from './cache/resource.js';
 import {
   createOrganizationLoaders,
@@ -16,7 +16,7 @@ export type Resources = BotResources &
   BotStatsResources &
   OrganizationResources & { readonly principal: CachedResource<string, Principal> };
 
-const createLoaders = (resources: Resources, trace: ReadTrace) => ({
+const createLoaders = (resources: Resources, trace: ReadTrace | undefined) => ({
   ...createBotLoaders(resources, trace),
   ...createBotStatsLoaders(resources, trace),
   ...createOrganizationLoaders(resources, trace),
@@ -30,17 +30,17 @@ export interface RequestContext {
   readonly requestId: string;
   readonly access: Access;
   readonly loaders: ReturnType<typeof createLoaders>;
-  /** What the answer is built from. */
-  readonly trace: ReadTrace;
+  /** What the answer is built from, if the request wants to know. */
+  readonly trace: ReadTrace | undefined;
   /** Makes the rest of the request read again: called after each change. */
   forgetLoaded(): void;
 }
 
 export function createRequestContext(
   resources: Resources,
-  request: { requestId: string; identity: Identity },
+  request: { requestId: string; identity: Identity; trace?: ReadTrace },
 ): RequestContext {
-  const trace = new ReadTrace();
+  const { trace } = request;
   const loaders = createLoaders(resources, trace);
   return {
     requestId: request.requestId,

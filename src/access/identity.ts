@@ -14,6 +14,13 @@ export type IdentityReader = (authorization: string | undefined) => Identity | P
 const BELIEVED_MS = 60_000;
 const MOST_TOKENS = 10_000;
 
+/** What jose says of keys that it could not fetch, or not read; everything else is about the token. */
+const KEYS_NOT_HAD: ReadonlySet<string> = new Set([
+  'ERR_JWKS_TIMEOUT',
+  'ERR_JOSE_GENERIC',
+  'ERR_JWKS_INVALID',
+]);
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /**
@@ -46,7 +53,7 @@ export function createIdentityReader(auth: Config['auth']): IdentityReader {
       return identity;
     } catch (error) {
       if (error instanceof errors.JWTExpired) return { problem: 'the token has expired' };
-      if (error instanceof errors.JWKSTimeout || !(error instanceof errors.JOSEError)) throw error;
+      if (!(error instanceof errors.JOSEError) || KEYS_NOT_HAD.has(error.code)) throw error;
       return { problem: 'the token is not valid' };
     }
   };

@@ -14,7 +14,7 @@ export interface BotResources {
 }
 
 /** The loaders of one request for bots. */
-export const createBotLoaders = (resources: BotResources, trace: ReadTrace) => ({
+export const createBotLoaders = (resources: BotResources, trace: ReadTrace | undefined) => ({
   bot: new DataLoader<string, Bot | null>(async (ids) => await resources.bot.readMany(ids, trace)),
   botPage: new DataLoader<BotPageQuery, BotPageContent | null, string>(
     async (queries) => await resources.botPage.readMany(queries, trace),

@@ -49,7 +49,7 @@ export class BotService {
       await this.changed(context, changed);
       return changed;
     }
-    const current = await this.current(key);
+    const current = await this.current(context, key);
     if (expectedVersion != null && current.version !== expectedVersion) {
       throw conflict(`The bot is at version ${current.version}, not ${expectedVersion}`, {
         currentVersion: current.version,
@@ -62,7 +62,7 @@ export class BotService {
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
     const key = await requireBot(context, id, Role.EDITOR);
     const changed = await this.repository.updateStatus(key, status);
-    if (!changed) return await this.current(key);
+    if (!changed) return await this.current(context, key);
     await this.changed(context, changed);
     return changed;
   }
@@ -70,8 +70,9 @@ export class BotService {
   /** Deletes a bot with all that belongs to it. Returns its id. */
   async delete(context: RequestContext, id: string): Promise<string> {
     const key = await requireBot(context, id, Role.OWNER);
-    if (!(await this.repository.delete(key))) throw notFound('Bot');
+    const isDeleted = await this.repository.delete(key);
     await this.changed(context, key);
+    if (!isDeleted) throw notFound('Bot');
     return key.id;
   }
 
@@ -84,8 +85,13 @@ export class BotService {
     }
   }
 
-  private async current(key: BotKey): Promise<Bot> {
+  /**
+   * The bot as the database has it. Who made it so may not have invalidated yet; since this answer tells of it, nobody
+   * may read anything older from now on.
+   */
+  private async current(context: RequestContext, key: BotKey): Promise<Bot> {
     const bot = await this.repository.findCurrent(key);
+    await this.changed(context, key);
     if (!bot) throw notFound('Bot');
     return bot;
   }

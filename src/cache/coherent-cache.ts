@@ -3,6 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 
+import { Answers, MISALIGNED, pick, type Answer, type Entry } from './answers.js';
+import { DirectLoads } from './direct-loads.js';
 import { encodeEnvelope } from './envelope.js';
 import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation-log.js';
@@ -11,11 +13,9 @@ import type { KeySpace } from './keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import { ParsedValues } from './parsed-values.js';
 import type { ReadTrace } from './read-trace.js';
-import type { Claim, Fill, RedisStore, Slot, Stored } from './redis-store.js';
+import type { Claim, Fill, RedisStore, Stored } from './redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
 import { SingleFlight } from './single-flight.js';
-import type { SnapshotText } from './snapshot.js';
-import type { Tag } from './tags.js';
 
 /** Life of "there is no such row", in seconds. */
 export const NEGATIVE_TTL_SECONDS = 10;
@@ -27,23 +27,6 @@ const FIRST_WAIT_MS = 4;
 
 /** The most ids whose key names are remembered, for each resource. */
 const MOST_ENTRIES = 5_000;
-
-/** An id and the names that follow from it. */
-interface Entry<Id> {
-  readonly id: Id;
-  readonly slot: Slot;
-  readonly tags: readonly Tag[];
-}
-
-/** A value and what vouches for it. */
-interface Answer<Value> {
-  readonly value: Value | null;
-  readonly snapshot: SnapshotText;
-  /** The generation it was read under; undefined if Redis was not there to tell. */
-  readonly generation: string | undefined;
-  readonly expiresAt: number;
-  readonly version: number;
-}
 
 /** A missing value whose load was claimed under a generation. */
 interface Missing<Id> {
@@ -92,8 +75,7 @@ class ResourceReader<Id, Value> {
   private readonly entries = new LRUCache<string, Entry<Id>>({ max: MOST_ENTRIES });
   /** Loads under way, by value key and generation. */
   private readonly loads = new SingleFlight<Answer<Value>>();
-  /** Loads under way that no generation vouches for, because Redis is away; by value key. */
-  private readonly directLoads = new Map<string, { startedAt: number; result: Promise<Answer<Value>> }>();
+  private readonly directLoads: DirectLoads<Id, Value>;
 
   constructor(
     private readonly resource: Resource<Id, Value>,
@@ -104,19 +86,21 @@ class ResourceReader<Id, Value> {
     this.generationsOf = resource.dependsOn.map(({ entity, facet }) => keys.generation(entity, facet));
     const entity = resource.dependsOn[0]?.entity ?? resource.name;
     this.indexOf = resource.indexed === true ? keys.index(entity) : undefined;
+    this.directLoads = new DirectLoads({
+      load: async (entries) => await this.load(entries.map((entry) => ({ entry }))),
+      freshness: parts.freshness,
+      onJoin: () => parts.observer.joined(resource.name),
+    });
   }
 
   async readMany(ids: readonly Id[], trace: ReadTrace | undefined): Promise<(Value | null)[]> {
     const entries = ids.map((id) => this.entryOf(id));
-    const answers = new Answers<Value>(entries.length);
+    const answers = new Answers<Value>();
     await this.read(entries, answers);
     return entries.map((entry, index) => {
       const { value, generation, snapshot, expiresAt } = answers.at(index);
       if (generation === undefined) trace?.spoil();
-      else {
-        const { tags, slot } = entry;
-        trace?.note({ tags, generationKeys: slot.generations, generation, snapshot, expiresAt });
-      }
+      else trace?.note(entry.tags, entry.slot.generations, { generation, snapshot, expiresAt });
       return value;
     });
   }
@@ -130,7 +114,7 @@ class ResourceReader<Id, Value> {
     } catch (error) {
       rethrowUnlessUnavailable(error);
       for (const _ of entries) observer.miss(this.resource.name, 'unavailable');
-      await this.readDirectly(entries, [...entries.keys()], answers);
+      await this.directLoads.read(entries, [...entries.keys()], answers);
       return;
     }
     const missing: number[] = [];
@@ -171,9 +155,7 @@ class ResourceReader<Id, Value> {
     if (generation === undefined) return 'outdated';
     const parsed = this.parsed.parse(entry.slot.key, raw, generation);
     if (!parsed) return 'outdated';
-    const { value, head } = parsed;
-    if (!this.parts.freshness.accepts(entry.tags, head.snapshot)) return 'distrusted';
-    return { value, generation, snapshot: head.snapshot, expiresAt: head.expiresAt, version: 0 };
+    return this.parts.freshness.accepts(entry.tags, parsed.snapshot) ? parsed : 'distrusted';
   }
 
   /** Joins the loads that may be joined, and claims the others. */
@@ -209,7 +191,7 @@ class ResourceReader<Id, Value> {
       claims = await store.claim(slots, freshToken());
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      await this.readDirectly(entries, missing, answers);
+      await this.directLoads.read(entries, missing, answers);
       return;
     }
     const pending: Promise<void>[] = [];
@@ -259,7 +241,7 @@ class ResourceReader<Id, Value> {
     const answer = await flight;
     const entry = entries[index] as Entry<Id>;
     if (this.parts.freshness.accepts(entry.tags, answer.snapshot)) answers.set(index, answer);
-    else await this.readDirectly(entries, [index], answers);
+    else await this.directLoads.read(entries, [index], answers);
   }
 
   /**
@@ -366,89 +348,12 @@ class ResourceReader<Id, Value> {
       );
     }
   }
-
-  /**
-   * Reads from the database without Redis. Readers share a load that is under way, but a reader that came after it
-   * began accepts its result only if the invalidation log, read again since then, knows no newer write.
-   */
-  private async readDirectly(
-    entries: readonly Entry<Id>[],
-    indexes: readonly number[],
-    answers: Answers<Value>,
-  ): Promise<void> {
-    const { observer, freshness } = this.parts;
-    const arrivedAt = performance.now();
-    let missing = [...indexes];
-    while (missing.length > 0) {
-      const flights = this.directFlights(missing.map((index) => entries[index] as Entry<Id>));
-      const results = await Promise.all(flights.map(async ({ result }) => await result));
-      if (flights.some(({ startedAt }) => startedAt < arrivedAt)) await freshness.confirm();
-      missing = missing.filter((index, i) => {
-        const startedAt = flights[i]?.startedAt ?? 0;
-        const answer = results[i] ?? MISALIGNED;
-        const isOurs = startedAt >= arrivedAt;
-        if (!isOurs && !freshness.accepts((entries[index] as Entry<Id>).tags, answer.snapshot)) return true;
-        if (!isOurs) observer.joined(this.resource.name);
-        answers.set(index, answer);
-        return false;
-      });
-    }
-  }
-
-  /** The loads under way of these entries; those that have none are started, together. */
-  private directFlights(
-    entries: readonly Entry<Id>[],
-  ): { startedAt: number; result: Promise<Answer<Value>> }[] {
-    const toLoad = entries.filter(({ slot }) => !this.directLoads.has(slot.key));
-    const startedAt = performance.now();
-    const loading = toLoad.length > 0 ? this.load(toLoad.map((entry) => ({ entry }))) : undefined;
-    toLoad.forEach(({ slot: { key } }, i) => {
-      const flight = { startedAt, result: pick(loading as Promise<Answer<Value>[]>, i) };
-      this.directLoads.set(key, flight);
-      const forget = () => {
-        if (this.directLoads.get(key) === flight) this.directLoads.delete(key);
-      };
-      flight.result.then(forget, forget);
-    });
-    return entries.map(({ slot }) => this.directLoads.get(slot.key) ?? NEVER_STARTED);
-  }
 }
-
-/** The answers of one read, in the order in which they were asked for. */
-class Answers<Value> {
-  private readonly answers: (Answer<Value> | undefined)[];
-
-  constructor(count: number) {
-    this.answers = Array.from<Answer<Value> | undefined>({ length: count });
-  }
-
-  set(index: number, answer: Answer<Value>): void {
-    this.answers[index] = answer;
-  }
-
-  at(index: number): Answer<Value> {
-    return this.answers[index] ?? MISALIGNED;
-  }
-}
-
-/** What a load leaves out: a missing row that nothing vouches for. */
-const MISALIGNED: Answer<never> = {
-  value: null,
-  snapshot: '',
-  generation: undefined,
-  expiresAt: 0,
-  version: 0,
-};
-const NEVER_STARTED = { startedAt: -Infinity, result: Promise.resolve(MISALIGNED) };
 
 const flightKey = (entry: Entry<unknown>, generation: string): string => `${entry.slot.key}|${generation}`;
 
 /** 96 random bits: a generation is never used twice, not even after it was evicted. */
 const freshToken = (): string => randomBytes(12).toString('base64url');
-
-/** The i-th result of a batch that is under way. */
-const pick = async <Value>(batch: Promise<readonly Answer<Value>[]>, i: number): Promise<Answer<Value>> =>
-  (await batch)[i] ?? MISALIGNED;
 
 function rethrowUnlessUnavailable(error: unknown): void {
   if (!(error instanceof CacheUnavailableError)) throw error;

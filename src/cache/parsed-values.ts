@@ -1,13 +1,12 @@
 import { LRUCache } from 'lru-cache';
 
-import { openEnvelope, readEnvelopeData, type OpenedEnvelope } from './envelope.js';
+import type { Answer } from './answers.js';
+import { openEnvelope, readEnvelopeData } from './envelope.js';
 
 /** A stored value, opened and parsed. */
-export interface ParsedValue<Value> {
+export interface ParsedValue<Value> extends Answer<Value> {
   readonly raw: string;
   readonly generation: string;
-  readonly head: OpenedEnvelope;
-  readonly value: Value | null;
 }
 
 /** The most characters of stored bytes to remember, for each resource. */
@@ -33,7 +32,8 @@ export class ParsedValues<Value> {
     if (!head) return undefined;
     const value = readEnvelopeData<Value>(raw, head.dataStart);
     if (value === undefined) return undefined;
-    const parsed = { raw, generation, head, value };
+    const { snapshot, expiresAt } = head;
+    const parsed = { raw, generation, snapshot, expiresAt, version: 0, value };
     this.memo.set(key, parsed);
     return parsed;
   }

@@ -3,10 +3,8 @@ import type { Tag } from './tags.js';
 
 /** What vouches for one value that was read. */
 export interface Witness {
-  readonly generationKeys: readonly string[];
-  /** The generations' tokens, joined by dots. */
+  /** The tokens of its generations, joined by dots. */
   readonly generation: string;
-  readonly tags: readonly Tag[];
   readonly snapshot: SnapshotText;
   /** When the value's TTL ends (ms since 1970). */
   readonly expiresAt: number;
@@ -35,19 +33,23 @@ export class ReadTrace {
     this.concluded = true;
   }
 
-  note(witness: Witness): void {
-    const tokens = witness.generation.split('.');
-    witness.generationKeys.forEach((key, i) => {
-      const token = tokens[i] ?? '';
-      const known = this.generations.get(key);
-      // Something was invalidated between two reads of one answer.
-      if (known !== undefined && known !== token) this.spoiled = true;
-      this.generations.set(key, token);
-    });
-    let tags = this.snapshots.get(witness.snapshot);
-    if (!tags) this.snapshots.set(witness.snapshot, (tags = new Set()));
-    for (const tag of witness.tags) tags.add(tag);
-    this.expiresAt = Math.min(this.expiresAt, witness.expiresAt);
+  /** A value was read that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
+  note(tags: readonly Tag[], generationKeys: readonly string[], witness: Witness): void {
+    const { generation, snapshot, expiresAt } = witness;
+    const [only] = generationKeys;
+    if (generationKeys.length === 1 && only !== undefined) this.expect(only, generation);
+    else generation.split('.').forEach((token, i) => this.expect(generationKeys[i] ?? '', token));
+    let seen = this.snapshots.get(snapshot);
+    if (!seen) this.snapshots.set(snapshot, (seen = new Set()));
+    for (const tag of tags) seen.add(tag);
+    if (expiresAt < this.expiresAt) this.expiresAt = expiresAt;
+  }
+
+  private expect(key: string, token: string): void {
+    const known = this.generations.get(key);
+    // Something was invalidated between two reads of one answer.
+    if (known !== undefined && known !== token) this.spoiled = true;
+    this.generations.set(key, token);
   }
 
   /** Something was read that no generation vouches for. */

@@ -1,6 +1,6 @@
 import { Cluster, Redis } from 'ioredis';
 
-import type { RedisClient } from './redis-gateway.js';
+export type RedisClient = Redis | Cluster;
 
 /** Where Redis is: a URL, or the nodes of a Redis Cluster. */
 export type RedisTarget =
@@ -49,6 +49,19 @@ export function connectRedis(target: RedisTarget): RedisClient {
   return client;
 }
 
+/**
+ * Whether Redis can be used again. It writes, because a demoted master still answers reads. Of a cluster every master
+ * must answer: one that hangs would cost a deadline each time the circuit closes.
+ * @throws if not
+ */
+export async function proveUsable(client: RedisClient, key: string): Promise<void> {
+  const masters = client instanceof Cluster ? client.nodes('master') : [];
+  await Promise.all([
+    client.set(key, '1', 'PX', 1_000),
+    ...masters.map(async (master) => await master.ping()),
+  ]);
+}
+
 function createClient(target: RedisTarget): RedisClient {
   switch (target.kind) {
     case 'standalone':
@@ -86,7 +99,9 @@ function createClient(target: RedisTarget): RedisClient {
           lazyConnect: true,
           clusterRetryStrategy: reconnectPause,
           slotsRefreshTimeout: 1_000,
-          slotsRefreshInterval: 5_000,
+          // Slots are read again after a redirection, a lost connection, and when the circuit replaces the client's
+          // connections. The client's own timer outlives a disconnect that falls into one of its rounds.
+          slotsRefreshInterval: 0,
           retryDelayOnFailover: 50,
           retryDelayOnClusterDown: 50,
           maxRedirections: 4,

@@ -1,11 +1,9 @@
 import type { Logger } from 'pino';
-import type { Cluster, Redis } from 'ioredis';
 
 import { Deadlines } from './deadlines.js';
 import { CacheUnavailableError } from './errors.js';
+import { proveUsable, type RedisClient } from './redis-client.js';
 import type { CacheObserver, RedisOperation } from './observer.js';
-
-export type RedisClient = Redis | Cluster;
 
 /** Replies of a server that is there but cannot serve: it is loading, a replica by now, or its cluster is incomplete. */
 const CANNOT_SERVE = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOAUTH|MISCONF)\b/;
@@ -18,7 +16,7 @@ const LONGEST_PROBE_MS = 1_000;
 const PROBES_BEFORE_RECONNECT = 3;
 /** A refusal of the same kind is logged again after this long (ms). */
 const REFUSAL_LOG_PAUSE_MS = 60_000;
-/** A circuit that opens again this soon after closing goes on with its longer pause between probes. */
+/** A circuit that opens again this soon after closing is probed after a longer pause each time. */
 const STABLE_AFTER_MS = 5_000;
 
 /**
@@ -142,7 +140,8 @@ export class RedisGateway {
     if (this.stopped) return;
     if (!this.open) {
       this.open = true;
-      if (performance.now() - this.closedAt > STABLE_AFTER_MS) this.probePauseMs = FIRST_PROBE_MS;
+      const wasStable = performance.now() - this.closedAt > STABLE_AFTER_MS;
+      this.probePauseMs = wasStable ? FIRST_PROBE_MS : Math.min(this.probePauseMs * 2, LONGEST_PROBE_MS);
       this.options.observer.available(false);
       this.announced = true;
       this.options.log.warn({ reason }, 'Redis unavailable: answering from PostgreSQL');
@@ -169,12 +168,12 @@ export class RedisGateway {
     this.probeTimer.unref();
   }
 
-  /** One try to come back. It writes, because a demoted master still answers reads. */
+  /** One try to come back. */
   private async probe(): Promise<void> {
     // Connected, be it that the server has not answered the client's greeting yet: that may be a dead connection, too.
     const isConnected = this.client.status === 'ready' || this.client.status === 'connect';
     try {
-      await this.attempt('probe', (client) => client.set(this.options.probeKey, '1', 'PX', 1_000));
+      await this.attempt('probe', async (client) => await proveUsable(client, this.options.probeKey));
       for (const work of this.recoveries) await work();
     } catch {
       // The failed attempt was counted, and the outage was logged when the circuit opened.

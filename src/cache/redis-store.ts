@@ -1,7 +1,8 @@
 import { Command } from 'ioredis';
 
 import { CacheUnavailableError } from './errors.js';
-import type { RedisClient, RedisGateway } from './redis-gateway.js';
+import type { RedisClient } from './redis-client.js';
+import type { RedisGateway } from './redis-gateway.js';
 import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 
 /** Where one value lives: everything it touches in Redis. */

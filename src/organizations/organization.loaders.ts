@@ -9,7 +9,10 @@ export interface OrganizationResources {
 }
 
 /** The loaders of one request for organizations. */
-export const createOrganizationLoaders = (resources: OrganizationResources, trace: ReadTrace) => ({
+export const createOrganizationLoaders = (
+  resources: OrganizationResources,
+  trace: ReadTrace | undefined,
+) => ({
   organization: new DataLoader<string, Organization | null>(
     async (ids) => await resources.organization.readMany(ids, trace),
   ),

@@ -6,6 +6,7 @@ import { parse as parseJson } from 'secure-json-parse';
 import type { Identity } from '../access/access.js';
 import type { IdentityReader } from '../access/identity.js';
 import type { AnswerCache } from '../cache/answer-cache.js';
+import { ReadTrace } from '../cache/read-trace.js';
 import { createRequestContext, type RequestContext, type Resources } from '../context.js';
 
 export interface GraphQLRouteOptions {
@@ -36,7 +37,12 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       }
     }
 
-    const context = createRequestContext(resources, { requestId: request.id, identity });
+    const trace = key === undefined ? undefined : new ReadTrace();
+    const context = createRequestContext(resources, {
+      requestId: request.id,
+      identity,
+      ...(trace ? { trace } : {}),
+    });
     const { status, headers, body } = await graphql.executeHTTPGraphQLRequest({
       httpGraphQLRequest: toHttpGraphQLRequest(request),
       context: async () => await Promise.resolve(context),
@@ -45,8 +51,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     reply.code(status ?? 200);
     // Incremental delivery is not offered, so every answer is complete.
     const text = body.kind === 'complete' ? body.string : '';
-    if (key !== undefined && headers.get('content-type') === JSON_TYPE) {
-      answers?.keep(key, text, context.trace);
+    if (key !== undefined && trace && headers.get('content-type') === JSON_TYPE) {
+      answers?.keep(key, text, trace);
     }
     return await reply.send(text);
   };

@@ -47,7 +47,7 @@ const repeatableAnswers: ApolloServerPlugin<RequestContext> = {
     return {
       async willSendResponse({ operation, response: { body }, contextValue }) {
         const hasErrors = body.kind !== 'single' || body.singleResult.errors !== undefined;
-        if (operation?.operation === 'query' && !hasErrors) contextValue.trace.conclude();
+        if (operation?.operation === 'query' && !hasErrors) contextValue.trace?.conclude();
       },
     };
   },

@@ -136,10 +136,7 @@ function requestIdOf(request: { headers: Record<string, string | string[] | unde
   return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
 }
 
+/** Whether a browser opens the page, which keeps its query in the URL: a browser could not send a token with it. */
 function wantsPlayground(request: FastifyRequest): boolean {
-  return (
-    request.method === 'GET' &&
-    (request.query as { query?: unknown }).query === undefined &&
-    String(request.headers.accept).includes('text/html')
-  );
+  return request.method === 'GET' && String(request.headers.accept).includes('text/html');
 }

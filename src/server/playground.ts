@@ -26,10 +26,20 @@ export function createPlayground(options: PlaygroundOptions): () => Promise<Play
     const html = renderGraphiQL({
       title: 'Flovo Bots',
       endpoint: '/graphql',
+      // A kept token outlives the data folder that it was signed for.
+      shouldPersistHeaders: false,
       defaultQuery: options.defaultQuery,
       ...(options.headers === undefined ? {} : { headers: options.headers }),
     });
-    return { html, gzipped: await compress(html) };
+    const page = html.replace('<title>', () => `${startWith(options.defaultQuery)}<title>`);
+    return { html: page, gzipped: await compress(page) };
   };
   return async () => await (made ??= make());
 }
+
+/** GraphiQL adds an empty tab on every reload, unless the query that it starts with is in the URL, where it keeps it. */
+const startWith = (query: string): string => `<script>
+  if (!new URLSearchParams(location.search).has('query')) {
+    history.replaceState(null, '', '?query=' + encodeURIComponent(${JSON.stringify(query)}));
+  }
+</script>`;

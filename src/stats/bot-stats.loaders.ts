@@ -10,7 +10,7 @@ export interface BotStatsResources {
 }
 
 /** The loaders of one request for statistics. */
-export const createBotStatsLoaders = (resources: BotStatsResources, trace: ReadTrace) => ({
+export const createBotStatsLoaders = (resources: BotStatsResources, trace: ReadTrace | undefined) => ({
   botStats: new DataLoader<string, BotStats | null>(
     async (ids) => await resources.botStats.readMany(ids, trace),
     {
