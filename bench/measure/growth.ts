@@ -1,0 +1,106 @@
+import postgres from 'postgres';
+
+import { migrateDatabase } from '../../src/db/migrate.js';
+import { signToken } from '../../src/dev/sign-token.js';
+import { LARGE_ORG, LARGE_OWNER, loadLarge } from '../data/large.js';
+import { JWT_SECRET } from '../data/standard.js';
+import { contender } from '../servers/contenders.js';
+import type { GraphQLRequest } from '../support/client.js';
+import { startServer, type Server } from '../support/server.js';
+import { detailsRequest, listRequest, statsRequest } from '../workloads/catalogue.js';
+import type { Bench } from './bench.js';
+
+/** What a read takes on little and on much data (p50, ms). */
+export interface GrowthResult {
+  readonly read: string;
+  readonly temperature: 'warm' | 'cold';
+  readonly smallMs: number;
+  readonly largeMs: number;
+}
+
+const LARGE = { bots: 1_000_000, otherOrganizations: 100, botsOfEachOther: 100, messages: 10_000_000 };
+const PAGES = 50;
+const BOTS = 300;
+
+/** Where the reads of one size go. */
+interface Side {
+  readonly server: Server;
+  readonly token: string;
+  readonly orgId: string;
+  readonly botIds: readonly string[];
+}
+
+/** Compares reads of ours at 1,000 bots with those at 1,000,000 bots and 10,000,000 messages, each side in turn. */
+export async function measureGrowth(bench: Bench): Promise<GrowthResult[]> {
+  const databaseUrl = await createDatabase(bench);
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  const large = await loadLargeSide(sql, bench).finally(async () => await sql.end());
+  const start = async (url: string, database: number): Promise<Server> =>
+    await startServer(contender('ours'), { databaseUrl: url, redisUrl: `${bench.redis.url}/${database}` });
+  const [smallServer, largeServer] = await Promise.all([
+    start(bench.databaseUrl, 29),
+    start(databaseUrl, 30),
+  ]);
+  const { token, orgId, botIds } = bench.data;
+  const sides: readonly Side[] = [
+    { server: smallServer, token, orgId, botIds },
+    { server: largeServer, orgId: LARGE_ORG, ...large },
+  ];
+  try {
+    const results: GrowthResult[] = [];
+    for (const [read, requestsOf] of READS) {
+      for (const temperature of ['cold', 'warm'] as const) {
+        const [smallMs = NaN, largeMs = NaN] = await measureRead(bench, sides, requestsOf, temperature);
+        results.push({ read, temperature, smallMs, largeMs });
+      }
+    }
+    bench.say('Compared little with much data');
+    return results;
+  } finally {
+    await Promise.all([smallServer.stop(), largeServer.stop()]);
+  }
+}
+
+const READS: readonly (readonly [string, (side: Side) => GraphQLRequest[]])[] = [
+  [
+    'list page of 20 bots with statistics',
+    ({ token, orgId }) => Array.from({ length: PAGES }, (_, i) => listRequest(token, orgId, i + 1)),
+  ],
+  ['details of a bot', ({ token, botIds }) => botIds.slice(0, BOTS).map((id) => detailsRequest(token, id))],
+  ['statistics of a bot', ({ token, botIds }) => botIds.slice(0, BOTS).map((id) => statsRequest(token, id))],
+];
+
+/** Cold: an empty cache, and each request once. Warm: the same once more, several times over. */
+async function measureRead(
+  bench: Bench,
+  sides: readonly Side[],
+  requestsOf: (side: Side) => GraphQLRequest[],
+  temperature: 'warm' | 'cold',
+): Promise<number[]> {
+  if (temperature === 'cold') {
+    await Promise.all(sides.map(async ({ server }) => await bench.adminOf(server).flushdb()));
+  }
+  const targets = sides.map((side) => ({ url: side.server.url, requests: requestsOf(side) }));
+  const once = Math.floor((targets[0]?.requests.length ?? 0) / 1.25);
+  const results = await bench.generator.run('alternate', {
+    iterations: temperature === 'cold' ? once : once * 4,
+    targets,
+  });
+  return results.map(({ p50Ms }) => p50Ms);
+}
+
+async function createDatabase(bench: Bench): Promise<string> {
+  const admin = postgres(bench.databaseUrl, { max: 1, onnotice: () => {} });
+  await admin`create database large`.finally(async () => await admin.end());
+  const url = new URL(bench.databaseUrl);
+  url.pathname = '/large';
+  await migrateDatabase(url.href);
+  return url.href;
+}
+
+async function loadLargeSide(sql: postgres.Sql, bench: Bench): Promise<Pick<Side, 'token' | 'botIds'>> {
+  await loadLarge(sql, LARGE, bench.say);
+  const bots = await sql<{ id: string }[]>`
+    select id from bots where org_id = ${LARGE_ORG} order by created_at desc, id desc limit ${BOTS}`;
+  return { token: await signToken(JWT_SECRET, LARGE_OWNER), botIds: bots.map(({ id }) => id) };
+}

@@ -1,0 +1,93 @@
+import { CONTENDERS } from './servers/contenders.js';
+
+/** How long and how often is measured. */
+export interface Pace {
+  readonly rounds: number;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  /** Reads in a round of the workload in which every read is a miss. */
+  readonly coldReads: number;
+  /** Requests of each of the two processes in a cold burst. */
+  readonly burst: number;
+  readonly staleMs: number;
+  readonly busyMs: number;
+  readonly mutations: number;
+  readonly largeRecords: number;
+  readonly otherKeys: number;
+  /** Bots whose details and statistics are read once before memory is weighed; their list pages as well. */
+  readonly cachedBots: number;
+  /** Requests of a workload whose answers are compared. */
+  readonly samples: number;
+}
+
+/** What a run is to do. */
+export interface Options {
+  readonly quick: boolean;
+  readonly growth: boolean;
+  readonly pace: Pace;
+  /** The servers to measure. */
+  readonly servers: readonly string[];
+  /** The parts to run; all by default. */
+  readonly parts: readonly string[];
+  /** The throughput workloads to run; all by default. */
+  readonly workloads: readonly string[] | undefined;
+  /** Whether something is left out, so that the report would be incomplete. */
+  readonly partial: boolean;
+}
+
+const FULL: Pace = {
+  rounds: 5,
+  warmUpMs: 300,
+  measureMs: 1_300,
+  coldReads: 1_000,
+  burst: 500,
+  staleMs: 4_000,
+  busyMs: 3_000,
+  mutations: 400,
+  largeRecords: 40,
+  otherKeys: 1_000_000,
+  cachedBots: 1_000,
+  samples: 20,
+};
+
+const QUICK: Pace = {
+  rounds: 2,
+  warmUpMs: 60,
+  measureMs: 320,
+  coldReads: 150,
+  burst: 250,
+  staleMs: 600,
+  busyMs: 400,
+  mutations: 50,
+  largeRecords: 5,
+  otherKeys: 100_000,
+  cachedBots: 200,
+  samples: 5,
+};
+
+/** What a run consists of, in this order. */
+export const PARTS = ['throughput', 'memory', 'pairs', 'mutations', 'invalidation', 'faults'] as const;
+
+/**
+ * Reads the command line: `--quick`, `--growth`, and for work on the benchmark itself `--servers=ours,B`,
+ * `--parts=throughput,faults`, `--workloads=list` and `--rounds=1`.
+ */
+export function readOptions(args: readonly string[]): Options {
+  const list = (name: string): readonly string[] | undefined =>
+    args
+      .find((arg) => arg.startsWith(`--${name}=`))
+      ?.split('=')[1]
+      ?.split(',');
+  const quick = args.includes('--quick');
+  const pace = quick ? QUICK : FULL;
+  const rounds = list('rounds')?.[0];
+  return {
+    quick,
+    growth: args.includes('--growth'),
+    pace: { ...pace, ...(rounds === undefined ? {} : { rounds: Number(rounds) }) },
+    servers: list('servers') ?? CONTENDERS.map(({ id }) => id),
+    parts: list('parts') ?? PARTS,
+    workloads: list('workloads'),
+    partial: ['servers', 'parts', 'workloads'].some((name) => list(name) !== undefined),
+  };
+}

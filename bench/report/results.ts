@@ -1,0 +1,21 @@
+import type { FaultResult } from '../measure/faults.js';
+import type { GrowthResult } from '../measure/growth.js';
+import type { InvalidationResult } from '../measure/invalidation.js';
+import type { MemoryResult } from '../measure/memory.js';
+import type { MutationResult } from '../measure/mutations.js';
+import type { PairResult } from '../measure/pairs.js';
+import type { ThroughputResult } from '../measure/throughput.js';
+import type { Machine } from './machine.js';
+
+/** Everything that a run has found. What was not measured is empty or undefined. */
+export interface Results {
+  readonly machine: Machine;
+  readonly quick: boolean;
+  readonly throughput: readonly ThroughputResult[];
+  readonly pairs: readonly PairResult[];
+  readonly memory: readonly MemoryResult[];
+  readonly mutations: MutationResult | undefined;
+  readonly invalidation: readonly InvalidationResult[];
+  readonly faults: readonly FaultResult[];
+  readonly growth: readonly GrowthResult[];
+}

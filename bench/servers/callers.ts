@@ -1,0 +1,69 @@
+import { createCache } from 'async-cache-dedupe';
+import type { Redis } from 'ioredis';
+
+import { createIdentityReader } from '../../src/access/identity.js';
+import type { Principal } from '../../src/access/principal.js';
+import type { PrincipalRepository } from '../../src/access/principal.repository.js';
+import { allows, Role } from '../../src/access/role.enum.js';
+import type { Config } from '../../src/config.js';
+import { notFound, unauthenticated } from '../../src/errors.js';
+
+const TTL_SECONDS = 300;
+
+/** Who is asking one of the opponents B, C and D, under the same rules as ours. */
+export class Caller {
+  constructor(private readonly known: Principal | string) {}
+
+  /** What a cached answer is kept apart by: the organizations that the caller belongs to; null without a caller. */
+  get session(): string | null {
+    if (typeof this.known === 'string') return null;
+    return this.known.memberships.map(({ orgId, role }) => `${orgId}=${role}`).join(',');
+  }
+
+  /** @throws ApiError UNAUTHENTICATED */
+  get principal(): Principal {
+    if (typeof this.known === 'string') throw unauthenticated(this.known);
+    return this.known;
+  }
+
+  /** @throws ApiError NOT_FOUND to anyone who may not see the organization */
+  require(needed: Role, orgId: string | undefined, what: string): void {
+    const role = this.principal.memberships.find((membership) => membership.orgId === orgId)?.role;
+    if (role === undefined || !allows(role, needed)) throw notFound(what);
+  }
+
+  /** The organizations that the caller may change things in. */
+  get editable(): readonly string[] {
+    return this.principal.memberships
+      .filter(({ role }) => allows(role, Role.EDITOR))
+      .map(({ orgId }) => orgId);
+  }
+}
+
+/**
+ * Reads the caller of a request: our check of the token, then the user's memberships. These libraries cache resolvers
+ * or whole answers, and leave what authorization needs to their user: here it is kept in the same Redis by
+ * async-cache-dedupe, and concurrent reads of it are shared.
+ * @param redis absent: read from the database for every request.
+ */
+export function createCallerReader(
+  auth: Config['auth'],
+  principals: PrincipalRepository,
+  redis: Redis | undefined,
+): (authorization: string | undefined) => Promise<Caller> {
+  const identify = createIdentityReader(auth);
+  const find = async (id: string): Promise<Principal | null> =>
+    (await principals.findMany([id]))[0]?.value ?? null;
+  const read = redis === undefined ? find : kept(find, redis);
+  return async (authorization) => {
+    const found = identify(authorization);
+    const identity = found instanceof Promise ? await found : found;
+    if ('problem' in identity) return new Caller(identity.problem);
+    return new Caller((await read(identity.userId)) ?? 'the user of the token does not exist');
+  };
+}
+
+function kept(find: (id: string) => Promise<Principal | null>, redis: Redis): typeof find {
+  const cache = createCache({ storage: { type: 'redis', options: { client: redis } } });
+  return cache.define('principal', { ttl: TTL_SECONDS, serialize: (id: string) => id }, find).principal;
+}

@@ -1,0 +1,89 @@
+/** A server that is measured. */
+export interface Contender {
+  readonly id: string;
+  readonly title: string;
+  /** What is run, in `dist-bench`. */
+  readonly entry: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** An opponent is what ours is compared with; references say what is possible, or what no cache costs. */
+  readonly role: 'ours' | 'opponent' | 'reference';
+  readonly usesRedis: boolean;
+}
+
+const OURS = 'src/main.js';
+
+/** All servers that are measured, in the order of the report. */
+export const CONTENDERS: readonly Contender[] = [
+  { id: 'ours', title: 'Flovo Bots, as shipped', entry: OURS, env: {}, role: 'ours', usesRedis: true },
+  {
+    id: 'resolvers',
+    title: 'Flovo Bots, response tier off',
+    entry: OURS,
+    env: { RESPONSE_CACHE: 'off' },
+    role: 'ours',
+    usesRedis: true,
+  },
+  {
+    id: 'A',
+    title: 'A: our server + async-cache-dedupe',
+    entry: 'bench/servers/dedupe.js',
+    env: {},
+    role: 'opponent',
+    usesRedis: true,
+  },
+  {
+    id: 'B',
+    title: 'B: mercurius (jit) + mercurius-cache',
+    entry: 'bench/servers/mercurius.js',
+    env: {},
+    role: 'opponent',
+    usesRedis: true,
+  },
+  {
+    id: 'C',
+    title: 'C: Apollo + response cache',
+    entry: 'bench/servers/apollo.js',
+    env: {},
+    role: 'opponent',
+    usesRedis: true,
+  },
+  {
+    id: 'D',
+    title: 'D: Yoga + response cache',
+    entry: 'bench/servers/yoga.js',
+    env: {},
+    role: 'opponent',
+    usesRedis: true,
+  },
+  {
+    id: 'E',
+    title: 'E: our server, no cache',
+    entry: 'bench/servers/uncached.js',
+    env: {},
+    role: 'reference',
+    usesRedis: false,
+  },
+  {
+    id: 'apollo',
+    title: 'plain Apollo, no cache',
+    entry: 'bench/servers/apollo.js',
+    env: { BENCH_RESPONSE_CACHE: 'off' },
+    role: 'reference',
+    usesRedis: false,
+  },
+  {
+    id: 'ceiling',
+    title: 'ceiling: node:http + one GET',
+    entry: 'bench/servers/ceiling.js',
+    env: {},
+    role: 'reference',
+    usesRedis: true,
+  },
+];
+
+/** @throws Error if there is no such server */
+export function contender(id: string): Contender {
+  const found = CONTENDERS.find((each) => each.id === id);
+  if (!found) throw new Error(`No server "${id}"; there are ${CONTENDERS.map((each) => each.id).join(', ')}`);
+  return found;
+}

@@ -1,0 +1,77 @@
+import { createIdentityReader } from '../../src/access/identity.js';
+import { PrincipalRepository } from '../../src/access/principal.repository.js';
+import { principalResource } from '../../src/access/principal.resource.js';
+import { BotRepository } from '../../src/bots/bot.repository.js';
+import { BotResolver } from '../../src/bots/bot.resolver.js';
+import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
+import { BotService } from '../../src/bots/bot.service.js';
+import type { Invalidator } from '../../src/cache/invalidator.js';
+import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import type { Tag } from '../../src/cache/tags.js';
+import { connectDatabase } from '../../src/db/client.js';
+import { buildGraphQLSchema } from '../../src/graphql/schema.js';
+import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
+import { createLogger } from '../../src/logger.js';
+import { MessageRepository } from '../../src/messages/message.repository.js';
+import { MessageResolver } from '../../src/messages/message.resolver.js';
+import { MessageService } from '../../src/messages/message.service.js';
+import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
+import { organizationResource } from '../../src/organizations/organization.resource.js';
+import { createGraphQLServer } from '../../src/server/graphql-server.js';
+import { createHttpServer } from '../../src/server/http.js';
+import { createMetrics } from '../../src/server/metrics.js';
+import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
+import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.resources.js';
+import type { Tally } from './report.js';
+import { serverConfig } from './settings.js';
+
+/** Another caching than ours, behind the same interface. */
+export interface Caching {
+  resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
+  invalidate(tags: readonly Tag[]): Promise<void>;
+}
+
+/** Our server, schema, resolvers, loaders and SQL, with another caching. Returns its URL. */
+export async function serveWith(caching: Caching, tally: Tally): Promise<string> {
+  const config = serverConfig();
+  const log = createLogger(config.logLevel);
+  const { db } = connectDatabase({ ...config.database, onStatement: tally.onStatement });
+  const bots = new BotRepository(db);
+  const stats = new BotStatsRepository(db);
+  const ttl = config.cache.ttlSeconds;
+  const resources = {
+    principal: caching.resource(principalResource(new PrincipalRepository(db))),
+    organization: caching.resource(organizationResource(new OrganizationRepository(db))),
+    bot: caching.resource(botResource(bots, ttl)),
+    botPage: caching.resource(botPageResource(bots, ttl)),
+    organizationBots: caching.resource(organizationBotsResource(bots, ttl)),
+    botStats: caching.resource(botStatsResource(stats, ttl)),
+    botDetails: caching.resource(botDetailsResource(stats, ttl)),
+  };
+  const invalidator: Pick<Invalidator, 'invalidate'> = caching;
+  const invalidation = new InvalidationService(invalidator as Invalidator, resources.botStats);
+  const schema = await buildGraphQLSchema([
+    new BotResolver(new BotService(bots, invalidation)),
+    new MessageResolver(new MessageService(new MessageRepository(db), stats, invalidation)),
+  ]);
+  const graphql = createGraphQLServer({ schema, introspection: false, log });
+  await graphql.start();
+  const http = await createHttpServer({
+    config: config.http,
+    log,
+    graphql,
+    resources,
+    answers: undefined,
+    identify: createIdentityReader(config.auth),
+    metrics: createMetrics(),
+    playground: undefined,
+    readiness: async () => ({
+      ready: true,
+      database: 'up',
+      migrated: true,
+      cache: 'up',
+      invalidationLogAgeMs: null,
+    }),
+  });
+  return `${await http.listen({ port: config.http.port, host: config.http.host })}/graphql`;
+}
