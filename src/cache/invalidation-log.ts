@@ -85,6 +85,9 @@ export class InvalidationLog implements Freshness {
   private cursor: SnapshotText | undefined;
   private changesSeen = 0;
   private lastPollStartedAt = -Infinity;
+  /** Reads of the log that began before this are not enough, see {@link confirm}. */
+  private trustedFrom = -Infinity;
+  private isFailing = false;
   private polling: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
@@ -111,7 +114,8 @@ export class InvalidationLog implements Freshness {
 
   /** Whether the log was read within {@link LONGEST_BLINDNESS_MS}; if not, no cached value may be used. */
   get isCurrent(): boolean {
-    return performance.now() - this.lastPollStartedAt < LONGEST_BLINDNESS_MS;
+    const age = performance.now() - this.lastPollStartedAt;
+    return age < LONGEST_BLINDNESS_MS && this.lastPollStartedAt >= this.trustedFrom;
   }
 
   get revision(): number {
@@ -144,14 +148,15 @@ export class InvalidationLog implements Freshness {
   }
 
   /**
-   * Waits for a read of the log that began after this call. If there is none to be had, nothing is accepted until the
-   * next one that succeeds.
+   * Waits for a read of the log that began after this call. If there is none to be had soon, nothing is accepted until
+   * the next one that succeeds.
    */
   async confirm(): Promise<void> {
     const calledAt = performance.now();
-    if (this.polling) await this.polling;
-    await this.poll();
-    if (this.lastPollStartedAt < calledAt) this.lastPollStartedAt = -Infinity;
+    // After a failure there may be much to catch up with: nobody waits for that.
+    if (this.polling && !this.isFailing) await this.polling;
+    if (!this.isFailing) await this.poll();
+    if (this.lastPollStartedAt < calledAt) this.trustedFrom = calledAt;
   }
 
   async stop(): Promise<void> {
@@ -188,11 +193,13 @@ export class InvalidationLog implements Freshness {
       this.lastPollStartedAt = startedAt;
       if (this.blind) this.log.info({ tags: this.changes.size }, 'Reading the invalidation log');
       this.blind = false;
+      this.isFailing = false;
       for (const listener of this.listeners) listener(batch);
     } catch (error) {
       if (!this.blind)
         this.log.warn({ err: error }, 'Cannot read the invalidation log: cached values are not trusted');
       this.blind = true;
+      this.isFailing = true;
     }
   }
 

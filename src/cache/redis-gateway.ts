@@ -172,6 +172,8 @@ export class RedisGateway {
   private async probe(): Promise<void> {
     // Connected, be it that the server has not answered the client's greeting yet: that may be a dead connection, too.
     const isConnected = this.client.status === 'ready' || this.client.status === 'connect';
+    // The client gives up for good if a Sentinel tells it of a failover while it is connecting.
+    if (this.client.status === 'end') this.client.connect().catch(() => undefined);
     try {
       await this.attempt('probe', async (client) => await proveUsable(client, this.options.probeKey));
       for (const work of this.recoveries) await work();

@@ -13,6 +13,8 @@ interface LogRow {
 
 /** A poll without an answer for this long has failed; the connection is then replaced. */
 const POLL_TIMEOUT_MS = 1_000;
+/** As long for a read that may find very much: the first one, and the first one after a failure. */
+const CATCH_UP_TIMEOUT_MS = 10_000;
 /** The most entries read at the start; values from before them are not judged, but refused. */
 const MOST_ROWS = 100_000;
 const LEADER_LOCK = 7_305_190_415;
@@ -47,18 +49,20 @@ export function invalidationLogSource(url: string): LogSource {
     dropped?.end({ timeout: 0 }).catch(() => undefined);
   };
 
+  /** Whether the last read failed, or there was none. */
+  let isBehind = true;
+
   const batch = async (query: (sql: Sql) => Promise<LogRow[]>): Promise<LogBatch> => {
+    const timeoutMs = isBehind ? CATCH_UP_TIMEOUT_MS : POLL_TIMEOUT_MS;
     let timer: NodeJS.Timeout | undefined;
     try {
       const rows = await Promise.race([
         query(connection()),
         new Promise<never>((_, reject) => {
-          timer = setTimeout(
-            () => reject(new Error(`no answer within ${POLL_TIMEOUT_MS} ms`)),
-            POLL_TIMEOUT_MS,
-          );
+          timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
         }),
       ]);
+      isBehind = false;
       const entries: LogEntry[] = [];
       for (const { xid, tags } of rows)
         if (xid !== null && tags !== null) entries.push({ xid: Number(xid), tags });
@@ -71,6 +75,7 @@ export function invalidationLogSource(url: string): LogSource {
         ),
       };
     } catch (error) {
+      isBehind = true;
       drop();
       throw error;
     } finally {

@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+
+import { startApp, type TestApp } from '../support/app.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createRedisCluster, type RedisClusterService } from '../support/redis-cluster.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
+import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+import { cluster } from '../support/topology.js';
+import { exerciseApi, expectViews } from './api.js';
+import { describeRaces } from './race-cases.js';
+
+describeRaces('cluster', cluster);
+
+describe('a Redis Cluster', () => {
+  let redis: RedisClusterService;
+  let database: TestDatabase;
+  let orgId: string;
+  let token: string;
+  const closers: (() => Promise<void>)[] = [];
+
+  beforeAll(async () => {
+    [redis, database] = await Promise.all([createRedisCluster(), createDatabase()]);
+    orgId = await addOrganization(database.sql);
+    ({ token } = await addUser(database.sql, { [orgId]: 'OWNER' }));
+  }, 60_000);
+
+  afterAll(async () => {
+    await database?.drop();
+    await redis?.stop();
+  });
+
+  afterEach(async () => {
+    for (const close of closers.splice(0).toReversed()) await close();
+    for (const { proxy, redis: node } of redis.nodes) {
+      node.thaw();
+      await proxy.resume();
+    }
+  });
+
+  const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
+    const cache = await openCache({ databaseUrl: database.url, redis: redis.target, ...options });
+    closers.push(cache.close);
+    await cache.isUp();
+    return cache;
+  };
+  const start = async (): Promise<TestApp> => {
+    const { target } = redis;
+    const nodes = target.kind === 'cluster' ? target.nodes.join(',') : '';
+    const app = await startApp({
+      DATABASE_URL: database.url,
+      REDIS_CLUSTER_NODES: nodes,
+      REDIS_TIMEOUT_MS: '300',
+    });
+    closers.push(app.close);
+    return app;
+  };
+  const keySlot = async (key: string): Promise<number> =>
+    Number(await redis.nodes[0]?.admin.cluster('KEYSLOT', key));
+
+  test('keeps all that belongs to one bot, or to one organization, in one slot', async () => {
+    const cache = await open();
+    const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+    await Promise.all([
+      cache.bot.readMany([id]),
+      cache.details.readMany([id]),
+      cache.stats.readMany([id]),
+      cache.org.readMany([orgId]),
+      cache.organization.readMany([orgId]),
+      cache.list.readMany([{ orgId, page: 1, limit: 20, search: 'any {text}' }]),
+    ]);
+    const keysOf = async (one: string) =>
+      (await Promise.all(redis.nodes.map(async ({ admin }) => await admin.keys(`*${one}*`)))).flat();
+    await eventually(async () => (await keysOf(id)).length >= 5 && (await keysOf(orgId)).length >= 5);
+    for (const one of [id, orgId]) {
+      const slots = await Promise.all((await keysOf(one)).map(keySlot));
+      expect(new Set(slots).size).toBe(1);
+    }
+  });
+
+  test('is read, filled and invalidated in batches across its nodes', async () => {
+    const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
+    const ids = [...(await addBots(database.sql, orgId, 60)), randomUUID()];
+    const nodes = await Promise.all(ids.map(async (id) => await redis.nodeOf(`bot:{${id}}`)));
+    expect(new Set(nodes).size).toBe(3);
+    const names = async (cache: TestCache) => (await cache.bot.readMany(ids)).map((bot) => bot?.name);
+    const expected = [...ids.slice(1).map((_, i) => `bot ${i + 1}`), undefined];
+    expect(await names(one)).toEqual(expected);
+    await eventually(async () => {
+      const { hits } = two.tally;
+      expect(await names(two)).toEqual(expected);
+      return two.tally.hits === hits + ids.length;
+    });
+    await database.sql`update bots set name = name || ', renamed' where id = any (${ids})`;
+    await one.cache.invalidator.invalidate(ids.map((id) => `bot:${id}`));
+    expect(await names(two)).toEqual(expected.map((name) => name && `${name}, renamed`));
+  });
+
+  test('serves two servers, with list pages and all', async () => {
+    const [one, two] = [await start(), await start()];
+    await exerciseApi([one.client(token), two.client(token)], orgId, database);
+    for (const operation of ['read', 'claim', 'fill', 'invalidate'])
+      expect(await one.metric('flovo_redis_failures_total', { operation })).toBe(0);
+    expect(await two.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
+  });
+
+  /** Timeouts that requests have waited for. */
+  const timeouts = async (app: TestApp): Promise<number> => {
+    const count = async (operation: string) =>
+      await app.metric('flovo_redis_failures_total', { reason: 'timeout', operation });
+    return (await count('read')) + (await count('claim')) + (await count('invalidate'));
+  };
+  /** Reads one bot of each node, through the node's part of the cache if that is there. */
+  const readAll = async (app: TestApp, ids: readonly string[]): Promise<void> => {
+    const state = { version: 1, totalMessages: 0, failedMessages: 0 };
+    await Promise.all(
+      ids.map(async (id) => await expectViews(app.client(token), orgId, id, { name: id, ...state })),
+    );
+  };
+  /** One bot on each node, its name its id. */
+  const addSpreadBots = async (): Promise<string[]> => {
+    const spread = new Map<unknown, string>();
+    while (spread.size < redis.nodes.length) {
+      const id = randomUUID();
+      spread.set(await redis.nodeOf(`bot:{${id}}`), id);
+    }
+    const ids = [...spread.values()];
+    await database.sql`delete from bots where org_id = ${orgId}`;
+    for (const id of ids)
+      await database.sql`insert into bots (id, org_id, name, description) values (${id}, ${orgId}, ${id}, 'a bot')`;
+    return ids;
+  };
+
+  test.each([
+    ['cannot be reached', false, (i: number) => redis.nodes[i]?.proxy.refuse()],
+    ['is frozen', true, (i: number) => redis.nodes[i]?.redis.freeze()],
+    ['has a network that stalls', true, (i: number) => redis.nodes[i]?.proxy.stall()],
+  ])('of which one node %s answers everything, the rest from PostgreSQL', async (_, hangs, strike) => {
+    const ids = await addSpreadBots();
+    const [one, two] = [await start(), await start()];
+    await readAll(one, ids);
+    strike(1);
+    await Promise.all([readAll(one, ids), readAll(two, ids)]);
+    const paid = await timeouts(one);
+    await exerciseApi([one.client(token), two.client(token)], orgId, database);
+    await readAll(one, ids);
+    // While a node hangs, no request after the first ones waits for it again.
+    if (hangs) {
+      expect(await timeouts(one)).toBe(paid);
+      expect(await one.metric('flovo_redis_state_changes_total', { to: 'down' })).toBe(1);
+    }
+    for (const { proxy, redis: node } of redis.nodes) {
+      node.thaw();
+      await proxy.resume();
+    }
+    await eventually(async () => {
+      const failures = await one.metric('flovo_redis_failures_total');
+      const hits = await one.metric('flovo_cache_hits_total');
+      await readAll(one, ids);
+      return (
+        (await one.metric('flovo_redis_failures_total')) === failures &&
+        (await one.metric('flovo_cache_hits_total')) > hits
+      );
+    });
+  });
+
+  test('of which one node has died answers everything, the rest from PostgreSQL', async () => {
+    const ids = await addSpreadBots();
+    const app = await start();
+    await readAll(app, ids);
+    const [victim] = redis.nodes;
+    if (!victim) throw new Error('There are three');
+    await victim.redis.kill();
+    for (let round = 0; round < 2; round++) {
+      await readAll(app, ids);
+      await exerciseApi([app.client(token)], orgId, database);
+    }
+    expect(await app.app.readiness()).toMatchObject({ ready: true });
+  });
+});

@@ -1,0 +1,516 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+
+import { BotsDocument, UpdateBotDocument } from '../generated/graphql.js';
+import { startApp, type TestApp } from '../support/app.js';
+import type { Client } from '../support/client.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+import { exerciseApi, expectViews, views } from './api.js';
+
+const UNAVAILABLE = 'Redis unavailable: answering from PostgreSQL';
+const AVAILABLE = 'Redis available again';
+
+let database: TestDatabase;
+let orgId: string;
+let botId: string;
+let token: string;
+
+beforeAll(async () => {
+  database = await createDatabase();
+});
+
+afterAll(async () => {
+  await database?.drop();
+});
+
+beforeEach(async () => {
+  orgId = await addOrganization(database.sql);
+  [botId] = (await addBots(database.sql, orgId, 3)) as [string];
+  ({ token } = await addUser(database.sql, { [orgId]: 'OWNER' }));
+});
+
+const closers: (() => Promise<unknown> | void)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+
+const start = async (settings: Record<string, string>): Promise<TestApp & { user: Client }> => {
+  const app = await startApp({ DATABASE_URL: database.url, REDIS_TIMEOUT_MS: '300', ...settings });
+  closers.push(app.close);
+  return Object.assign(app, { user: app.client(token) });
+};
+const startRedis = async (options: Parameters<typeof createRedis>[0] = {}): Promise<RedisService> => {
+  const redis = await createRedis(options);
+  closers.push(async () => {
+    redis.thaw();
+    await redis.stop();
+  });
+  return redis;
+};
+const startAdmin = (redis: RedisService): Redis => {
+  const admin = new Redis(redis.url, { retryStrategy: () => null });
+  admin.on('error', () => undefined);
+  closers.push(() => admin.disconnect());
+  return admin;
+};
+const startProxy = async (url: string): Promise<TcpProxy> => {
+  const proxy = await TcpProxy.before(url);
+  closers.push(() => proxy.close());
+  return proxy;
+};
+const lines = (app: TestApp, message: string) => app.logs.filter(({ msg }) => msg === message);
+const isUp = async (app: TestApp) => (await app.metric('flovo_redis_up')) === 1;
+/** Timeouts that requests have waited for; nobody waits for a fill or a probe. */
+const timeoutsPaid = async (app: TestApp) => {
+  const operations = ['read', 'claim', 'invalidate'].map(
+    async (operation) => await app.metric('flovo_redis_failures_total', { reason: 'timeout', operation }),
+  );
+  return (await Promise.all(operations)).reduce((sum, count) => sum + count, 0);
+};
+const hits = async (app: TestApp) => await app.metric('flovo_cache_hits_total');
+
+/** A way in which Redis fails, and how it comes to itself again. */
+interface Fault {
+  strike(): Promise<void> | void;
+  heal(): Promise<void> | void;
+}
+
+const FAULTS: Record<string, (redis: RedisService, proxy: TcpProxy) => Fault> = {
+  'was killed, and is restarted empty': (redis) => ({
+    strike: async () => await redis.kill(),
+    heal: async () => void (await startRedis({ port: redis.port })),
+  }),
+  'is frozen': (redis) => ({ strike: () => redis.freeze(), heal: () => redis.thaw() }),
+  'cannot be reached': (_, proxy) => ({
+    strike: () => proxy.refuse(),
+    heal: async () => await proxy.resume(),
+  }),
+  'has a network that stalls': (_, proxy) => ({
+    strike: () => proxy.stall(),
+    heal: async () => await proxy.resume(),
+  }),
+  'has a firewall that forgets connections': (_, proxy) => ({
+    strike: () => proxy.stall(),
+    async heal() {
+      proxy.abandon();
+      await proxy.resume();
+    },
+  }),
+  'was made a replica, and a master again': (redis) => {
+    const admin = startAdmin(redis);
+    return {
+      strike: async () => void (await admin.replicaof('127.0.0.1', 1)),
+      heal: async () => void (await admin.replicaof('NO', 'ONE')),
+    };
+  },
+  'is a replica that has lost its master': (redis) => {
+    const admin = startAdmin(redis);
+    return {
+      async strike() {
+        await admin.config('SET', 'replica-serve-stale-data', 'no');
+        await admin.replicaof('127.0.0.1', 1);
+      },
+      heal: async () => void (await admin.replicaof('NO', 'ONE')),
+    };
+  },
+  'is loading its data': (redis) => {
+    const [admin, other] = [startAdmin(redis), startAdmin(redis)];
+    return {
+      async strike() {
+        await admin.eval(`for i = 1, 2000 do redis.call('SET', 'x' .. i, string.rep('x', 2000)) end`, 0);
+        await admin.config('SET', 'loading-process-events-interval-bytes', '1024');
+        await admin.config('SET', 'key-load-delay', '20000');
+        // What was stored before comes back: this answers when all is loaded.
+        admin.call('DEBUG', 'RELOAD').catch(() => undefined);
+        await eventually(async () => (await other.get('x').catch(String))?.includes('LOADING') === true);
+      },
+      heal: async () => void (await other.config('SET', 'key-load-delay', '0')),
+    };
+  },
+};
+
+describe.each(Object.entries(FAULTS))('while Redis %s', (_, makeFault) => {
+  test('all is answered from PostgreSQL, until the cache comes back by itself and hides nothing', async () => {
+    const redis = await startRedis({ settings: ['--enable-debug-command', 'yes'] });
+    const proxy = await startProxy(redis.url);
+    const apps = await Promise.all([start({ REDIS_URL: proxy.url }), start({ REDIS_URL: proxy.url })]);
+    const [{ user }, { user: other }] = apps;
+    const fault = makeFault(redis, proxy);
+    const before = { name: 'bot 1', version: 1, totalMessages: 0, failedMessages: 0 };
+    for (let i = 0; i < 2; i++) for (const app of apps) await expectViews(app.user, orgId, botId, before);
+    for (const app of apps) {
+      expect(await hits(app)).toBeGreaterThan(0);
+      // A machine that is busy may have needed a while for the first connection.
+      app.logs.length = 0;
+    }
+
+    await fault.strike();
+    // A master that was demoted answers reads as before: what makes a process notice is its next write.
+    await eventually(async () => {
+      for (const { user: reader } of apps)
+        await reader.ask(BotsDocument, { orgId, search: `${Math.random()}` });
+      return !(await Promise.all(apps.map(isUp))).some(Boolean);
+    });
+    await exerciseApi([user, other], orgId, database);
+    for (const app of apps) {
+      expect(await isUp(app)).toBe(false);
+      expect(await app.metric('flovo_redis_state_changes_total', { to: 'down' })).toBe(1);
+      expect(lines(app, UNAVAILABLE)).toHaveLength(1);
+    }
+    // What was cached before the outage must not hide what is done now.
+    await user.ask(UpdateBotDocument, { id: botId, input: { name: 'bot, during the outage' } });
+    const after = { ...before, name: 'bot, during the outage', version: 2 };
+    await expectViews(other, orgId, botId, after);
+
+    await fault.heal();
+    const seen: unknown[] = [];
+    await eventually(async () => {
+      for (const client of [user, other]) {
+        const { bot, list, organization } = await views(client, orgId, botId);
+        seen.push(...[bot, list, organization].map((view) => (view as { name: string }).name));
+      }
+      return (await Promise.all(apps.map(isUp))).every(Boolean);
+    });
+    await expectViews(user, orgId, botId, after);
+    await expectViews(other, orgId, botId, after);
+    expect(new Set(seen)).toEqual(new Set(['bot, during the outage']));
+    for (const app of apps) {
+      const hitsSoFar = await hits(app);
+      await eventually(async () => {
+        await expectViews(app.user, orgId, botId, after);
+        return (await hits(app)) > hitsSoFar;
+      });
+      expect(lines(app, UNAVAILABLE)).toHaveLength(1);
+      expect(lines(app, AVAILABLE)).toHaveLength(1);
+    }
+  });
+});
+
+describe('without Redis', () => {
+  test('everything is answered from PostgreSQL if it is off', async () => {
+    const [one, two] = await Promise.all([start({ REDIS_URL: 'off' }), start({ REDIS_URL: 'off' })]);
+    await exerciseApi([one.user, two.user], orgId, database);
+    expect(await one.app.readiness()).toMatchObject({ ready: true, cache: 'off' });
+    expect(lines(one, UNAVAILABLE)).toEqual([]);
+  });
+
+  test('everything is answered from PostgreSQL if it was never there, and it is used once it comes', async () => {
+    const gone = await createRedis();
+    await gone.stop();
+    const [one, two] = await Promise.all([start({ REDIS_URL: gone.url }), start({ REDIS_URL: gone.url })]);
+    await exerciseApi([one.user, two.user], orgId, database);
+    expect(await isUp(one)).toBe(false);
+    expect(await one.app.readiness()).toMatchObject({ ready: true, cache: 'down' });
+    expect(lines(one, UNAVAILABLE)).toHaveLength(1);
+
+    await startRedis({ port: gone.port });
+    await eventually(async () => (await isUp(one)) && (await isUp(two)));
+    await exerciseApi([one.user, two.user], orgId, database);
+    expect(await hits(one)).toBeGreaterThan(0);
+    expect(lines(one, AVAILABLE)).toHaveLength(1);
+  });
+
+  test('no request fails or shows an old state while it dies and comes back, again and again', async () => {
+    let redis = await startRedis();
+    const [one, two] = await Promise.all([start({ REDIS_URL: redis.url }), start({ REDIS_URL: redis.url })]);
+    const traffic = { ended: false };
+    const goOn = async () => {
+      while (!traffic.ended) await exerciseApi([one.user, two.user], orgId, database);
+    };
+    const running = goOn();
+    try {
+      for (let i = 0; i < 3; i++) {
+        await redis.kill();
+        await eventually(async () => !(await isUp(one)) && !(await isUp(two)));
+        redis = await startRedis({ port: redis.port });
+        await eventually(async () => (await isUp(one)) && (await isUp(two)));
+      }
+    } finally {
+      traffic.ended = true;
+    }
+    await running;
+    expect(await one.metric('flovo_redis_state_changes_total', { to: 'down' })).toBe(3);
+  });
+});
+
+describe('a Redis that answers, but not as it should', () => {
+  test('that is full serves what it holds; the rest comes from PostgreSQL, and invalidations still work', async () => {
+    const redis = await startRedis({ settings: ['--maxmemory-policy', 'noeviction'] });
+    const admin = startAdmin(redis);
+    const [one, two] = await Promise.all([start({ REDIS_URL: redis.url }), start({ REDIS_URL: redis.url })]);
+    const before = { name: 'bot 1', version: 1, totalMessages: 0, failedMessages: 0 };
+    await expectViews(one.user, orgId, botId, before);
+    await expectViews(one.user, orgId, botId, before);
+    await admin.config('SET', 'maxmemory', '1');
+    const misses = await one.metric('flovo_cache_misses_total', { reason: 'absent' });
+    const soFar = await hits(one);
+    await expectViews(two.user, orgId, botId, before);
+    await expectViews(one.user, orgId, botId, before);
+    expect(await hits(one)).toBeGreaterThan(soFar);
+    expect(await one.metric('flovo_cache_misses_total', { reason: 'absent' })).toBe(misses);
+    await exerciseApi([one.user, two.user], orgId, database);
+    // Values that are there are still good, so the circuit stays closed; but what is refused is not repeated in the log.
+    expect(await isUp(one)).toBe(true);
+    expect(one.logs.filter(({ level }) => Number(level) > 30).length).toBeLessThan(10);
+
+    await admin.config('SET', 'maxmemory', '0');
+    await exerciseApi([one.user, two.user], orgId, database);
+  });
+
+  test.each([
+    ['a list', async (admin: Redis, key: string) => await admin.rpush(key, 'garbage')],
+    ['a hash', async (admin: Redis, key: string) => await admin.hset(key, 'garbage', '1')],
+    ['no JSON', async (admin: Redis, key: string) => await admin.set(key, 'garbage')],
+    ['nothing', async (admin: Redis, key: string) => await admin.set(key, '')],
+  ])('that holds %s in any of the keys is not believed, and does no lasting harm', async (_, spoil) => {
+    const redis = await startRedis();
+    const admin = startAdmin(redis);
+    const app = await start({ REDIS_URL: redis.url });
+    const state = { name: 'bot 1', version: 1, totalMessages: 0, failedMessages: 0 };
+    const warm = async () =>
+      await eventually(async () => {
+        const misses = await app.metric('flovo_cache_misses_total');
+        await expectViews(app.user, orgId, botId, state);
+        return (await app.metric('flovo_cache_misses_total')) === misses;
+      });
+    await warm();
+    const keys = (await admin.keys('*')).filter((key) => key !== 'probe');
+    expect(keys.length).toBeGreaterThan(10);
+    for (const key of [...keys, `bot:${botId}:lock`, `org:${orgId}:bots:lock`]) {
+      await admin.del(key);
+      await spoil(admin, key);
+      await expectViews(app.user, orgId, botId, state);
+      // What the key is for goes on after an invalidation at the latest.
+      await app.user.ask(UpdateBotDocument, { id: botId, input: { name: `bot ${key}`.slice(0, 120) } });
+      state.name = `bot ${key}`.slice(0, 120);
+      state.version += 1;
+      await expectViews(app.user, orgId, botId, state);
+      await admin.del(key);
+    }
+    expect(await isUp(app)).toBe(true);
+    await warm();
+  });
+
+  test('that holds part of an envelope is not believed', async () => {
+    const redis = await startRedis();
+    const admin = startAdmin(redis);
+    const cache = await openCache({
+      databaseUrl: database.url,
+      redis: { kind: 'standalone', url: redis.url },
+    });
+    closers.push(cache.close);
+    await cache.isUp();
+    const key = `bot:${botId}`;
+    await cache.nameOf(botId);
+    const whole = await eventually(async () => (await admin.get(key)) ?? false);
+    const generation = (await admin.get(`${key}:gen`)) as string;
+    for (let length = 0; length < whole.length; length += 1) {
+      await admin.set(key, whole.slice(0, length));
+      expect(await cache.nameOf(botId)).toBe('bot 1');
+      // One that no longer carries the generation is replaced by what was loaded.
+      if (!whole.slice(0, length).includes(generation))
+        await eventually(async () => (await admin.get(key))?.includes(generation) === true);
+    }
+    expect(cache.tally.states).toEqual(['up']);
+  });
+});
+
+describe('the price of an outage', () => {
+  const MANY_RESOLVERS = /* GraphQL */ `
+    query ($orgId: ID!, $botId: ID!) {
+      me {
+        memberships {
+          organization {
+            name
+          }
+        }
+      }
+      bots(orgId: $orgId, limit: 5) {
+        items {
+          stats {
+            totalMessages
+          }
+          organization {
+            name
+          }
+        }
+      }
+      a: bot(id: $botId) {
+        stats {
+          totalMessages
+        }
+      }
+      botDetails(id: $botId) {
+        bot {
+          stats {
+            totalMessages
+          }
+        }
+      }
+      botStats(id: $botId) {
+        totalMessages
+      }
+    }
+  `;
+
+  test.each(['for the first time', 'that was answered before'])(
+    'is one timeout for a request with many resolvers, asked %s, and none for those after it',
+    async (when) => {
+      const redis = await startRedis();
+      const app = await start({ REDIS_URL: redis.url });
+      const variables = { orgId, botId };
+      if (when !== 'for the first time') await app.user.sendText(MANY_RESOLVERS, variables);
+      redis.freeze();
+      const answer = await app.user.sendText(MANY_RESOLVERS, variables);
+      expect(answer.errors).toBeUndefined();
+      expect(await timeoutsPaid(app)).toBe(1);
+      await Promise.all(
+        Array.from({ length: 20 }, async () => await app.user.sendText(MANY_RESOLVERS, variables)),
+      );
+      expect(await timeoutsPaid(app)).toBe(1);
+      expect(await isUp(app)).toBe(false);
+    },
+  );
+
+  test('is one timeout for a mutation, whose invalidation is owed', async () => {
+    const redis = await startRedis();
+    const [one, two] = await Promise.all([start({ REDIS_URL: redis.url }), start({ REDIS_URL: redis.url })]);
+    const state = { name: 'bot 1', version: 1, totalMessages: 0, failedMessages: 0 };
+    await expectViews(one.user, orgId, botId, state);
+    redis.freeze();
+    await one.user.ask(UpdateBotDocument, { id: botId, input: { name: 'bot, changed' } });
+    expect(await timeoutsPaid(one)).toBe(1);
+    redis.thaw();
+    await eventually(async () => (await isUp(one)) && (await isUp(two)));
+    await expectViews(two.user, orgId, botId, { ...state, name: 'bot, changed', version: 2 });
+  });
+});
+
+describe('a process that has lost Redis', () => {
+  const open = async (url: string, options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
+    const cache = await openCache({
+      databaseUrl: database.url,
+      redis: { kind: 'standalone', url },
+      ...options,
+    });
+    closers.push(cache.close);
+    await cache.isUp();
+    return cache;
+  };
+  const rename = async (cache: TestCache, name: string): Promise<void> => {
+    await database.sql`update bots set name = ${name} where id = ${botId}`;
+    await cache.invalidation.botChanged({ id: botId, orgId });
+  };
+
+  test('has told Redis what was written meanwhile before it reads from it again', async () => {
+    const redis = await startRedis();
+    const [admin, proxy] = [startAdmin(redis), await startProxy(redis.url)];
+    const [cut, well] = [await open(proxy.url, { deaf: true }), await open(redis.url, { deaf: true })];
+    proxy.refuse();
+    await eventually(() => cut.cache.state() === 'down');
+    await well.nameOf(botId);
+    await eventually(async () => (await admin.exists(`bot:${botId}`)) === 1);
+    await rename(cut, 'new');
+    await proxy.resume();
+    await cut.isUp();
+    expect(await admin.exists(`bot:${botId}`, `bot:${botId}:gen`)).toBe(0);
+    expect(await cut.nameOf(botId)).toBe('new');
+    expect(await well.nameOf(botId)).toBe('new');
+  });
+
+  test('forgets no invalidation that comes while it is paying the earlier ones', async () => {
+    const redis = await startRedis();
+    const [admin, proxy] = [startAdmin(redis), await startProxy(redis.url)];
+    const [cut, well] = [await open(proxy.url, { deaf: true }), await open(redis.url, { deaf: true })];
+    proxy.refuse();
+    await eventually(() => cut.cache.state() === 'down');
+    await rename(cut, 'first');
+    const payment = proxy.hold((text) => /unlink/i.test(text));
+    await proxy.resume();
+    await payment.caught;
+    // Redis gets the payment, but its receipt is on the way while the world goes on.
+    const letReplies = proxy.holdReplies();
+    await admin.set(`bot:${botId}:gen`, 'to be paid');
+    payment.release();
+    await eventually(async () => (await admin.exists(`bot:${botId}:gen`)) === 0);
+    expect(await well.nameOf(botId)).toBe('first');
+    await eventually(async () => (await admin.exists(`bot:${botId}`)) === 1);
+    await rename(cut, 'second');
+    letReplies();
+    await cut.isUp();
+    expect(await cut.nameOf(botId)).toBe('second');
+    expect(await well.nameOf(botId)).toBe('second');
+  });
+
+  test('reads the invalidation log before it believes what was cached before the outage', async () => {
+    const redis = await startRedis();
+    const [proxy, logProxy] = [await startProxy(redis.url), await startProxy(database.url)];
+    const [well, cut] = [await open(redis.url), await open(proxy.url, { logUrl: logProxy.url })];
+    await cut.nameOf(botId);
+    await eventually(async () => {
+      const { hits: soFar } = cut.tally;
+      await cut.nameOf(botId);
+      return cut.tally.hits > soFar;
+    });
+    proxy.refuse();
+    await eventually(() => cut.cache.state() === 'down');
+    // Its log is slow, but not so old yet that it would be distrusted.
+    logProxy.delay(600);
+    await database.sql`update bots set name = 'new' where id = ${botId}`;
+    expect(await cut.nameOf(botId)).toBe('new');
+    await proxy.resume();
+    await cut.isUp();
+    expect(await cut.nameOf(botId)).toBe('new');
+    await logProxy.resume();
+    expect(await well.nameOf(botId)).toBeDefined();
+  });
+
+  test.each(['off', 'away'])(
+    'with Redis %s does not share an older load when the log cannot be read',
+    async (state) => {
+      const logProxy = await startProxy(database.url);
+      const options = { logUrl: logProxy.url, databaseUrl: database.url };
+      let cache: TestCache;
+      if (state === 'off') {
+        cache = await openCache({ ...options, redis: undefined });
+        closers.push(cache.close);
+      } else {
+        const redis = await startRedis();
+        cache = await open(redis.url, options);
+        await redis.kill();
+        await eventually(() => cache.cache.state() === 'down');
+      }
+      const gate = cache.hold('bot', 'after');
+      const early = cache.nameOf(botId);
+      await gate.reached;
+      logProxy.refuse();
+      await database.sql`update bots set name = 'new' where id = ${botId}`;
+      const late = cache.nameOf(botId);
+      gate.open();
+      expect(await early).toBe('bot 1');
+      expect(await late).toBe('new');
+    },
+  );
+
+  test('is not thought lost because this process was too busy to read the answers', async () => {
+    const redis = await startRedis();
+    const cache = await open(redis.url, { timeoutMs: 100 });
+    const ids = await addBots(database.sql, orgId, 50);
+    const block = (ms: number) => {
+      for (const end = performance.now() + ms; performance.now() < end;);
+    };
+    for (const turns of [0, 1, 2, 3]) {
+      const reading = ids.map(async (id) => await cache.nameOf(id));
+      for (let turn = 0; turn < turns; turn++) await nextTurn();
+      block(500);
+      expect(await Promise.all(reading)).toEqual(ids.map((_, i) => `bot ${i + 1}`));
+    }
+    expect(cache.tally).toMatchObject({ timeouts: 0, states: ['up'] });
+    expect(cache.tally.hits).toBeGreaterThan(0);
+  });
+});

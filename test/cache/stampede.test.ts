@@ -1,0 +1,163 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+
+import { addBots, addOrganization } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+
+const READERS = 1_000;
+
+describe('many readers of a value that is not cached', () => {
+  let database: TestDatabase;
+  let redis: RedisService;
+  let admin: Redis;
+  let orgId: string;
+  let botId: string;
+  const caches: TestCache[] = [];
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    orgId = await addOrganization(database.sql);
+  });
+
+  afterAll(async () => {
+    await database?.drop();
+  });
+
+  beforeEach(async () => {
+    redis = await createRedis();
+    admin = new Redis(redis.url, { lazyConnect: true, retryStrategy: () => null });
+    [botId] = (await addBots(database.sql, orgId, 1)) as [string];
+  });
+
+  afterEach(async () => {
+    for (const cache of caches.splice(0)) await cache.close();
+    admin.disconnect();
+    await redis.stop();
+  });
+
+  const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
+    const cache = await openCache({
+      databaseUrl: database.url,
+      redis: { kind: 'standalone', url: redis.url },
+      // A thousand readers keep the process busy.
+      timeoutMs: 10_000,
+      ...options,
+    });
+    caches.push(cache);
+    return cache;
+  };
+  const rush = async (...to: TestCache[]): Promise<void> => {
+    const names = await Promise.all(
+      Array.from({ length: READERS }, async (_, i) => await (to[i % to.length] as TestCache).nameOf(botId)),
+    );
+    expect(new Set(names)).toEqual(new Set(['bot 1']));
+  };
+  const loads = (): number => caches.reduce((sum, { tally }) => sum + tally.loads, 0);
+
+  test('of one process make one load', async () => {
+    const cache = await open();
+    await cache.isUp();
+    await rush(cache);
+    expect(loads()).toBe(1);
+  });
+
+  test('of three processes make about one load in all', async () => {
+    const three = [await open(), await open(), await open()];
+    await Promise.all(three.map(async (cache) => await cache.isUp()));
+    await rush(...three);
+    expect(loads()).toBeLessThanOrEqual(3);
+    await rush(...three);
+    expect(loads()).toBeLessThanOrEqual(3);
+  });
+
+  test('of three processes wait for the one that loads, and use what it stored', async () => {
+    const [first, ...others] = [await open(), await open(), await open()] as [TestCache, ...TestCache[]];
+    await Promise.all(caches.map(async (cache) => await cache.isUp()));
+    const gate = first.hold('bot', 'before');
+    const early = first.nameOf(botId);
+    await gate.reached;
+    const late = others.map(async (cache) => await cache.nameOf(botId));
+    // Both have found the lock when they have looked for the value a second time.
+    while (others.some(({ tally }) => (tally.roundTrips.read ?? 0) < 2)) await admin.ping();
+    gate.open();
+    expect(await Promise.all([early, ...late])).toEqual(['bot 1', 'bot 1', 'bot 1']);
+    expect(loads()).toBe(1);
+    expect(others.map(({ tally }) => tally.waits)).toEqual([1, 1]);
+  });
+
+  test('do not wait for ever for a process that loads slowly', async () => {
+    const [slow, other] = [await open(), await open()];
+    await Promise.all(caches.map(async (cache) => await cache.isUp()));
+    const gate = slow.hold('bot', 'before');
+    const early = slow.nameOf(botId);
+    await gate.reached;
+    expect(await other.nameOf(botId)).toBe('bot 1');
+    gate.open();
+    expect(await early).toBe('bot 1');
+  });
+
+  test('are held up only briefly, and do not fail, after the process that was to load has died', async () => {
+    const cache = await open();
+    await cache.isUp();
+    await cache.nameOf(botId);
+    const generation = (await admin.get(`bot:${botId}:gen`)) as string;
+    for (let stored = 0; stored === 0;) stored = await admin.del(`bot:${botId}`);
+    await admin.set(`bot:${botId}:lock`, generation, 'PX', 600_000);
+    await rush(cache);
+    // They were answered while the lock was there, by one load.
+    expect(await admin.pttl(`bot:${botId}:lock`)).toBeGreaterThan(0);
+    expect(loads()).toBe(2);
+  });
+
+  test('of another value of the same batch are not held up by a lock', async () => {
+    const cache = await open();
+    await cache.isUp();
+    const [other] = (await addBots(database.sql, orgId, 1)) as [string];
+    await cache.nameOf(botId);
+    const generation = (await admin.get(`bot:${botId}:gen`)) as string;
+    for (let stored = 0; stored === 0;) stored = await admin.del(`bot:${botId}`);
+    await admin.set(`bot:${botId}:lock`, generation, 'PX', 600_000);
+    const bots = await cache.bot.readMany([botId, other]);
+    expect(bots.map((bot) => bot?.name)).toEqual(['bot 1', 'bot 1']);
+    expect(await admin.exists(`bot:${other}`)).toBe(1);
+  });
+
+  test.each(['killed', 'frozen'] as const)(
+    'make one load a process when Redis has been %s',
+    async (fault) => {
+      const three = [
+        await open({ timeoutMs: 100 }),
+        await open({ timeoutMs: 100 }),
+        await open({ timeoutMs: 100 }),
+      ];
+      await Promise.all(three.map(async (cache) => await cache.isUp()));
+      if (fault === 'killed') await redis.kill();
+      else redis.freeze();
+      await rush(...three);
+      expect(three.map(({ tally }) => tally.loads)).toEqual([1, 1, 1]);
+      await rush(...three);
+      expect(three.map(({ tally }) => tally.loads)).toEqual([2, 2, 2]);
+      redis.thaw();
+    },
+  );
+
+  test('make one load a process without Redis', async () => {
+    const three = [await open({ redis: undefined }), await open({ redis: undefined })];
+    await rush(...three);
+    expect(three.map(({ tally }) => tally.loads)).toEqual([1, 1]);
+  });
+
+  test('see what was answered before they began, even if a load was under way that had not', async () => {
+    const cache = await open({ redis: undefined });
+    const gate = cache.hold('bot', 'after');
+    const early = cache.nameOf(botId);
+    await gate.reached;
+    await database.sql`update bots set name = 'new' where id = ${botId}`;
+    const late = Array.from({ length: 100 }, async () => await cache.nameOf(botId));
+    gate.open();
+    expect(await early).toBe('bot 1');
+    expect(new Set(await Promise.all(late))).toEqual(new Set(['new']));
+    expect(cache.tally.loads).toBe(2);
+  });
+});

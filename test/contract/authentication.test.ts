@@ -1,0 +1,191 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type JWK } from 'jose';
+
+import { signToken } from '../../src/dev/sign-token.js';
+import { startApp, type TestApp } from '../support/app.js';
+import { addUser, SECRET } from '../support/people.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
+import { askUntil } from './world.js';
+
+let database: TestDatabase;
+let userId: string;
+const apps: TestApp[] = [];
+
+beforeAll(async () => {
+  database = await createDatabase();
+  ({ id: userId } = await addUser(database.sql));
+});
+
+afterAll(async () => {
+  for (const app of apps) await app.close();
+  await database?.drop();
+});
+
+const start = async (settings: Record<string, string> = {}): Promise<TestApp> => {
+  const app = await startApp({ DATABASE_URL: database.url, ...settings });
+  apps.push(app);
+  return app;
+};
+
+/** 'OK', or the code of the refusal, of a request with this `Authorization` header. */
+async function outcome(app: TestApp, authorization: string): Promise<string> {
+  const response = await fetch(app.url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization },
+    body: '{"query":"{ me { id } }"}',
+  });
+  const { data, errors } = (await response.json()) as {
+    data?: { me: { id: string } } | null;
+    errors?: { extensions: { code: string } }[];
+  };
+  if (data?.me.id === userId) return 'OK';
+  return errors?.[0]?.extensions.code ?? 'an answer about someone else';
+}
+
+const secretKey = new TextEncoder().encode(SECRET);
+const token = (subject = userId) => new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject(subject);
+
+describe('a token signed with the shared secret', () => {
+  let app: TestApp;
+
+  beforeAll(async () => {
+    app = await start();
+  });
+
+  test.each([
+    ['as it should be', (text: string) => `Bearer ${text}`],
+    ['with the scheme in other letters', (text: string) => `bEARER ${text}`],
+    ['with blanks around it', (text: string) => `  Bearer   ${text}  `],
+  ])('is taken %s', async (_how, header) => {
+    expect(await outcome(app, header(await signToken(SECRET, userId)))).toBe('OK');
+  });
+
+  test.each([
+    ['without the scheme', (text: string) => text],
+    ['with another scheme', (text: string) => `Basic ${text}`],
+    ['with something after it', (text: string) => `Bearer ${text} x`],
+    ['with one letter more', (text: string) => `Bearer ${text}A`],
+    ['with its signature cut off', (text: string) => `Bearer ${text.slice(0, text.lastIndexOf('.') + 1)}`],
+    ['with the payload of another', (text: string) => `Bearer ${text.replace(/\.[^.]+\./, '.e30.')}`],
+    ['that is empty', () => 'Bearer '],
+    ['that is very long', () => `Bearer ${'x'.repeat(10_000)}`],
+  ])('is not taken %s', async (_how, header) => {
+    expect(await outcome(app, header(await signToken(SECRET, userId)))).toBe('UNAUTHENTICATED');
+  });
+
+  test('may spell the user in upper case', async () => {
+    expect(await outcome(app, `Bearer ${await signToken(SECRET, userId.toUpperCase())}`)).toBe('OK');
+  });
+
+  test('is not taken with another algorithm, though of the same secret', async () => {
+    const strong = new TextEncoder().encode(SECRET.repeat(2));
+    for (const alg of ['HS384', 'HS512']) {
+      const signed = await new SignJWT().setProtectedHeader({ alg }).setSubject(userId).sign(strong);
+      expect(await outcome(app, `Bearer ${signed}`)).toBe('UNAUTHENTICATED');
+    }
+  });
+
+  test('that was taken a moment ago is taken no more once it has expired', async () => {
+    // Clocks may differ by 5 s: this one has expired, is still taken, and will not be in a moment.
+    const expires = Math.floor(Date.now() / 1_000) - 3;
+    const authorization = `Bearer ${await token().setExpirationTime(expires).sign(secretKey)}`;
+    expect(await outcome(app, authorization)).toBe('OK');
+    const last = await askUntil(
+      async () => await outcome(app, authorization),
+      (code) => code !== 'OK',
+      10_000,
+    );
+    expect(last).toBe('UNAUTHENTICATED');
+    expect(Date.now() / 1_000 - expires).toBeGreaterThan(4);
+  });
+});
+
+describe('an issuer and an audience, where they are configured, must be those of the token', () => {
+  let app: TestApp;
+
+  beforeAll(async () => {
+    app = await start({ JWT_ISSUER: 'https://login.example', JWT_AUDIENCE: 'flovo' });
+  });
+
+  test.each([
+    ['both', 'https://login.example', 'flovo', 'OK'],
+    ['several audiences, of which one is ours', 'https://login.example', ['other', 'flovo'], 'OK'],
+    ['another issuer', 'https://evil.example', 'flovo', 'UNAUTHENTICATED'],
+    ['another audience', 'https://login.example', 'other', 'UNAUTHENTICATED'],
+    ['no audience', 'https://login.example', undefined, 'UNAUTHENTICATED'],
+    ['no issuer', undefined, 'flovo', 'UNAUTHENTICATED'],
+  ])('with %s: %s, %s is %s', async (_what, issuer, audience, expected) => {
+    const made = token();
+    if (issuer !== undefined) made.setIssuer(issuer);
+    if (audience !== undefined) made.setAudience(audience);
+    expect(await outcome(app, `Bearer ${await made.sign(secretKey)}`)).toBe(expected);
+  });
+});
+
+describe('a token signed with a key of the JWKS', () => {
+  let server: Server;
+  let app: TestApp;
+  let status = 200;
+  let keys: JWK[] = [];
+  let pair: Awaited<ReturnType<typeof generateKeyPair>>;
+
+  beforeAll(async () => {
+    pair = await generateKeyPair('ES256');
+    keys = [{ ...(await exportJWK(pair.publicKey)), kid: 'one', alg: 'ES256' }];
+    server = createServer((_request, response) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    app = await startWithKeys();
+  });
+
+  afterAll(async () => {
+    server?.close();
+    server?.closeAllConnections();
+  });
+
+  const startWithKeys = async () => {
+    const { port } = server.address() as AddressInfo;
+    // Without a shared secret: JWT_SECRET of the tests is taken away.
+    return await start({ JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET });
+  };
+
+  const signed = async (kid = 'one', key = pair.privateKey) =>
+    await new SignJWT().setProtectedHeader({ alg: 'ES256', kid }).setSubject(userId).sign(key);
+
+  test('is taken', async () => {
+    expect(await outcome(app, `Bearer ${await signed()}`)).toBe('OK');
+  });
+
+  test('is not taken with another key, or with a key that is not there', async () => {
+    const other = await generateKeyPair('ES256');
+    expect(await outcome(app, `Bearer ${await signed('one', other.privateKey)}`)).toBe('UNAUTHENTICATED');
+    expect(await outcome(app, `Bearer ${await signed('two')}`)).toBe('UNAUTHENTICATED');
+  });
+
+  test('is not taken with the shared secret, or with the public key in its place', async () => {
+    expect(await outcome(app, `Bearer ${await signToken(SECRET, userId)}`)).toBe('UNAUTHENTICATED');
+    const publicKey = new TextEncoder().encode(await exportSPKI(pair.publicKey));
+    const forged = await new SignJWT()
+      .setProtectedHeader({ alg: 'HS256', kid: 'one' })
+      .setSubject(userId)
+      .sign(publicKey);
+    expect(await outcome(app, `Bearer ${forged}`)).toBe('UNAUTHENTICATED');
+  });
+
+  test('is neither taken nor called wrong while the keys cannot be had', async () => {
+    status = 500;
+    const fresh = await startWithKeys();
+    expect(await outcome(fresh, `Bearer ${await signed()}`)).toBe('INTERNAL_SERVER_ERROR');
+    status = 200;
+    const again = await askUntil(
+      async () => await outcome(fresh, `Bearer ${await signed()}`),
+      (code) => code === 'OK',
+    );
+    expect(again).toBe('OK');
+  });
+});

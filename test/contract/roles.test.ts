@@ -1,0 +1,469 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { SignJWT } from 'jose';
+
+import { signToken } from '../../src/dev/sign-token.js';
+import {
+  BotDetailsDocument,
+  BotDocument,
+  BotsDocument,
+  BotsWithStatsDocument,
+  BotStatsDocument,
+  CreateBotDocument,
+  DeleteBotDocument,
+  MeDocument,
+  OrganizationBotsDocument,
+  RecordMessagesDocument,
+  StartBotDocument,
+  StopBotDocument,
+  UpdateBotDocument,
+  UpdateMessageStatusDocument,
+} from '../generated/graphql.js';
+import type { Client, GraphQLAnswer } from '../support/client.js';
+import { addOrganization, addUser, SECRET } from '../support/people.js';
+import { createWorld, askUntil, type World } from './world.js';
+
+/** What operations are tried on. */
+interface Target {
+  readonly orgId: string;
+  readonly botId: string;
+  readonly messageId: string;
+}
+
+type Answer = GraphQLAnswer<Record<string, unknown>>;
+
+interface Operation {
+  readonly name: string;
+  /** The weakest role that may do it; `SELF`: everyone with an account, about themselves. */
+  readonly needs: 'SELF' | 'VIEWER' | 'EDITOR' | 'OWNER';
+  /** Whether its refusal leaves the rest of the answer, being nullable. */
+  readonly nullable?: boolean;
+  readonly run: (client: Client, target: Target) => Promise<Answer>;
+}
+
+const message = {
+  conversationId: 'conversation',
+  contactId: 'contact',
+  direction: 'OUTBOUND',
+  status: 'DELIVERED',
+  text: 'Hello',
+  responseTimeMs: 5,
+} as const;
+
+const QUERIES: readonly Operation[] = [
+  { name: 'me', needs: 'SELF', run: async (client) => await client.send(MeDocument, {}) },
+  {
+    name: 'organization',
+    needs: 'VIEWER',
+    nullable: true,
+    run: async (client, { orgId }) => await client.send(OrganizationBotsDocument, { id: orgId }),
+  },
+  {
+    name: 'bots',
+    needs: 'VIEWER',
+    run: async (client, { orgId }) => await client.send(BotsDocument, { orgId }),
+  },
+  {
+    name: 'bots with a search',
+    needs: 'VIEWER',
+    run: async (client, { orgId }) => await client.send(BotsDocument, { orgId, search: 'target' }),
+  },
+  {
+    name: 'bots with their statistics',
+    needs: 'VIEWER',
+    run: async (client, { orgId }) => await client.send(BotsWithStatsDocument, { orgId }),
+  },
+  {
+    name: 'bot',
+    needs: 'VIEWER',
+    nullable: true,
+    run: async (client, { botId }) => await client.send(BotDocument, { id: botId }),
+  },
+  {
+    name: 'botDetails',
+    needs: 'VIEWER',
+    nullable: true,
+    run: async (client, { botId }) => await client.send(BotDetailsDocument, { id: botId }),
+  },
+  {
+    name: 'botStats',
+    needs: 'VIEWER',
+    nullable: true,
+    run: async (client, { botId }) => await client.send(BotStatsDocument, { id: botId }),
+  },
+];
+
+const MUTATIONS: readonly Operation[] = [
+  {
+    name: 'createBot',
+    needs: 'EDITOR',
+    run: async (client, { orgId }) => await client.send(CreateBotDocument, { input: { orgId, name: 'new' } }),
+  },
+  {
+    name: 'updateBot',
+    needs: 'EDITOR',
+    run: async (client, { botId }) =>
+      await client.send(UpdateBotDocument, { id: botId, input: { name: 'changed' } }),
+  },
+  {
+    name: 'updateBot without a change',
+    needs: 'EDITOR',
+    run: async (client, { botId }) => await client.send(UpdateBotDocument, { id: botId, input: {} }),
+  },
+  {
+    name: 'startBot',
+    needs: 'EDITOR',
+    run: async (client, { botId }) => await client.send(StartBotDocument, { id: botId }),
+  },
+  {
+    name: 'stopBot',
+    needs: 'EDITOR',
+    run: async (client, { botId }) => await client.send(StopBotDocument, { id: botId }),
+  },
+  {
+    name: 'recordMessages',
+    needs: 'EDITOR',
+    run: async (client, { botId }) =>
+      await client.send(RecordMessagesDocument, { botId, messages: [message] }),
+  },
+  {
+    name: 'updateMessageStatus',
+    needs: 'EDITOR',
+    run: async (client, { messageId }) =>
+      await client.send(UpdateMessageStatusDocument, { id: messageId, status: 'FAILED' }),
+  },
+  {
+    name: 'deleteBot',
+    needs: 'OWNER',
+    run: async (client, { botId }) => await client.send(DeleteBotDocument, { id: botId }),
+  },
+];
+
+const OPERATIONS = [...QUERIES, ...MUTATIONS];
+
+const ROLES = ['OWNER', 'EDITOR', 'VIEWER'] as const;
+const OUTSIDERS = ['an owner of another organization', 'a user without a membership'] as const;
+const UNKNOWN = [
+  'nobody (no token)',
+  'a token that is no token',
+  'a token signed with another secret',
+  'a token that is not signed',
+  'an expired token',
+  'a token that is not valid yet',
+  'a token of an unknown user',
+  'a token that names no user',
+  'a token whose subject is no uuid',
+] as const;
+type Caller = (typeof ROLES)[number] | (typeof OUTSIDERS)[number] | (typeof UNKNOWN)[number];
+const CALLERS: readonly Caller[] = [...ROLES, ...OUTSIDERS, ...UNKNOWN];
+
+const RANK = { SELF: 0, VIEWER: 1, EDITOR: 2, OWNER: 3 } as const;
+
+/** What the contract says: 'OK', or the code of the refusal. */
+function expectedOutcome(caller: Caller, { needs }: Operation): string {
+  if ((UNKNOWN as readonly string[]).includes(caller)) return 'UNAUTHENTICATED';
+  if (needs === 'SELF') return 'OK';
+  if (!(caller in RANK)) return 'NOT_FOUND';
+  return RANK[caller as (typeof ROLES)[number]] >= RANK[needs] ? 'OK' : 'FORBIDDEN';
+}
+
+describe('who may do what', () => {
+  let world: World;
+  let foreignOrgId: string;
+  let clients: Record<Caller, Client>;
+
+  beforeAll(async () => {
+    world = await createWorld();
+    const { sql } = world.database;
+    foreignOrgId = await addOrganization(sql, 'Globex');
+    const outsider = await addUser(sql, { [foreignOrgId]: 'OWNER' });
+    const loner = await addUser(sql);
+    const key = new TextEncoder().encode(SECRET);
+    const header = { alg: 'HS256' };
+    const unsigned = [{ alg: 'none' }, { sub: outsider.id }]
+      .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+      .join('.');
+    const tokens: Record<Exclude<Caller, (typeof ROLES)[number]>, string | undefined> = {
+      'an owner of another organization': outsider.token,
+      'a user without a membership': loner.token,
+      'nobody (no token)': undefined,
+      'a token that is no token': 'nonsense',
+      'a token signed with another secret': await signToken(
+        'another secret, just as long as it must be',
+        loner.id,
+      ),
+      'a token that is not signed': `${unsigned}.`,
+      'an expired token': await new SignJWT()
+        .setProtectedHeader(header)
+        .setSubject(outsider.id)
+        .setExpirationTime('-1 minute')
+        .sign(key),
+      'a token that is not valid yet': await new SignJWT()
+        .setProtectedHeader(header)
+        .setSubject(outsider.id)
+        .setNotBefore('10 minutes')
+        .sign(key),
+      'a token of an unknown user': await signToken(SECRET, randomUUID()),
+      'a token that names no user': await new SignJWT().setProtectedHeader(header).sign(key),
+      'a token whose subject is no uuid': await signToken(SECRET, 'someone'),
+    };
+    clients = {
+      OWNER: world.owner,
+      EDITOR: world.editor,
+      VIEWER: world.viewer,
+      ...(Object.fromEntries(
+        Object.entries(tokens).map(([caller, token]) => [caller, world.app.client(token)]),
+      ) as Record<Exclude<Caller, (typeof ROLES)[number]>, Client>),
+    };
+  });
+
+  afterAll(async () => {
+    await world?.close();
+  });
+
+  /** A bot with one message. */
+  async function addTarget(orgId = world.orgId): Promise<Target> {
+    const [row] = await world.database.sql<{ bot_id: string; message_id: string }[]>`
+      with bot as (insert into bots (org_id, name) values (${orgId}, 'target') returning id)
+      select id as bot_id, gen_random_uuid() as message_id from bot`;
+    const { bot_id: botId, message_id: messageId } = row as { bot_id: string; message_id: string };
+    await world.database.sql`insert into messages (id, bot_id, conversation_id, contact_id, direction, text)
+      values (${messageId}, ${botId}, 'conversation', 'contact', 'OUTBOUND', 'Hello')`;
+    return { orgId, botId, messageId };
+  }
+
+  /** Everything that an operation on the target could change. */
+  const contents = async ({ orgId, botId }: Target): Promise<unknown> =>
+    await world.database.sql`
+    select to_json(b) as bot, (select count(*) from bots where org_id = ${orgId}) as bots,
+      (select json_agg(m) from messages as m where bot_id = ${botId}) as messages
+    from (select 1) as one left join bots as b on b.id = ${botId}`;
+
+  describe.each(OPERATIONS)('$name', (operation) => {
+    const cases = CALLERS.map((caller) => ({ caller, outcome: expectedOutcome(caller, operation) }));
+    let target: Target;
+
+    beforeAll(async () => {
+      await world.database.sql`delete from bots where org_id = ${world.orgId}`;
+      target = await addTarget();
+    });
+
+    test.each(cases.filter(({ outcome }) => outcome !== 'OK'))(
+      'is refused to $caller with $outcome, and changes nothing',
+      async ({ caller, outcome }) => {
+        const before = await contents(target);
+        const answer = await operation.run(clients[caller], target);
+        expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual([outcome]);
+        expect(Object.values(answer.data ?? {})).toEqual(operation.nullable ? [null] : []);
+        expect(await contents(target)).toEqual(before);
+      },
+    );
+
+    test.each(cases.filter(({ outcome }) => outcome === 'OK'))(
+      'is allowed to $caller',
+      async ({ caller }) => {
+        const answer = await operation.run(clients[caller], await addTarget());
+        expect(answer.errors).toBeUndefined();
+        expect(Object.values(answer.data ?? {})).toEqual([expect.anything()]);
+      },
+    );
+  });
+
+  describe.each(OPERATIONS.filter(({ needs }) => needs !== 'SELF'))('$name', (operation) => {
+    let target: Target;
+    const missing: Target = { orgId: randomUUID(), botId: randomUUID(), messageId: randomUUID() };
+
+    beforeAll(async () => {
+      const { sql } = world.database;
+      const stranger = await addOrganization(sql, 'Initech');
+      const { token } = await addUser(sql, { [stranger]: 'OWNER' });
+      target = await addTarget(stranger);
+      // The cache knows the thing well, and that the other one is missing.
+      for (const query of QUERIES) await query.run(world.app.client(token), target);
+      await operation.run(world.owner, missing);
+    });
+
+    test.each([...ROLES, ...OUTSIDERS])(
+      "answers %s the same about another's thing and about one that does not exist",
+      async (caller) => {
+        const answer = await operation.run(clients[caller], target);
+        expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['NOT_FOUND']);
+        expect(answer).toEqual(await operation.run(clients[caller], missing));
+      },
+    );
+  });
+
+  describe('a cache that a permitted user has filled', () => {
+    let target: Target;
+
+    beforeAll(async () => {
+      target = await addTarget();
+      for (const query of QUERIES) await query.run(clients.OWNER, target);
+      const { botId, orgId } = target;
+      await askUntil(
+        async () =>
+          await world.admin.exists(
+            `bot:${botId}`,
+            `bot:${botId}:stats`,
+            `bot:${botId}:details`,
+            `org:${orgId}:bots`,
+            `bots:org:${orgId}:page:1:limit:20:search:`,
+          ),
+        (count) => count === 5,
+      );
+    });
+
+    test.each(QUERIES)('answers $name without reading the database', async (query) => {
+      world.app.statements.length = 0;
+      const { errors } = await query.run(clients.OWNER, target);
+      expect(errors).toBeUndefined();
+      expect(world.app.statements).toEqual([]);
+    });
+
+    test.each(
+      QUERIES.filter(({ needs }) => needs !== 'SELF').flatMap((query) =>
+        [...OUTSIDERS, ...UNKNOWN].map((caller) => ({ query, name: query.name, caller })),
+      ),
+    )('does not answer $name for $caller', async ({ query, caller }) => {
+      const answer = await query.run(clients[caller], target);
+      expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual([
+        expectedOutcome(caller, query),
+      ]);
+      expect(Object.values(answer.data ?? {})).toEqual(query.nullable ? [null] : []);
+    });
+  });
+
+  test.each([
+    ['a VIEWER', 'FORBIDDEN', () => world.viewer],
+    ['an outsider', 'NOT_FOUND', () => clients['a user without a membership']],
+    ['nobody', 'UNAUTHENTICATED', () => clients['nobody (no token)']],
+  ])('%s does not learn which version a bot is at: %s', async (_who, code, client) => {
+    const { botId: id } = await addTarget();
+    for (const expectedVersion of [1, 2]) {
+      const input = { name: 'changed', expectedVersion };
+      expect(await client().failure(UpdateBotDocument, { id, input })).toMatchObject({ code });
+    }
+  });
+
+  test.each(MUTATIONS)('$name asks for a token before it looks at anything else', async ({ name }) => {
+    const unusable: Record<string, string> = {
+      createBot: 'createBot(input: { orgId: "x", name: "" }) { id }',
+      updateBot: 'updateBot(id: "x", input: { name: "" }) { id }',
+      'updateBot without a change': 'updateBot(id: "x", input: { expectedVersion: 0 }) { id }',
+      startBot: 'startBot(id: "x") { id }',
+      stopBot: 'stopBot(id: "x") { id }',
+      deleteBot: 'deleteBot(id: "x")',
+      recordMessages: 'recordMessages(botId: "x", messages: []) { botId }',
+      updateMessageStatus: 'updateMessageStatus(id: "x", status: FAILED) { id }',
+    };
+    const answer = await clients['nobody (no token)'].sendText(`mutation { ${unusable[name]} }`);
+    expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAUTHENTICATED']);
+  });
+
+  test('a field that is refused leaves the other fields of the request alone', async () => {
+    const [own, foreign] = [await addTarget(), await addTarget(foreignOrgId)];
+    const answer = await world.viewer.sendText(
+      'query ($own: ID!, $foreign: ID!) { a: bot(id: $foreign) { id } b: bot(id: $own) { id } }',
+      { own: own.botId, foreign: foreign.botId },
+    );
+    expect(answer.data).toEqual({ a: null, b: { id: own.botId } });
+    expect(answer.errors).toEqual([
+      expect.objectContaining({ path: ['a'], extensions: { code: 'NOT_FOUND' } }),
+    ]);
+  });
+
+  test('`me` lists the memberships of the caller alone, with their roles', async () => {
+    const { sql } = world.database;
+    const { token, email } = await addUser(sql, { [world.orgId]: 'EDITOR', [foreignOrgId]: 'VIEWER' });
+    const { me } = await world.app.client(token).ask(MeDocument, {});
+    expect(me.email).toBe(email);
+    expect(Object.fromEntries(me.memberships.map((each) => [each.organization.id, each.role]))).toEqual({
+      [world.orgId]: 'EDITOR',
+      [foreignOrgId]: 'VIEWER',
+    });
+  });
+
+  describe('a change of memberships from outside is honoured', () => {
+    /** The outcome of an operation, asked for until it is the expected one. */
+    const outcome = async (operation: Operation, client: Client, target: Target, expected: string) =>
+      await askUntil(
+        async () => (await operation.run(client, target)).errors?.[0]?.extensions.code ?? 'OK',
+        (code) => code === expected,
+      );
+    const named = (name: string): Operation => OPERATIONS.find((each) => each.name === name) as Operation;
+
+    test('when a membership is revoked: nothing more is answered, however warm the cache', async () => {
+      const { sql } = world.database;
+      const target = await addTarget();
+      const { id, token } = await addUser(sql, { [world.orgId]: 'OWNER' });
+      const client = world.app.client(token);
+      for (const query of QUERIES) expect((await query.run(client, target)).errors).toBeUndefined();
+
+      await sql`delete from memberships where user_id = ${id}`;
+      expect(await outcome(named('bot'), client, target, 'NOT_FOUND')).toBe('NOT_FOUND');
+      for (const operation of OPERATIONS.filter(({ needs }) => needs !== 'SELF')) {
+        const answer = await operation.run(client, target);
+        expect([operation.name, answer.errors?.[0]?.extensions.code]).toEqual([operation.name, 'NOT_FOUND']);
+      }
+      expect((await client.ask(MeDocument, {})).me.memberships).toEqual([]);
+    });
+
+    test('when a role is taken: reading goes on, writing does not', async () => {
+      const { sql } = world.database;
+      const target = await addTarget();
+      const { id, token } = await addUser(sql, { [world.orgId]: 'EDITOR' });
+      const client = world.app.client(token);
+      expect((await named('startBot').run(client, target)).errors).toBeUndefined();
+
+      await sql`update memberships set role = 'VIEWER' where user_id = ${id}`;
+      expect(await outcome(named('stopBot'), client, target, 'FORBIDDEN')).toBe('FORBIDDEN');
+      expect((await named('bot').run(client, target)).errors).toBeUndefined();
+    });
+
+    test('when a membership is given: what was not found a moment ago is there', async () => {
+      const { sql } = world.database;
+      const target = await addTarget();
+      const { id, token } = await addUser(sql);
+      const client = world.app.client(token);
+      expect((await named('bot').run(client, target)).errors?.[0]?.extensions.code).toBe('NOT_FOUND');
+
+      await sql`insert into memberships (user_id, org_id, role) values (${id}, ${world.orgId}, 'VIEWER')`;
+      expect(await outcome(named('bot'), client, target, 'OK')).toBe('OK');
+    });
+
+    test('when a user is removed: their token is worth nothing', async () => {
+      const { sql } = world.database;
+      const target = await addTarget();
+      const { id, token } = await addUser(sql, { [world.orgId]: 'OWNER' });
+      const client = world.app.client(token);
+      expect((await named('me').run(client, target)).errors).toBeUndefined();
+
+      await sql`delete from users where id = ${id}`;
+      expect(await outcome(named('me'), client, target, 'UNAUTHENTICATED')).toBe('UNAUTHENTICATED');
+    });
+
+    test('when a user is added whose token has been tried before', async () => {
+      const { sql } = world.database;
+      const id = randomUUID();
+      const client = world.app.client(await signToken(SECRET, id));
+      const target = await addTarget();
+      expect((await named('me').run(client, target)).errors?.[0]?.extensions.code).toBe('UNAUTHENTICATED');
+
+      await sql`insert into users (id, email) values (${id}, 'late@example.com')`;
+      expect(await outcome(named('me'), client, target, 'OK')).toBe('OK');
+    });
+
+    test('when a bot moves to another organization: it is seen there, and here no more', async () => {
+      const { sql } = world.database;
+      const target = await addTarget();
+      const newcomer = clients['an owner of another organization'];
+      expect((await named('bot').run(newcomer, target)).errors?.[0]?.extensions.code).toBe('NOT_FOUND');
+      expect((await named('bot').run(world.viewer, target)).errors).toBeUndefined();
+
+      await sql`update bots set org_id = ${foreignOrgId} where id = ${target.botId}`;
+      expect(await outcome(named('bot'), newcomer, target, 'OK')).toBe('OK');
+      expect(await outcome(named('bot'), world.viewer, target, 'NOT_FOUND')).toBe('NOT_FOUND');
+      expect(await outcome(named('botDetails'), world.viewer, target, 'NOT_FOUND')).toBe('NOT_FOUND');
+    });
+  });
+});

@@ -1,0 +1,92 @@
+import { Cluster, Redis } from 'ioredis';
+
+import type { RedisTarget } from '../../src/cache/redis-client.js';
+import { eventually } from './eventually.js';
+import { createRedis, type RedisService } from './services.js';
+import { TcpProxy } from './tcp-proxy.js';
+
+export interface ClusterNode {
+  readonly redis: RedisService;
+  /** What clients of the cluster talk to instead of the node. */
+  readonly proxy: TcpProxy;
+  /** Past the proxy. */
+  readonly admin: Redis;
+  readonly id: string;
+  readonly slots: readonly [first: number, last: number];
+}
+
+export interface RedisClusterService {
+  readonly target: RedisTarget;
+  readonly nodes: readonly ClusterNode[];
+  /** A client of the test's own. */
+  readonly admin: Cluster;
+  nodeOf(key: string): Promise<ClusterNode>;
+  stop(): Promise<void>;
+}
+
+const SLOTS = 16_384;
+
+/**
+ * A Redis Cluster of masters alone. Each node tells clients the address of a proxy before it, so that a test can break
+ * what is between the cache and one node.
+ */
+export async function createRedisCluster(masters = 3): Promise<RedisClusterService> {
+  const nodes = await Promise.all(
+    Array.from({ length: masters }, async (_, i): Promise<ClusterNode> => {
+      const redis = await createRedis({
+        settings: [
+          '--cluster-enabled',
+          'yes',
+          '--cluster-node-timeout',
+          '2000',
+          // A node that is down does not take the other slots with it.
+          '--cluster-require-full-coverage',
+          'no',
+        ],
+      });
+      const proxy = await TcpProxy.before(redis.url);
+      const admin = new Redis(redis.url, { disconnectTimeout: 50 });
+      admin.on('error', () => undefined);
+      await admin.config('SET', 'cluster-announce-port', String(proxy.port));
+      const first = Math.floor((i * SLOTS) / masters);
+      const last = Math.floor(((i + 1) * SLOTS) / masters) - 1;
+      await admin.call('CLUSTER', 'ADDSLOTSRANGE', first, last);
+      await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
+      return { redis, proxy, admin, id: await admin.cluster('MYID'), slots: [first, last] };
+    }),
+  );
+  const [first, ...rest] = nodes as [ClusterNode, ...ClusterNode[]];
+  for (const { redis } of rest) {
+    await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', redis.port, redis.port + 10_000);
+  }
+  for (const { admin } of nodes) {
+    await eventually(async () => {
+      const info = await admin.cluster('INFO');
+      return info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`);
+    });
+  }
+  const addresses = nodes.map(({ proxy }) => `127.0.0.1:${proxy.port}`);
+  const admin = new Cluster(
+    nodes.map(({ proxy }) => ({ host: '127.0.0.1', port: proxy.port })),
+    { slotsRefreshInterval: 0 },
+  );
+  return {
+    target: { kind: 'cluster', nodes: addresses },
+    nodes,
+    admin,
+    async nodeOf(key) {
+      const slot = await first.admin.cluster('KEYSLOT', key);
+      const node = nodes.find(({ slots: [from, to] }) => from <= slot && slot <= to);
+      if (!node) throw new Error(`No node has slot ${slot}`);
+      return node;
+    },
+    async stop() {
+      admin.disconnect();
+      for (const node of nodes) {
+        node.admin.disconnect();
+        node.proxy.close();
+      }
+      await Promise.all(nodes.map(async ({ redis }) => await redis.stop()));
+    },
+  };
+}

@@ -1,0 +1,72 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Redis } from 'ioredis';
+
+import { redisServerBinary } from '../../src/dev/services/redis.js';
+import { freePort } from '../../src/dev/services/ports.js';
+import { eventually } from './eventually.js';
+import { createRedis, type RedisService } from './services.js';
+
+export interface SentinelService {
+  /** As in `REDIS_URL`. */
+  readonly url: string;
+  readonly master: RedisService;
+  readonly replica: RedisService;
+  /** The port of the one that Sentinel takes for the master now. */
+  masterPort(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** A master, its replica, and a Sentinel that makes the replica the master soon after the master has died. */
+export async function createSentinel(): Promise<SentinelService> {
+  const master = await createRedis();
+  const replica = await createRedis({ settings: ['--replicaof', '127.0.0.1', String(master.port)] });
+  const dataDir = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
+  const port = await freePort();
+  const file = path.join(dataDir, 'sentinel.conf');
+  await writeFile(
+    file,
+    [
+      `port ${port}`,
+      'bind 127.0.0.1',
+      `dir ${dataDir}`,
+      `logfile ${path.join(dataDir, 'sentinel.log')}`,
+      `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
+      'sentinel down-after-milliseconds mymaster 500',
+      'sentinel failover-timeout mymaster 2000',
+    ].join('\n'),
+  );
+  const { command, env } = await redisServerBinary({ dataDir, log: () => {} });
+  const server = spawn(command, [file, '--sentinel'], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: 'ignore',
+  });
+  const exited = once(server, 'exit');
+  const admin = new Redis({ host: '127.0.0.1', port, enableReadyCheck: false, disconnectTimeout: 50 });
+  admin.on('error', () => undefined);
+  const masterPort = async () => {
+    const address = (await admin.call('SENTINEL', 'get-master-addr-by-name', 'mymaster')) as [string, string];
+    return Number(address[1]);
+  };
+  // It learns of the replica from the master, some time after it has started.
+  await eventually(async () => {
+    const replicas = (await admin.call('SENTINEL', 'replicas', 'mymaster')) as string[][];
+    return replicas.some(
+      (fields) => fields.includes('ok') && !fields.some((field) => field.includes('s_down')),
+    );
+  });
+  return {
+    url: `redis+sentinel://127.0.0.1:${port}/mymaster`,
+    master,
+    replica,
+    masterPort,
+    async stop() {
+      admin.disconnect();
+      server.kill('SIGKILL');
+      await exited;
+      await Promise.all([master.stop(), replica.stop()]);
+    },
+  };
+}

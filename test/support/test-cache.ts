@@ -1,0 +1,221 @@
+import { Writable } from 'node:stream';
+import { pino } from 'pino';
+
+import { PrincipalRepository } from '../../src/access/principal.repository.js';
+import { principalResource } from '../../src/access/principal.resource.js';
+import { BotRepository, type BotPageQuery } from '../../src/bots/bot.repository.js';
+import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
+import { createCache, type Cache } from '../../src/cache/create-cache.js';
+import type { LogBatch, LogSource } from '../../src/cache/invalidation-log.js';
+import type { CacheObserver, MissReason, RedisOperation } from '../../src/cache/observer.js';
+import type { RedisTarget } from '../../src/cache/redis-client.js';
+import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import { connectDatabase } from '../../src/db/client.js';
+import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
+import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
+import { organizationResource } from '../../src/organizations/organization.resource.js';
+import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
+import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.resources.js';
+import { eventually } from './eventually.js';
+
+const TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 };
+
+/** Counts what a cache tells its observer. */
+export class Tally implements CacheObserver {
+  hits = 0;
+  misses = 0;
+  readonly reasons: Record<MissReason, number> = { absent: 0, outdated: 0, distrusted: 0, unavailable: 0 };
+  joins = 0;
+  waits = 0;
+  /** Statements made to load values, and the values they were asked for. */
+  loads = 0;
+  values = 0;
+  readonly roundTrips: Partial<Record<RedisOperation, number>> = {};
+  timeouts = 0;
+  errors = 0;
+  /** The states that Redis was said to be in, one after another. */
+  readonly states: ('up' | 'down')[] = [];
+
+  hit(_: string, count = 1): void {
+    this.hits += count;
+  }
+  miss(_: string, reason: MissReason): void {
+    this.misses += 1;
+    this.reasons[reason] += 1;
+  }
+  joined(): void {
+    this.joins += 1;
+  }
+  waited(): void {
+    this.waits += 1;
+  }
+  loaded(_: string, count: number): void {
+    this.loads += 1;
+    this.values += count;
+  }
+  roundTrip(operation: RedisOperation): void {
+    this.roundTrips[operation] = (this.roundTrips[operation] ?? 0) + 1;
+  }
+  redisFailure(_: RedisOperation, reason: 'timeout' | 'error'): void {
+    if (reason === 'timeout') this.timeouts += 1;
+    else this.errors += 1;
+  }
+  available(available: boolean): void {
+    this.states.push(available ? 'up' : 'down');
+  }
+}
+
+/** A load that a test holds up. */
+export interface Gate {
+  /** Resolves when a load has come to the gate. */
+  readonly reached: Promise<void>;
+  open(): void;
+}
+
+export interface TestCache {
+  readonly cache: Cache;
+  readonly tally: Tally;
+  readonly logs: Record<string, unknown>[];
+  /** The application's own resources, by the names that they have in metrics. */
+  readonly user: CachedResource<string, unknown>;
+  readonly organization: CachedResource<string, { name: string }>;
+  readonly bot: CachedResource<string, { name: string; version: number }>;
+  readonly list: CachedResource<BotPageQuery, { total: number; items: readonly { name: string }[] }>;
+  readonly org: CachedResource<string, readonly { name: string }[]>;
+  readonly stats: CachedResource<string, { totalMessages: number }>;
+  readonly details: CachedResource<string, { bot: { name: string }; stats: { totalMessages: number } }>;
+  /** What a service calls after its transaction. */
+  readonly invalidation: InvalidationService<unknown>;
+  /** What the service of messages calls after its transaction. */
+  botStatsChanged(botId: string): Promise<void>;
+  /** Holds up the next load of a resource, before or after its statement has run. */
+  hold(resource: string, when: 'before' | 'after'): Gate;
+  /** Makes the next load of a resource fail. */
+  fail(resource: string, error: Error): void;
+  /** The name that a reader sees; null if the bot is not there. */
+  nameOf(botId: string): Promise<string | null>;
+  isUp(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface TestCacheOptions {
+  readonly databaseUrl: string;
+  readonly redis: RedisTarget | undefined;
+  readonly prefix?: string;
+  /** Generous by default, so that a slow machine is no fault of Redis. */
+  readonly timeoutMs?: number;
+  /** Where the invalidation log is read, if not at `databaseUrl`: a proxy. */
+  readonly logUrl?: string;
+  /** Never learns of a write from the log: what it does right it does by generations alone. */
+  readonly deaf?: boolean;
+  /** Whether it also tends the log and sweeps. */
+  readonly keeper?: boolean;
+}
+
+/** One server process's cache over the application's tables, without the server. */
+export async function openCache(options: TestCacheOptions): Promise<TestCache> {
+  const { db, close } = connectDatabase({ url: options.databaseUrl, poolMax: 10 });
+  const tally = new Tally();
+  const logs: Record<string, unknown>[] = [];
+  const log = pino(
+    { level: 'info' },
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        logs.push(JSON.parse(chunk.toString()) as Record<string, unknown>);
+        done();
+      },
+    }),
+  );
+  const source = invalidationLogSource(options.logUrl ?? options.databaseUrl);
+  const cache = createCache({
+    redis: { target: options.redis, timeoutMs: options.timeoutMs ?? 3_000 },
+    prefix: options.prefix ?? '',
+    answerCacheBytes: 0,
+    logSource: options.deaf === true ? deafened(source) : source,
+    observer: tally,
+    log,
+  });
+
+  const gates: { resource: string; when: 'before' | 'after'; pass: () => Promise<void> }[] = [];
+  const failures = new Map<string, Error>();
+  const gated = <Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> =>
+    cache.resource<Id, Value>({
+      ...resource,
+      load: async (ids) => {
+        const found = gates.findIndex((gate) => gate.resource === resource.name);
+        const [gate] = found < 0 ? [] : gates.splice(found, 1);
+        const failure = failures.get(resource.name);
+        failures.delete(resource.name);
+        if (gate?.when === 'before') await gate.pass();
+        const values = await resource.load(ids);
+        if (gate?.when === 'after') await gate.pass();
+        if (failure) throw failure;
+        return values;
+      },
+    });
+  const bots = new BotRepository(db);
+  const stats = new BotStatsRepository(db);
+  const bot = gated(botResource(bots, TTL));
+  const resources = {
+    bot,
+    user: gated(principalResource(new PrincipalRepository(db))),
+    organization: gated(organizationResource(new OrganizationRepository(db))),
+    list: gated(botPageResource(bots, TTL)),
+    org: gated(organizationBotsResource(bots, TTL)),
+    stats: gated(botStatsResource(stats, TTL)),
+    details: gated(botDetailsResource(stats, TTL)),
+  };
+
+  const invalidation = new InvalidationService(cache.invalidator, resources.stats);
+  if (options.keeper === true) await cache.start(5_000);
+  else await cache.invalidationLog.start();
+  const isUp = async () => {
+    await eventually(() => cache.state() === 'up');
+  };
+  return {
+    ...resources,
+    cache,
+    tally,
+    logs,
+    invalidation,
+    async botStatsChanged(botId) {
+      await invalidation.botStatsChanged(botId, stats.findMany([botId]));
+    },
+    hold(resource, when) {
+      let tellReached = () => {};
+      let open = () => {};
+      const reached = new Promise<void>((resolve) => {
+        tellReached = resolve;
+      });
+      const opened = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      const pass = async () => {
+        tellReached();
+        await opened;
+      };
+      gates.push({ resource, when, pass });
+      return { reached, open };
+    },
+    fail: (resource, error) => {
+      failures.set(resource, error);
+    },
+    nameOf: async (botId) => (await bot.readMany([botId]))[0]?.name ?? null,
+    isUp,
+    close: async () => {
+      await cache.close();
+      await close();
+    },
+  };
+}
+
+/** Reads the real log, but passes no entry on. */
+function deafened(source: LogSource): LogSource {
+  const silence = (batch: LogBatch): LogBatch => ({ ...batch, entries: [] });
+  return {
+    ...source,
+    open: async () => silence(await source.open()),
+    poll: async (since) => silence(await source.poll(since)),
+  };
+}
