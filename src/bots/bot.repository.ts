@@ -93,12 +93,19 @@ export class BotRepository {
       .orderBy(...newestFirst)
       .prepare('bots_page');
 
+    const newest = db
+      .select({ id: bots.id })
+      .from(bots)
+      .where(eq(bots.orgId, sql.placeholder('orgId')))
+      .orderBy(...newestFirst)
+      .limit(sql.placeholder('most'))
+      .as('newest');
     this.allOfOrganization = db
       .select({ snapshot, bot: botColumns })
       .from(sql`(select 1) as one`)
-      .leftJoin(bots, eq(bots.orgId, sql.placeholder('orgId')))
+      .leftJoin(newest, sql`true`)
+      .leftJoin(bots, eq(bots.id, newest.id))
       .orderBy(...newestFirst)
-      .limit(sql.placeholder('most'))
       .prepare('bots_of_organization');
 
     this.setStatus = db
