@@ -69,7 +69,9 @@ async function bruteForce(botIds: readonly string[]): Promise<Stats[]> {
   });
 }
 
-const figures = ({ computedAt: _, ...stats }: StatsFieldsFragment): Stats => stats;
+function figures({ computedAt: _, ...stats }: StatsFieldsFragment): Stats {
+  return stats;
+}
 
 const statsOf = async (id: string): Promise<Stats> =>
   figures((await world.viewer.ask(BotStatsDocument, { id })).botStats as StatsFieldsFragment);
@@ -84,7 +86,8 @@ async function allAnswers(botIds: readonly string[]): Promise<Stats[][]> {
       return [
         await statsOf(id),
         figures(botDetails?.stats as StatsFieldsFragment),
-        figures(listed?.stats as StatsFieldsFragment),
+        // Bots of SQL may take a moment to be listed.
+        ...(listed ? [figures(listed.stats)] : []),
       ];
     }),
   );
