@@ -1,0 +1,19 @@
+import { moduleUrl } from '../compiled.js';
+import type { Fault } from '../fault.js';
+import { STRICT } from '../findings.js';
+import { between } from '../span.js';
+
+/** The clock of one server jumps. Nothing about freshness may hang on what time it is: not one read may be stale. */
+export const clockSteps: Fault = {
+  name: 'clock steps',
+  about: 'the wall clock of one server jumps by an hour and by a day, ahead and back',
+  tolerance: STRICT,
+  stage: { imports: [moduleUrl('imports/shifted-clock')] },
+  async act({ fleet }, span) {
+    do {
+      await span.pause(between(300, 900));
+      fleet.berth(0).server.process.child.kill('SIGUSR2');
+    } while (!span.isOver);
+    await span.pause(500);
+  },
+};

@@ -1,0 +1,251 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
+import type { GraphQLAnswer } from '../support/client.js';
+import { startServerProcess, type ServerProcess } from '../support/server-process.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+import type { History } from './history.js';
+import type { Instant } from './register.js';
+
+/** A request without an answer for this long has failed (ms). */
+const LONGEST_ANSWER_MS = 20_000;
+/** From a server that has no database, no answer is waited for as long (ms). */
+const LONGEST_EXCUSED_MS = 1_000;
+
+/** How much is told of the output of a server that crashed. */
+const LAST_LINES = 12;
+
+/** Servers that must not outlive this process, not even if it ends in a hurry. */
+const running = new Set<Server>();
+process.on('exit', () => {
+  for (const server of running) server.process.child.kill('SIGKILL');
+});
+
+/** One life of a server process. */
+export class Server {
+  private killedAt: Instant | undefined;
+  private readonly outages: { from: Instant; to: Instant }[] = [];
+
+  /** @param onCrash called if it ends though nobody has killed it, with the end of its output. */
+  constructor(
+    readonly name: string,
+    readonly process: ServerProcess,
+    onCrash: (output: string) => void,
+  ) {
+    process.child.once('exit', () => {
+      if (this.killedAt === undefined) onCrash(process.output.slice(-LAST_LINES).join('\n'));
+    });
+  }
+
+  get isAlive(): boolean {
+    const { exitCode, signalCode } = this.process.child;
+    return this.killedAt === undefined && exitCode === null && signalCode === null;
+  }
+
+  /** Ends it as a crash would, at once; what is under way on it gets no answer. */
+  async kill(): Promise<void> {
+    this.killedAt ??= performance.now();
+    await this.process.end('SIGKILL');
+    running.delete(this);
+  }
+
+  /** From now until the returned function is called, this server is not expected to answer: it has no database. */
+  excuse(): () => void {
+    const outage = { from: performance.now(), to: Infinity };
+    this.outages.push(outage);
+    return () => {
+      outage.to = performance.now();
+    };
+  }
+
+  /** Whether a request of that time may have failed for a reason other than Redis. */
+  isExcused(from: Instant, to: Instant): boolean {
+    return (
+      this.killedAt !== undefined || this.outages.some((outage) => outage.from <= to && outage.to >= from)
+    );
+  }
+}
+
+/** A server's place in the fleet, with the network around it. */
+export interface Berth {
+  readonly name: string;
+  /** Present if it reaches Redis through a proxy. */
+  readonly redis: TcpProxy | undefined;
+  /** Present if it reaches PostgreSQL through a proxy. */
+  readonly postgres: TcpProxy | undefined;
+  server: Server;
+}
+
+/** A proxy that the stage has promised. */
+export function required(proxy: TcpProxy | undefined): TcpProxy {
+  if (!proxy) throw new Error('This needs a stage with proxies');
+  return proxy;
+}
+
+export interface FleetOptions {
+  readonly databaseUrl: string;
+  /** Absent where the settings say where Redis is. */
+  readonly redisUrl: string | undefined;
+  readonly servers: number;
+  /** Whether each server reaches Redis or PostgreSQL through a proxy of its own. */
+  readonly proxies?: { readonly redis?: boolean; readonly postgres?: boolean };
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Modules that a server imports before it starts: mutants, shifted clocks. */
+  readonly imports?: readonly string[];
+}
+
+export interface CacheReads {
+  /** Values that were found in Redis, and others. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Requests that were answered with a kept answer as a whole, and others. */
+  readonly answers: number;
+  readonly otherRequests: number;
+}
+
+/** The server processes of a run, which share one PostgreSQL and one Redis. */
+export class Fleet {
+  /** Servers that are not for everybody. */
+  private readonly reserved = new Set<Berth>();
+
+  private constructor(
+    readonly berths: readonly Berth[],
+    private readonly options: FleetOptions,
+    private readonly token: string,
+    private readonly history: History,
+  ) {}
+
+  static async start(options: FleetOptions, token: string, history: History): Promise<Fleet> {
+    const { proxies, databaseUrl, redisUrl } = options;
+    const places = await Promise.all(
+      Array.from({ length: options.servers }, async (_, i) => ({
+        name: `server ${i + 1}`,
+        redis:
+          proxies?.redis === true && redisUrl !== undefined ? await TcpProxy.before(redisUrl) : undefined,
+        postgres: proxies?.postgres === true ? await TcpProxy.before(databaseUrl) : undefined,
+      })),
+    );
+    const launched = await Promise.allSettled(
+      places.map(async (place) => await launch(place, options, history)),
+    );
+    const berths: Berth[] = [];
+    const failures: unknown[] = [];
+    launched.forEach((launch, i) => {
+      if (launch.status === 'rejected') failures.push(launch.reason);
+      else berths.push({ ...(places[i] as Omit<Berth, 'server'>), server: launch.value });
+    });
+    const fleet = new Fleet(berths, options, token, history);
+    if (failures.length === 0) return fleet;
+    await fleet.stop();
+    throw failures[0];
+  }
+
+  /** Keeps a server out of {@link any}. */
+  reserve(berth: Berth): void {
+    this.reserved.add(berth);
+  }
+
+  release(berth: Berth): void {
+    this.reserved.delete(berth);
+  }
+
+  /** A server that is there, at random. */
+  get any(): Server {
+    const alive = this.berths.filter((berth) => berth.server.isAlive && !this.reserved.has(berth));
+    const berth = alive[Math.floor(Math.random() * alive.length)];
+    if (!berth) throw new Error('No server is alive');
+    return berth.server;
+  }
+
+  /** A server's place in the fleet, by number. */
+  berth(i: number): Berth {
+    const berth = this.berths[i];
+    if (!berth) throw new Error(`There is no server ${i}`);
+    return berth;
+  }
+
+  /** Starts a new server where one was killed. */
+  async restart(berth: Berth): Promise<void> {
+    berth.server = await launch(berth, this.options, this.history);
+  }
+
+  /**
+   * Sends a request. Whatever keeps it from being answered, except errors in the answer itself, is counted; undefined is
+   * returned then, and nobody knows whether a mutation has happened.
+   */
+  async ask(server: Server, text: string, variables: unknown): Promise<GraphQLAnswer<unknown> | undefined> {
+    const { findings } = this.history;
+    const from = performance.now();
+    findings.requests += 1;
+    const controller = new AbortController();
+    try {
+      const answer = server.process.client(this.token).sendText<unknown>(text, variables);
+      const limitMs = server.isExcused(from, from) ? LONGEST_EXCUSED_MS : LONGEST_ANSWER_MS;
+      const timeout = pause(limitMs, undefined, { signal: controller.signal }).then(() => {
+        throw new Error(`no answer within ${limitMs} ms`);
+      });
+      return await Promise.race([answer, timeout]);
+    } catch (error) {
+      this.failed(server, from, error instanceof Error ? error.message : String(error));
+      return undefined;
+    } finally {
+      controller.abort();
+    }
+  }
+
+  /** Counts a request that has failed, unless its server had no chance. */
+  failed(server: Server, from: Instant, description: string): void {
+    if (server.isExcused(from, performance.now())) this.history.findings.excused += 1;
+    else this.history.findings.fail(`${description} (${server.name})`);
+  }
+
+  /** What the servers that live have counted since they started. */
+  async cacheReads(): Promise<CacheReads> {
+    const reads = { hits: 0, misses: 0, answers: 0, otherRequests: 0 };
+    for (const { server } of this.berths) {
+      if (!server.isAlive) continue;
+      for (const [series, value] of await metricsOf(server)) {
+        const isAnswer = series.includes('resource="answer"');
+        if (series.startsWith('flovo_cache_hits_total')) reads[isAnswer ? 'answers' : 'hits'] += value;
+        if (series.startsWith('flovo_cache_misses_total'))
+          reads[isAnswer ? 'otherRequests' : 'misses'] += value;
+      }
+    }
+    return reads;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.berths.map(async ({ server, redis, postgres }) => {
+        await server.kill();
+        redis?.close();
+        postgres?.close();
+      }),
+    );
+  }
+}
+
+async function launch(
+  { name, redis, postgres }: Omit<Berth, 'server'>,
+  { databaseUrl, redisUrl, settings, imports = [] }: FleetOptions,
+  history: History,
+): Promise<Server> {
+  const started = await startServerProcess({
+    DATABASE_URL: postgres?.url ?? databaseUrl,
+    ...(redisUrl === undefined ? {} : { REDIS_URL: redis?.url ?? redisUrl }),
+    NODE_OPTIONS: imports.map((url) => `--import=${url}`).join(' '),
+    ...settings,
+  });
+  const server = new Server(name, started, (output) =>
+    history.findings.fail(`${name} has ended by itself:\n${output}`),
+  );
+  running.add(server);
+  return server;
+}
+
+async function metricsOf(server: Server): Promise<[series: string, value: number][]> {
+  const text = await (await fetch(new URL('/metrics', server.process.url))).text();
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]);
+}

@@ -1,0 +1,195 @@
+import { Findings, type Tolerance, type View } from './findings.js';
+import { Register, worstOf, type Instant } from './register.js';
+
+/** When a read was under way, and through which server. */
+export interface Window {
+  readonly from: Instant;
+  readonly to: Instant;
+  readonly server: string;
+}
+
+/** The growing quantities of a bot, as far as a view shows them. */
+export interface Quantities {
+  readonly version?: number;
+  /** `totalMessages`, which grows as messages are recorded. */
+  readonly total?: number;
+  /** `failedMessages`, which grows as pending messages are marked as failed. */
+  readonly failed?: number;
+}
+
+/** Every bot's name begins with one of these, for the searches. */
+export const TERMS = ['even', 'odd'] as const;
+export type Term = (typeof TERMS)[number];
+
+/** The life of a bot as a growing quantity. */
+const Life = { UNBORN: 0, ALIVE: 1, DELETED: 2 } as const;
+
+/** All that is known of one bot. */
+export class BotRecord {
+  readonly version: Register;
+  readonly total: Register;
+  readonly failed: Register;
+  readonly life = new Register(Life.DELETED);
+  private deletionBegunAt: Instant | undefined;
+
+  constructor(
+    readonly id: string,
+    readonly orgId: string,
+    readonly term: Term | undefined,
+    initial: Required<Quantities> = { version: 1, total: 0, failed: 0 },
+  ) {
+    this.version = new Register(initial.version);
+    this.total = new Register(initial.total);
+    this.failed = new Register(initial.failed);
+  }
+
+  get isBeingDeleted(): boolean {
+    return this.deletionBegunAt !== undefined;
+  }
+
+  deletionBegins(at: Instant): void {
+    this.deletionBegunAt ??= at;
+  }
+
+  /** What the absence of this bot says to a read that ended at `to`: it is gone if its deletion had begun. */
+  lifeWhenAbsent(to: Instant): number {
+    return this.deletionBegunAt !== undefined && this.deletionBegunAt <= to ? Life.DELETED : Life.UNBORN;
+  }
+}
+
+/** A bot as an item of a list or an answer of its own. */
+export interface Item extends Quantities {
+  readonly id: string;
+}
+
+/**
+ * What writers have done and readers have seen, checked as it comes in: a read must show every write that was answered
+ * before the read began. All instants are of this process's monotonic clock: an answer's is taken after it arrived, a
+ * read's before it is sent, so no clock can accuse the system wrongly.
+ */
+export class History {
+  private readonly bots = new Map<string, BotRecord>();
+  private readonly living = new Map<string, Set<BotRecord>>();
+
+  /** What the part of the history that is being made amounts to. */
+  findings: Findings;
+
+  constructor(tolerance: Tolerance) {
+    this.findings = new Findings(tolerance);
+  }
+
+  /** Judges by another tolerance from now on, and counts anew. */
+  beginChapter(tolerance: Tolerance): Findings {
+    this.findings = new Findings(tolerance);
+    return this.findings;
+  }
+
+  bot(id: string): BotRecord | undefined {
+    return this.bots.get(id);
+  }
+
+  /** The bots of an organization that nobody has begun to delete. */
+  botsOf(orgId: string): readonly BotRecord[] {
+    return [...this.livingOf(orgId)];
+  }
+
+  /** A bot is known from now on, whether or not it has been announced. */
+  learn(record: BotRecord): BotRecord {
+    const known = this.bots.get(record.id);
+    if (known) return known;
+    this.bots.set(record.id, record);
+    this.livingOf(record.orgId).add(record);
+    return record;
+  }
+
+  isCreated(record: BotRecord, at: Instant): void {
+    record.life.isAnswered(Life.ALIVE, at);
+    record.version.isAnswered(1, at);
+  }
+
+  /** A bot is in the database, but no mutation has answered so. */
+  isInserted(record: BotRecord, at: Instant): void {
+    record.life.isCommitted(Life.ALIVE, at);
+  }
+
+  deletionBegins(record: BotRecord, at: Instant): void {
+    record.deletionBegins(at);
+    this.livingOf(record.orgId).delete(record);
+  }
+
+  isDeleted(record: BotRecord, at: Instant): void {
+    record.life.isAnswered(Life.DELETED, at);
+  }
+
+  /** The database was seen to hold these bots of an organization, and no others. */
+  isCommitted(orgId: string, items: readonly Required<Item>[], at: Instant): void {
+    const there = new Set<string>();
+    for (const item of items) {
+      there.add(item.id);
+      const record = this.learn(new BotRecord(item.id, orgId, undefined));
+      record.life.isCommitted(Life.ALIVE, at);
+      record.version.isCommitted(item.version, at);
+      record.total.isCommitted(item.total, at);
+      record.failed.isCommitted(item.failed, at);
+    }
+    for (const record of this.bots.values()) {
+      if (record.orgId === orgId && record.isBeingDeleted && !there.has(record.id)) {
+        record.life.isCommitted(Life.DELETED, at);
+      }
+    }
+  }
+
+  /** A read has returned a bot. */
+  observe(view: View, item: Item, orgId: string, window: Window): void {
+    const { findings } = this;
+    const record = this.learn(new BotRecord(item.id, orgId, undefined));
+    findings.count(view);
+    const judgements = [record.life.judge(Life.ALIVE, window.from)];
+    if (item.version !== undefined) judgements.push(record.version.judge(item.version, window.from));
+    if (item.total !== undefined) judgements.push(record.total.judge(item.total, window.from));
+    if (item.failed !== undefined) judgements.push(record.failed.judge(item.failed, window.from));
+    findings.judge(worstOf(judgements), () => `${JSON.stringify(item)} in ${view} of ${window.server}`);
+  }
+
+  /** A read has found that there is no such bot. */
+  observeAbsence(view: View, record: BotRecord, window: Window): void {
+    this.findings.count(view);
+    this.judgeAbsence(view, record, window);
+  }
+
+  /**
+   * A read has returned a list.
+   * @param completeness all bots of the organization should be in it, or all whose names hold a term, or it is a part.
+   */
+  observeList(
+    view: View,
+    orgId: string,
+    items: readonly Item[],
+    window: Window,
+    completeness: 'all' | Term | 'part',
+  ): void {
+    const there = new Set<string>();
+    for (const item of items) {
+      there.add(item.id);
+      this.observe(view, item, orgId, window);
+    }
+    if (completeness === 'part') return;
+    for (const record of this.livingOf(orgId)) {
+      if (there.has(record.id) || (completeness !== 'all' && record.term !== completeness)) continue;
+      this.judgeAbsence(view, record, window);
+    }
+  }
+
+  private judgeAbsence(view: View, record: BotRecord, window: Window): void {
+    this.findings.judge(
+      record.life.judge(record.lifeWhenAbsent(window.to), window.from),
+      () => `no bot ${record.id} in ${view} of ${window.server}`,
+    );
+  }
+
+  private livingOf(orgId: string): Set<BotRecord> {
+    let living = this.living.get(orgId);
+    if (!living) this.living.set(orgId, (living = new Set()));
+    return living;
+  }
+}

@@ -1,0 +1,10 @@
+import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
+import { serverModule } from '../server-module.js';
+
+/** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { replace } = RedisStore.prototype;
+
+RedisStore.prototype.replace = async function (slot, others, newer) {
+  await replace.call(this, slot, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
+};

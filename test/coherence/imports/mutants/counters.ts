@@ -1,0 +1,24 @@
+import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
+import type { RedisGateway } from '../../../../src/cache/redis-gateway.js';
+import { serverModule } from '../server-module.js';
+
+/** Generations count up from 1 instead of being random: one that is evicted starts again where it had been. */
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { claim, remove } = RedisStore.prototype;
+
+RedisStore.prototype.claim = async function (slots) {
+  return await claim.call(this, slots, '1');
+};
+
+RedisStore.prototype.remove = async function (removals, operation, whileOpen) {
+  const isGeneration = (key: string) => key.endsWith(':gen');
+  const generations = removals.flatMap(({ keys }) => keys.filter(isGeneration));
+  const values = removals.map(({ keys, indexes }) => ({
+    keys: keys.filter((key) => !isGeneration(key)),
+    indexes,
+  }));
+  await (this as unknown as { gateway: RedisGateway }).gateway.run(operation, async (client) => {
+    await Promise.all(generations.map(async (key) => await client.incr(key)));
+  });
+  await remove.call(this, values, operation, whileOpen);
+};

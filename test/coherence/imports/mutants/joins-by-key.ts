@@ -1,0 +1,15 @@
+import type * as SingleFlightModule from '../../../../src/cache/single-flight.js';
+import { serverModule } from '../server-module.js';
+
+/** A reader joins any load of its key that is under way, whatever the generation it was claimed for. */
+const { SingleFlight } = await serverModule<typeof SingleFlightModule>('cache/single-flight');
+const { get, set } = SingleFlight.prototype;
+
+const keyAlone = (flight: string): string => flight.slice(0, flight.lastIndexOf('|'));
+
+SingleFlight.prototype.get = function (flight) {
+  return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));
+};
+SingleFlight.prototype.set = function (flight, load) {
+  set.call(this, keyAlone(flight), load);
+};

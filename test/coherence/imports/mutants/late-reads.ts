@@ -1,0 +1,15 @@
+import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
+import type { Stored } from '../../../../src/cache/redis-store.js';
+import { serverModule } from '../server-module.js';
+
+/** Readers share a read of Redis until its reply is there, not only until it is sent. */
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { read } = RedisStore.prototype;
+const reads = new Map<string, Promise<Stored[]>>();
+
+RedisStore.prototype.read = async function (slots) {
+  const name = slots.map(({ key }) => key).join(' ');
+  const underWay = reads.get(name) ?? read.call(this, slots).finally(() => reads.delete(name));
+  reads.set(name, underWay);
+  return await underWay;
+};

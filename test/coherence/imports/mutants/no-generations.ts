@@ -1,0 +1,29 @@
+import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
+import type { Slot } from '../../../../src/cache/redis-store.js';
+import type { RedisGateway } from '../../../../src/cache/redis-gateway.js';
+import { serverModule } from '../server-module.js';
+
+/** Values are accepted whatever the generation, and filled whatever has happened since: GET, SET and DEL. */
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { read, claim } = RedisStore.prototype;
+
+const anyGeneration = (slot: Slot | undefined): string =>
+  (slot?.generations ?? []).map(() => 'any').join('.');
+
+RedisStore.prototype.read = async function (slots) {
+  const stored = await read.call(this, slots);
+  return stored.map(({ raw }, i) => ({ raw, generation: anyGeneration(slots[i]) }));
+};
+
+RedisStore.prototype.claim = async function (slots, token) {
+  const claims = await claim.call(this, slots, token);
+  return claims.map(({ mine }, i) => ({ mine, generation: anyGeneration(slots[i]) }));
+};
+
+RedisStore.prototype.fill = async function (fills) {
+  await (this as unknown as { gateway: RedisGateway }).gateway.run('fill', async (client) => {
+    await Promise.all(
+      fills.map(async ({ slot, envelope, ttlMs }) => await client.set(slot.key, envelope, 'PX', ttlMs)),
+    );
+  });
+};

@@ -1,0 +1,156 @@
+import { parseArgs } from 'node:util';
+
+import type { Outcome } from './fault.js';
+import { MUTANTS, SCHEDULES } from './mutants.js';
+import { faultTable, isCaught, mutantTable, scheduleTable, type MutantResult } from './report.js';
+import { RUNS, type RunOptions } from './runs.js';
+import { bringUpServices } from './services.js';
+import { loadMutant, openTrialStage, tryMutant, tryOut, type Trial } from './trials.js';
+
+const USAGE = `Checks the cache's guarantee against real faults, and the checker against mutants of the server.
+
+  --faults a,b        only the faults whose names hold one of these texts; "" for none
+  --mutants a,b       likewise, for mutants
+  --schedules a,b     likewise, for the schedules that the real server must come through
+  --seconds n         how long each fault lasts (30)
+  --observations n    how many observations there must be without a fault (1000000)
+  --list              names them all, and does nothing
+  --help`;
+
+/** As many clients as keep two processors busy. */
+const LOAD = { readers: 6, readerPauseMs: 0, writers: 4, writerPauseMs: 8 };
+const MUTANT_SECONDS = 8;
+
+const { values: given } = parseArgs({
+  options: {
+    faults: { type: 'string' },
+    mutants: { type: 'string' },
+    schedules: { type: 'string' },
+    seconds: { type: 'string', default: '30' },
+    observations: { type: 'string', default: '1000000' },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const chosen = <Named extends { readonly name: string }>(
+  all: readonly Named[],
+  texts: string | undefined,
+): Named[] =>
+  all.filter(({ name }) => texts?.split(',').some((text) => text !== '' && name.includes(text)) ?? true);
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+interface Results {
+  readonly outcomes: Outcome[];
+  readonly trials: Trial[];
+  readonly mutants: MutantResult[];
+}
+
+/** Reports the first few things that were wrong, where there is room for them. */
+function tell(name: string, { findings, seconds }: Pick<Outcome, 'findings' | 'seconds'>): void {
+  const { observations, stale, failures } = findings;
+  say(
+    `${name}: ${observations} observations, ${stale.count} stale, ${failures} failed, ${seconds.toFixed(0)} s`,
+  );
+  for (const line of [...findings.notes, ...findings.samples]) say(`    ${line}`);
+}
+
+async function runFaults({ outcomes }: Results, options: RunOptions, observations: number): Promise<void> {
+  for (const { name, about, perform } of chosen(RUNS, given.faults)) {
+    if (options.signal.aborted) return;
+    say(`\n${name} (${about})`);
+    const outcome = await perform({ ...options, ...(name === 'none' ? { observations } : {}) });
+    outcomes.push(outcome);
+    tell(name, outcome);
+  }
+}
+
+async function runSchedules({ trials }: Results, { signal }: RunOptions): Promise<void> {
+  const schedules = chosen(SCHEDULES, given.schedules);
+  if (schedules.length === 0) return;
+  for (const keepsAnswers of [false, true]) {
+    const stage = await openTrialStage(keepsAnswers);
+    try {
+      for (const schedule of schedules) {
+        if (signal.aborted) return;
+        const server = `the real one, ${keepsAnswers ? 'answers kept' : 'no answers kept'}`;
+        const trial = await tryOut(stage, schedule, server, signal);
+        trials.push(trial);
+        tell(`${schedule.name} (${server})`, { findings: trial.findings, seconds: 0 });
+      }
+    } finally {
+      await stage.close();
+    }
+  }
+}
+
+async function runMutants({ mutants }: Results, options: RunOptions): Promise<void> {
+  for (const mutant of chosen(MUTANTS, given.mutants)) {
+    if (options.signal.aborted) return;
+    const trial = await tryMutant(mutant, options.signal);
+    const load = await loadMutant(mutant, { ...options, durationMs: MUTANT_SECONDS * 1_000 });
+    mutants.push({ mutant, trial, load });
+    const { stale } = trial.findings;
+    say(
+      `mutant "${mutant.name}": ${stale.count} stale by schedule, ${load.findings.stale.count} among random clients`,
+    );
+  }
+}
+
+/** Returns whether everything is as it should be. */
+async function main(signal: AbortSignal): Promise<boolean> {
+  const options: RunOptions = { durationMs: Number(given.seconds) * 1_000, load: LOAD, signal };
+  const results: Results = { outcomes: [], trials: [], mutants: [] };
+  const takeDown = await bringUpServices();
+  try {
+    await runFaults(results, options, Number(given.observations));
+    await runSchedules(results, options);
+    await runMutants(results, options);
+  } finally {
+    await takeDown();
+  }
+  const { outcomes, trials, mutants } = results;
+  const tables = [
+    outcomes.length > 0 ? faultTable(outcomes) : undefined,
+    trials.length > 0 ? scheduleTable(trials) : undefined,
+    mutants.length > 0 ? mutantTable(mutants) : undefined,
+  ];
+  console.log(tables.filter((text) => text !== undefined).join('\n\n'));
+  const problems = [
+    ...outcomes.flatMap(({ name, findings }) => findings.problems.map((problem) => `${name}: ${problem}`)),
+    ...trials.flatMap(({ schedule, findings }) =>
+      findings.problems.map((problem) => `${schedule}: ${problem}`),
+    ),
+    ...mutants.filter((result) => !isCaught(result)).map(({ mutant }) => `${mutant.name}: not caught`),
+    ...(signal.aborted ? ['called off'] : []),
+  ];
+  for (const problem of problems) say(problem);
+  return problems.length === 0;
+}
+
+const controller = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (controller.signal.aborted) process.exit(1);
+    say('\nStopping; once more to stop at once');
+    controller.abort();
+  });
+}
+
+if (given.help) console.log(USAGE);
+else if (given.list) {
+  for (const { name, about } of RUNS) console.log(`fault     ${name}: ${about}`);
+  for (const { name } of SCHEDULES) console.log(`schedule  ${name}`);
+  for (const { name, caughtBy } of MUTANTS) console.log(`mutant    ${name}: caught by ${caughtBy.name}`);
+} else {
+  main(controller.signal).then(
+    (isGood) => process.exit(isGood ? 0 : 1),
+    (error: unknown) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
+}

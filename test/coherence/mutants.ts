@@ -1,0 +1,56 @@
+import { moduleUrl } from './compiled.js';
+import type { Fault } from './fault.js';
+import { cutOffFromPostgres } from './faults/cut-off-from-postgres.js';
+import { none } from './faults/none.js';
+import { redisOldDump } from './faults/redis-old-dump.js';
+import type { Schedule } from './schedule.js';
+import { answerWithoutWrite } from './schedules/answer-without-write.js';
+import { blindProcess } from './schedules/blind-process.js';
+import { fillAfterEviction, fillAfterWrite } from './schedules/late-fill.js';
+import { joinAfterWrite, shareAfterWrite } from './schedules/late-join.js';
+import { lateReplacement } from './schedules/late-replacement.js';
+import { oldDump } from './schedules/old-dump.js';
+import { readBeforeCommit, writeElsewhere } from './schedules/write-while-cached.js';
+
+/** The server with one part of it made wrong, by a module that it imports before it starts. */
+export interface Mutant {
+  readonly name: string;
+  /** The URL of that module. */
+  readonly url: string;
+  /** The interleaving that shows what the part is for: it catches the mutant every time. */
+  readonly caughtBy: Schedule;
+  /** The fault under which random clients come across it, sooner or later. */
+  readonly fault: Fault;
+  /** Whether servers keep whole answers: off where those would hide what goes wrong below them. */
+  readonly keepsAnswers: boolean;
+}
+
+const mutant = (name: string, file: string, caughtBy: Schedule, rest: Partial<Mutant> = {}): Mutant => ({
+  name,
+  url: moduleUrl(`imports/mutants/${file}`),
+  caughtBy,
+  fault: none,
+  keepsAnswers: false,
+  ...rest,
+});
+
+export const MUTANTS: readonly Mutant[] = [
+  mutant('no generations', 'no-generations', fillAfterWrite),
+  mutant('loads joined by key alone', 'joins-by-key', joinAfterWrite),
+  mutant('reads of Redis shared until the reply', 'late-reads', shareAfterWrite),
+  mutant('counters instead of random generations', 'counters', fillAfterEviction),
+  mutant('invalidation before the commit', 'early-invalidation', readBeforeCommit),
+  mutant('statistics replaced whatever is cached', 'careless-replacements', lateReplacement),
+  mutant('kept answers that Redis is not asked about', 'unchecked-answers', writeElsewhere, {
+    keepsAnswers: true,
+  }),
+  mutant('the log trusted, however old', 'trust-without-log', blindProcess, { fault: cutOffFromPostgres }),
+  mutant('no layer 2', 'no-layer-2', oldDump, { fault: redisOldDump }),
+  mutant('no layer 2, answers kept', 'no-layer-2', oldDump, { fault: redisOldDump, keepsAnswers: true }),
+];
+
+/** Every interleaving that a mutant is caught by, and more: the real server must come through all of them. */
+export const SCHEDULES: readonly Schedule[] = [
+  ...new Set(MUTANTS.map(({ caughtBy }) => caughtBy)),
+  answerWithoutWrite,
+];

@@ -1,0 +1,58 @@
+import { mkdtemp } from 'node:fs/promises';
+import path from 'node:path';
+import postgres from 'postgres';
+
+import { startPostgres, type PostgresService } from '../../src/dev/services/postgres.js';
+import type { TestDatabase } from '../support/services.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+import { serverModule } from './imports/server-module.js';
+
+/**
+ * A PostgreSQL of a run's own, which can be started again. It has another port then, so everybody reaches it through a
+ * proxy that stays.
+ */
+export class PostgresHost implements TestDatabase {
+  private constructor(
+    private service: PostgresService,
+    private readonly folder: string,
+    private readonly proxy: TcpProxy,
+    readonly sql: postgres.Sql,
+  ) {}
+
+  static async start(): Promise<PostgresHost> {
+    const { FLOVO_TEST_FOLDER: testFolder = '' } = process.env;
+    const folder = await mkdtemp(`${testFolder}-postgres-`);
+    const service = await launch(folder);
+    const { migrateDatabase } = await serverModule<typeof import('../../src/db/migrate.js')>('db/migrate');
+    await migrateDatabase(service.url);
+    const proxy = await TcpProxy.before(service.url);
+    const sql = postgres(proxy.url, { max: 4, onnotice: () => {}, connect_timeout: 2 });
+    return new PostgresHost(service, folder, proxy, sql);
+  }
+
+  get url(): string {
+    return this.proxy.url;
+  }
+
+  /** Ends it, by a shutdown or as a crash would, and starts it again. */
+  async restart(how: 'stop' | 'kill', downMs: number): Promise<void> {
+    await this.service[how]();
+    await new Promise((resolve) => setTimeout(resolve, downMs));
+    this.service = await launch(this.folder);
+    this.proxy.retarget(this.service.url);
+  }
+
+  async drop(): Promise<void> {
+    await this.sql.end({ timeout: 1 });
+    this.proxy.close();
+    await this.service.stop();
+  }
+}
+
+const launch = async (folder: string): Promise<PostgresService> =>
+  await startPostgres({
+    dataDir: path.join(folder, 'postgres'),
+    log: () => {},
+    // Commits outlive a crash of the server, if not one of the machine.
+    settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' },
+  });

@@ -1,0 +1,183 @@
+import type { GraphQLAnswer } from '../support/client.js';
+import type { View } from './findings.js';
+import { TERMS, type BotRecord, type History, type Item, type Term, type Window } from './history.js';
+
+/** One query of a reader: what it asks, and what its answer says. */
+export interface Reading {
+  readonly text: string;
+  readonly variables: Readonly<Record<string, string | number>>;
+  /** Adds the answer to the history. Returns the errors that are not accounted for. */
+  observe(answer: GraphQLAnswer<unknown>, history: History, window: Window): string[];
+}
+
+/** What the queries below select of a bot, its statistics, details and pages. */
+interface BotFields {
+  readonly id: string;
+  readonly version: number;
+  readonly stats?: StatsFields;
+}
+interface StatsFields {
+  readonly totalMessages: number;
+  readonly failedMessages: number;
+}
+interface DetailsFields {
+  readonly bot: BotFields;
+  readonly stats: StatsFields;
+}
+interface PageFields {
+  readonly total: number;
+  readonly items: readonly BotFields[];
+}
+interface OrganizationFields {
+  readonly bots: readonly BotFields[];
+}
+
+type ListError = NonNullable<GraphQLAnswer<unknown>['errors']>[number];
+
+const BOT = 'id version';
+const STATS = 'totalMessages failedMessages';
+
+const quantities = ({ totalMessages, failedMessages }: StatsFields) => ({
+  total: totalMessages,
+  failed: failedMessages,
+});
+
+const itemOf = ({ id, version, stats }: BotFields): Item => ({
+  id,
+  version,
+  ...(stats === undefined ? {} : quantities(stats)),
+});
+
+/** Most aliases of one document. */
+const MOST_ALIASES = 20;
+
+/** Documents by their shape: a few texts, so that servers parse each once. */
+const texts = new Map<string, string>();
+function textOf(shape: string, count: number, field: (alias: string) => string): string {
+  const name = `${shape} ${count}`;
+  let text = texts.get(name);
+  if (text === undefined) {
+    const aliases = Array.from({ length: count }, (_, i) => `a${i}`);
+    text = `query(${aliases.map((alias) => `$${alias}: ID!`).join(' ')}) { ${aliases.map(field).join(' ')} }`;
+    texts.set(name, text);
+  }
+  return text;
+}
+
+/** Reads single bots through one kind of key. */
+function single<Fields>(
+  view: View,
+  field: (alias: string) => string,
+  toItem: (fields: Fields, bot: BotRecord) => Item,
+): (bots: readonly BotRecord[]) => Reading {
+  return (bots) => {
+    const asked = bots.slice(0, MOST_ALIASES);
+    return {
+      text: textOf(view, asked.length, field),
+      variables: Object.fromEntries(asked.map((bot, i) => [`a${i}`, bot.id])),
+      observe(answer, history, window) {
+        const data = (answer.data ?? {}) as Readonly<Record<string, Fields | null>>;
+        const codes = new Map(answer.errors?.map((error) => [String(error.path?.[0]), error]));
+        const unexplained: string[] = [];
+        asked.forEach((bot, i) => {
+          const fields = data[`a${i}`];
+          const error = codes.get(`a${i}`);
+          codes.delete(`a${i}`);
+          if (fields != null) history.observe(view, toItem(fields, bot), bot.orgId, window);
+          else if (error?.extensions.code === 'NOT_FOUND') history.observeAbsence(view, bot, window);
+          else unexplained.push(error ? describe(error) : `no answer for ${view}`);
+        });
+        return [...unexplained, ...[...codes.values()].map(describe)];
+      },
+    };
+  };
+}
+
+/** `Query.bot`: key `bot:{id}`. */
+export const readBots = single<BotFields>(
+  'bot',
+  (alias) => `${alias}: bot(id: $${alias}) { ${BOT} }`,
+  itemOf,
+);
+
+/** `Query.botDetails`: key `bot:{id}:details`. */
+export const readDetails = single<DetailsFields>(
+  'details',
+  (alias) => `${alias}: botDetails(id: $${alias}) { bot { ${BOT} } stats { ${STATS} } }`,
+  ({ bot, stats }) => ({ ...itemOf(bot), ...quantities(stats) }),
+);
+
+/** `Query.botStats`: key `bot:{id}:stats`. */
+export const readStats = single<StatsFields>(
+  'stats',
+  (alias) => `${alias}: botStats(id: $${alias}) { ${STATS} }`,
+  (stats, { id }) => ({ id, ...quantities(stats) }),
+);
+
+/** `Organization.bots`: key `org:{orgId}:bots`. */
+export const readOrganization = (orgId: string): Reading => ({
+  text: `query($orgId: ID!) { organization(id: $orgId) { bots { ${BOT} } } }`,
+  variables: { orgId },
+  observe(answer, history, window) {
+    const { organization } = (answer.data ?? {}) as { organization?: OrganizationFields | null };
+    if (!organization) return answer.errors?.map(describe) ?? ['no organization'];
+    history.observeList('org', orgId, organization.bots.map(itemOf), window, 'all');
+    return answer.errors?.map(describe) ?? [];
+  },
+});
+
+const PART = 25;
+const PAGES = [
+  ...TERMS.map((term) => ({ alias: term, view: 'search' as const, part: term as Term | 'all' | 'part' })),
+  { alias: 'whole', view: 'page' as const, part: 'all' as const },
+  { alias: 'first', view: 'page' as const, part: 'part' as const },
+  { alias: 'second', view: 'page' as const, part: 'part' as const },
+];
+
+const PAGES_TEXT = `query($orgId: ID!) {
+  whole: bots(orgId: $orgId, limit: 100) { ...Page }
+  first: bots(orgId: $orgId, limit: ${PART}) { ...Page }
+  second: bots(orgId: $orgId, limit: ${PART}, page: 2) { ...Page }
+  ${TERMS.map((term) => `${term}: bots(orgId: $orgId, limit: 100, search: "${term}") { ...Page }`).join('\n')}
+}
+fragment Page on BotPage { total items { ${BOT} } }`;
+
+/** `Query.bots`: several pages at once, with and without a search; keys `bots:org:{orgId}:page:…`. */
+export const readPages = (orgId: string): Reading => ({
+  text: PAGES_TEXT,
+  variables: { orgId },
+  observe(answer, history, window) {
+    const data = (answer.data ?? {}) as Readonly<Record<string, PageFields | null>>;
+    const problems = answer.errors?.map(describe) ?? [];
+    for (const { alias, view, part } of PAGES) {
+      const page = data[alias];
+      if (!page) continue;
+      history.observeList(view, orgId, page.items.map(itemOf), window, part);
+      if (part !== 'part' && page.total !== page.items.length) {
+        problems.push(`a page of ${page.items.length} says that there are ${page.total} (${alias})`);
+      }
+    }
+    return problems;
+  },
+});
+
+/** `Bot.stats` on a page: keys `bots:org:{orgId}:page:…` and `bot:{id}:stats`. */
+export const readPageWithStats = (orgId: string, page: number): Reading => ({
+  text: `query($orgId: ID!, $page: Int!) {
+    bots(orgId: $orgId, page: $page, limit: 40) { items { ${BOT} stats { ${STATS} } } } }`,
+  variables: { orgId, page },
+  observe(answer, history, window) {
+    const { bots } = (answer.data ?? {}) as { bots?: PageFields | null };
+    const items = (bots?.items ?? []).map((fields) => {
+      const { id, stats } = fields;
+      // A bot that is deleted while its page is read has no figures any more.
+      const isGone = stats?.totalMessages === 0 && history.bot(id)?.isBeingDeleted === true;
+      return isGone ? { id, version: fields.version } : itemOf(fields);
+    });
+    history.observeList('page stats', orgId, items, window, 'part');
+    return answer.errors?.map(describe) ?? [];
+  },
+});
+
+const describe = ({ extensions, message, path }: ListError): string =>
+  `${extensions.code} ${message} at ${path?.join('.') ?? 'no path'}`;

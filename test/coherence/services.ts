@@ -1,0 +1,21 @@
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+type Script = () => Promise<void>;
+
+const support = async (name: string): Promise<Script> => {
+  const url = pathToFileURL(path.resolve('test/support', `${name}.mjs`)).href;
+  return ((await import(url)) as { default: Script }).default;
+};
+
+/** Brings up what all runs share, just as the tests do; the returned function takes it down. */
+export async function bringUpServices(): Promise<Script> {
+  const [setUp, tearDown] = [await support('global-setup'), await support('global-teardown')];
+  try {
+    await setUp();
+  } catch (error) {
+    await tearDown();
+    throw error;
+  }
+  return tearDown;
+}

@@ -1,0 +1,178 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Fleet } from './fleet.js';
+import type { BotRecord, History } from './history.js';
+import { TERMS } from './history.js';
+import type { Mutations } from './mutations.js';
+import {
+  readBots,
+  readDetails,
+  readOrganization,
+  readPages,
+  readPageWithStats,
+  readStats,
+  type Reading,
+} from './readings.js';
+import { between } from './span.js';
+import type { World } from './world.js';
+
+/** How many clients there are of each kind, and how long each rests between two requests (ms). */
+export interface Load {
+  readonly readers: number;
+  readonly readerPauseMs: number;
+  readonly writers: number;
+  readonly writerPauseMs: number;
+}
+
+/** Bots an organization has at most: all of them fit on one page. */
+const MOST_BOTS = 95;
+const LEAST_BOTS = 40;
+
+/** Concurrent clients of all servers, each sending random requests one after another. */
+export class Workload {
+  private stopping = false;
+  private clients: Promise<void>[] = [];
+  private messagesAllowed = true;
+  private recording = 0;
+  /** Bots deleted lately; reading them must find nothing. */
+  private readonly deleted: BotRecord[] = [];
+
+  constructor(
+    private readonly parts: {
+      readonly fleet: Fleet;
+      readonly history: History;
+      readonly mutations: Mutations;
+      readonly world: World;
+    },
+  ) {}
+
+  start(load: Load): void {
+    this.stopping = false;
+    const client = async (pauseMs: number, step: () => Promise<unknown>): Promise<void> => {
+      while (!this.stopping) {
+        await step();
+        if (pauseMs > 0) await sleep(between(0, 2 * pauseMs));
+      }
+    };
+    for (let i = 0; i < load.readers; i++) {
+      this.clients.push(client(load.readerPauseMs, async () => await this.read()));
+    }
+    for (let i = 0; i < load.writers; i++) {
+      this.clients.push(client(load.writerPauseMs, async () => await this.write()));
+    }
+  }
+
+  /** Waits until every client has had its last answer. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(this.clients);
+    this.clients = [];
+  }
+
+  /** Waits until nobody writes messages, and lets nobody begin to, until the returned function is called. */
+  async holdMessages(): Promise<() => void> {
+    this.messagesAllowed = false;
+    while (this.recording > 0) await sleep(2);
+    return () => {
+      this.messagesAllowed = true;
+    };
+  }
+
+  /** Reads everything through every server that is there. */
+  async readAll(): Promise<void> {
+    const { fleet, history, world } = this.parts;
+    for (const { server } of fleet.berths) {
+      if (!server.isAlive) continue;
+      for (const orgId of world.orgIds) {
+        const bots = history.botsOf(orgId);
+        const readings = [readOrganization(orgId), readPages(orgId)];
+        for (let page = 1; page <= 3; page++) readings.push(readPageWithStats(orgId, page));
+        for (let i = 0; i < bots.length; i += 20) {
+          const some = bots.slice(i, i + 20);
+          readings.push(readBots(some), readDetails(some), readStats(some));
+        }
+        for (const reading of readings) await this.perform(reading, server);
+      }
+    }
+  }
+
+  /** Sends one query and checks the answer. */
+  async perform(reading: Reading, server = this.parts.fleet.any): Promise<void> {
+    const { fleet, history } = this.parts;
+    const from = performance.now();
+    const answer = await fleet.ask(server, reading.text, reading.variables);
+    if (!answer) return;
+    const window = { from, to: performance.now(), server: server.name };
+    for (const problem of reading.observe(answer, history, window)) fleet.failed(server, from, problem);
+  }
+
+  private async read(): Promise<void> {
+    const orgId = this.anyOrganization;
+    const dice = Math.random();
+    if (dice < 0.2) await this.perform(readOrganization(orgId));
+    else if (dice < 0.45) await this.perform(readPages(orgId));
+    else if (dice < 0.6) await this.perform(readPageWithStats(orgId, 1 + Math.floor(Math.random() * 2)));
+    else {
+      const bots = this.someBots(orgId, 20);
+      if (bots.length === 0) return;
+      if (dice < 0.75) await this.perform(readBots(bots));
+      else await this.perform(dice < 0.88 ? readDetails(bots) : readStats(bots));
+    }
+  }
+
+  private async write(): Promise<void> {
+    const { fleet, history, mutations, world } = this.parts;
+    const server = fleet.any;
+    const orgId = this.anyOrganization;
+    const bot = this.someBots(orgId, 1)[0];
+    const dice = Math.random();
+    const count = history.botsOf(orgId).length;
+    if (!bot || (dice < 0.06 && count < MOST_BOTS)) {
+      await mutations.create(server, orgId, TERMS[Math.random() < 0.5 ? 0 : 1]);
+    } else if (bot.isBeingDeleted) {
+      return;
+    } else if (dice < 0.12 && count > LEAST_BOTS) {
+      await mutations.delete(server, bot);
+      this.deleted.push(bot);
+      if (this.deleted.length > 50) this.deleted.shift();
+    } else if (dice < 0.4) {
+      await this.writeMessages(async () => {
+        const message = dice < 0.18 ? world.pending.pop() : undefined;
+        if (message) await mutations.mark(server, message);
+        else await mutations.record(server, bot, 1 + Math.floor(Math.random() * 3));
+      });
+    } else if (dice < 0.6) {
+      await mutations.setRunning(server, bot, Math.random() < 0.5);
+    } else {
+      await mutations.update(server, bot);
+    }
+  }
+
+  private async writeMessages(write: () => Promise<void>): Promise<void> {
+    if (!this.messagesAllowed) return;
+    this.recording += 1;
+    try {
+      await write();
+    } finally {
+      this.recording -= 1;
+    }
+  }
+
+  private get anyOrganization(): string {
+    const { orgIds } = this.parts.world;
+    return orgIds[Math.floor(Math.random() * orgIds.length)] as string;
+  }
+
+  /** Distinct bots, a few of them much more often than the rest, and now and then one that was deleted. */
+  private someBots(orgId: string, most: number): BotRecord[] {
+    const bots = this.parts.history.botsOf(orgId);
+    const chosen = new Set<BotRecord>();
+    for (let i = 0; i < most && bots.length > 0; i++) {
+      const bot = bots[Math.floor(bots.length * Math.random() ** 3)];
+      if (bot) chosen.add(bot);
+    }
+    const gone = this.deleted[Math.floor(Math.random() * this.deleted.length)];
+    if (most > 1 && gone) chosen.add(gone);
+    return [...chosen].slice(0, most);
+  }
+}
