@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { GraphQLAnswer } from '../support/client.js';
@@ -10,6 +11,9 @@ import type { Instant } from './register.js';
 const LONGEST_ANSWER_MS = 20_000;
 /** From a server that has no database, no answer is waited for as long (ms). */
 const LONGEST_EXCUSED_MS = 1_000;
+
+/** What a server had sent before it was killed has arrived by then (ms). */
+const LAST_BYTES_MS = 500;
 
 /** How much is told of the output of a server that crashed. */
 const LAST_LINES = 12;
@@ -31,6 +35,8 @@ export class Server {
     readonly process: ServerProcess,
     onCrash: (output: string) => void,
   ) {
+    // Each request that is under way waits for it, too.
+    process.child.setMaxListeners(0);
     process.child.once('exit', () => {
       if (this.killedAt === undefined) onCrash(process.output.slice(-LAST_LINES).join('\n'));
     });
@@ -39,6 +45,13 @@ export class Server {
   get isAlive(): boolean {
     const { exitCode, signalCode } = this.process.child;
     return this.killedAt === undefined && exitCode === null && signalCode === null;
+  }
+
+  /** Waits until it has ended, and what it had sent before must have arrived. */
+  async hasEnded(signal: AbortSignal): Promise<void> {
+    const { exitCode, signalCode } = this.process.child;
+    if (exitCode === null && signalCode === null) await once(this.process.child, 'exit', { signal });
+    await pause(LAST_BYTES_MS, undefined, { signal });
   }
 
   /** Ends it as a crash would, at once; what is under way on it gets no answer. */
@@ -183,7 +196,11 @@ export class Fleet {
       const timeout = pause(limitMs, undefined, { signal: controller.signal }).then(() => {
         throw new Error(`no answer within ${limitMs} ms`);
       });
-      return await Promise.race([answer, timeout]);
+      // The client does not always notice that the other end is gone, and nobody has to wait for the dead.
+      const death = server.hasEnded(controller.signal).then(() => {
+        throw new Error('the server has ended');
+      });
+      return await Promise.race([answer, timeout, death]);
     } catch (error) {
       this.failed(server, from, error instanceof Error ? error.message : String(error));
       return undefined;

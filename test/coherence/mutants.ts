@@ -23,6 +23,8 @@ export interface Mutant {
   readonly fault: Fault;
   /** Whether servers keep whole answers: off where those would hide what goes wrong below them. */
   readonly keepsAnswers: boolean;
+  /** Whether the short run tries it, too: without one of these parts there is no guarantee left. */
+  readonly isDecisive: boolean;
 }
 
 const mutant = (name: string, file: string, caughtBy: Schedule, rest: Partial<Mutant> = {}): Mutant => ({
@@ -31,21 +33,22 @@ const mutant = (name: string, file: string, caughtBy: Schedule, rest: Partial<Mu
   caughtBy,
   fault: none,
   keepsAnswers: false,
+  isDecisive: false,
   ...rest,
 });
 
 export const MUTANTS: readonly Mutant[] = [
-  mutant('no generations', 'no-generations', fillAfterWrite),
-  mutant('loads joined by key alone', 'joins-by-key', joinAfterWrite),
+  mutant('no generations', 'no-generations', fillAfterWrite, { isDecisive: true }),
+  mutant('loads joined by key alone', 'joins-by-key', joinAfterWrite, { isDecisive: true }),
   mutant('reads of Redis shared until the reply', 'late-reads', shareAfterWrite),
-  mutant('counters instead of random generations', 'counters', fillAfterEviction),
-  mutant('invalidation before the commit', 'early-invalidation', readBeforeCommit),
+  mutant('counters instead of random generations', 'counters', fillAfterEviction, { isDecisive: true }),
+  mutant('invalidation before the commit', 'early-invalidation', readBeforeCommit, { isDecisive: true }),
   mutant('statistics replaced whatever is cached', 'careless-replacements', lateReplacement),
   mutant('kept answers that Redis is not asked about', 'unchecked-answers', writeElsewhere, {
     keepsAnswers: true,
   }),
   mutant('the log trusted, however old', 'trust-without-log', blindProcess, { fault: cutOffFromPostgres }),
-  mutant('no layer 2', 'no-layer-2', oldDump, { fault: redisOldDump }),
+  mutant('no layer 2', 'no-layer-2', oldDump, { fault: redisOldDump, isDecisive: true }),
   mutant('no layer 2, answers kept', 'no-layer-2', oldDump, { fault: redisOldDump, keepsAnswers: true }),
 ];
 
