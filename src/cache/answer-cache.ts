@@ -4,7 +4,7 @@ import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation-log.js';
 import type { CacheObserver } from './observer.js';
 import type { ReadTrace } from './read-trace.js';
-import type { RedisStore } from './redis-store.js';
+import type { CacheStore } from './redis-store.js';
 import type { SnapshotText } from './snapshot.js';
 import type { Tag } from './tags.js';
 
@@ -37,7 +37,7 @@ export class AnswerCache {
 
   constructor(
     private readonly parts: {
-      readonly store: RedisStore;
+      readonly store: Pick<CacheStore, 'readGenerations'>;
       readonly freshness: Freshness;
       readonly observer: CacheObserver;
       /** The most bytes to keep, keys included. */

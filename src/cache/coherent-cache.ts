@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 
@@ -13,7 +13,7 @@ import type { KeySpace } from './keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import { ParsedValues } from './parsed-values.js';
 import type { ReadTrace } from './read-trace.js';
-import type { Claim, Fill, RedisStore, Stored } from './redis-store.js';
+import type { CacheStore, Claim, Fill, Stored } from './redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
 import { SingleFlight } from './single-flight.js';
 
@@ -25,7 +25,7 @@ const TTL_JITTER = 0.1;
 const LONGEST_WAIT_MS = 150;
 const FIRST_WAIT_MS = 4;
 
-/** The most ids whose key names are remembered, for each resource. */
+/** The most ids whose key names and parsed values are remembered, for each resource. */
 const MOST_ENTRIES = 5_000;
 
 /** A missing value whose load was claimed under a generation. */
@@ -37,12 +37,16 @@ interface Missing<Id> {
 
 interface CacheParts {
   /** Absent: every read goes to the database. */
-  readonly store: RedisStore | undefined;
+  readonly store: CacheStore | undefined;
   readonly keys: KeySpace;
   readonly invalidator: Invalidator;
   readonly freshness: Freshness;
   readonly observer: CacheObserver;
   readonly log: Logger;
+  /** How a reader waits for another process; a test decides itself when the time is up. */
+  readonly pause?: (ms: number) => Promise<unknown>;
+  /** Instead of {@link MOST_ENTRIES}, for which memory is set aside at once: tests make thousands of caches. */
+  readonly mostEntries?: number;
 }
 
 /**
@@ -71,8 +75,8 @@ class ResourceReader<Id, Value> {
   private readonly keyOf: (id: Id) => string;
   private readonly generationsOf: ((params: { id: string }) => string)[];
   private readonly indexOf: ((params: { id: string }) => string) | undefined;
-  private readonly parsed = new ParsedValues<Value>();
-  private readonly entries = new LRUCache<string, Entry<Id>>({ max: MOST_ENTRIES });
+  private readonly parsed: ParsedValues<Value>;
+  private readonly entries: LRUCache<string, Entry<Id>>;
   /** Loads under way, by value key and generation. */
   private readonly loads = new SingleFlight<Answer<Value>>();
   private readonly directLoads: DirectLoads<Id, Value>;
@@ -81,7 +85,9 @@ class ResourceReader<Id, Value> {
     private readonly resource: Resource<Id, Value>,
     private readonly parts: CacheParts,
   ) {
-    const { keys } = parts;
+    const { keys, mostEntries = MOST_ENTRIES } = parts;
+    this.parsed = new ParsedValues(mostEntries);
+    this.entries = new LRUCache({ max: mostEntries });
     this.keyOf = resource.key(keys);
     this.generationsOf = resource.dependsOn.map(({ entity, facet }) => keys.generation(entity, facet));
     const entity = resource.dependsOn[0]?.entity ?? resource.name;
@@ -160,7 +166,7 @@ class ResourceReader<Id, Value> {
 
   /** Joins the loads that may be joined, and claims the others. */
   private async readMissing(
-    store: RedisStore,
+    store: CacheStore,
     entries: readonly Entry<Id>[],
     stored: readonly Stored[],
     missing: readonly number[],
@@ -180,7 +186,7 @@ class ResourceReader<Id, Value> {
   }
 
   private async claimAndLoad(
-    store: RedisStore,
+    store: CacheStore,
     entries: readonly Entry<Id>[],
     missing: readonly number[],
     answers: Answers<Value>,
@@ -248,7 +254,8 @@ class ResourceReader<Id, Value> {
    * Waits for the processes that hold the locks, looking for their values with growing, jittered pauses; what is still
    * missing then is loaded here, and not stored, so that a slow loader is not raced.
    */
-  private async waitForOthers(store: RedisStore, others: readonly Missing<Id>[]): Promise<Answer<Value>[]> {
+  private async waitForOthers(store: CacheStore, others: readonly Missing<Id>[]): Promise<Answer<Value>[]> {
+    const { pause = sleep } = this.parts;
     const found = new Map<number, Answer<Value>>();
     let missing = [...others.keys()];
     const missingOnes = () => missing.map((i) => others[i] as Missing<Id>);
@@ -315,7 +322,7 @@ class ResourceReader<Id, Value> {
   }
 
   private async fill(
-    store: RedisStore,
+    store: CacheStore,
     mine: readonly Missing<Id>[],
     loaded: readonly Answer<Value>[],
   ): Promise<void> {
@@ -337,7 +344,7 @@ class ResourceReader<Id, Value> {
     }
   }
 
-  private async release(store: RedisStore, mine: readonly Missing<Id>[]): Promise<void> {
+  private async release(store: CacheStore, mine: readonly Missing<Id>[]): Promise<void> {
     try {
       await store.release(mine.map(({ entry, generation }) => ({ slot: entry.slot, generation })));
     } catch (error) {

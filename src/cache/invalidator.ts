@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { CacheUnavailableError } from './errors.js';
 import type { KeyOf, KeySpace } from './keys.js';
 import type { RedisGateway } from './redis-gateway.js';
-import type { RedisStore, Removal } from './redis-store.js';
+import type { CacheStore, Removal } from './redis-store.js';
 import type { Resource } from './resource.js';
 import { parseTag, type Tag } from './tags.js';
 
@@ -28,8 +28,8 @@ export class Invalidator {
 
   constructor(
     private readonly parts: {
-      readonly store: RedisStore | undefined;
-      readonly gateway: RedisGateway | undefined;
+      readonly store: CacheStore | undefined;
+      readonly gateway: Pick<RedisGateway, 'available' | 'beforeRecovery'> | undefined;
       readonly keys: KeySpace;
       readonly log: Logger;
     },

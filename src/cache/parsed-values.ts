@@ -11,18 +11,21 @@ export interface ParsedValue<Value> extends Answer<Value> {
 
 /** The most characters of stored bytes to remember, for each resource. */
 const MOST_CHARACTERS = 8 * 1024 * 1024;
-const MOST_ENTRIES = 5_000;
 
 /**
  * Remembers what stored bytes were parsed to. The bytes are read from Redis every time and must be the same to the
  * letter, so this spares the parsing and nothing else: it is no cache of its own.
  */
 export class ParsedValues<Value> {
-  private readonly memo = new LRUCache<string, ParsedValue<Value>>({
-    max: MOST_ENTRIES,
-    maxSize: MOST_CHARACTERS,
-    sizeCalculation: ({ raw }) => raw.length,
-  });
+  private readonly memo: LRUCache<string, ParsedValue<Value>>;
+
+  constructor(mostEntries: number) {
+    this.memo = new LRUCache({
+      max: mostEntries,
+      maxSize: MOST_CHARACTERS,
+      sizeCalculation: ({ raw }) => raw.length,
+    });
+  }
 
   /** The value in these bytes, if they are an envelope that carries this generation. */
   parse(key: string, raw: string, generation: string): ParsedValue<Value> | undefined {

@@ -251,6 +251,9 @@ export class RedisStore {
   }
 }
 
+/** What the protocol asks of a store: the property tests put a model in its place, whose steps they can order. */
+export type CacheStore = Pick<RedisStore, keyof RedisStore>;
+
 type Evaluate = (
   script: string,
   keys: readonly string[],

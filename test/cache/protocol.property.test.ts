@@ -1,0 +1,63 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+
+import { MUTANTS } from './protocol/mutants.js';
+import { faulty, healthy, narrow, play } from './protocol/scenario.js';
+import { REAL, type Parts } from './protocol/system.js';
+
+/**
+ * The real cache between models of Redis and PostgreSQL: every arrival of a command, every reply and every commit is a
+ * step, and the scheduler tries the orders in which they can come. A failure prints the seed, the path and the order.
+ */
+
+const SCENARIOS = { healthy, narrow, faulty };
+const RUNS = 150;
+const MOST_RUNS_TO_CATCH = 2_000;
+const PATIENCE_MS = 60_000;
+
+const neverStale = (parts: Parts, among: keyof typeof SCENARIOS) =>
+  fc.asyncProperty(fc.scheduler(), SCENARIOS[among], async (scheduler, scenario) => {
+    expect(await play(scheduler, scenario, parts)).toEqual([]);
+  });
+
+describe('in whatever order things happen, a read shows', () => {
+  test(
+    'all that was answered before it began, whatever is evicted',
+    async () => {
+      await expect(fc.assert(neverStale(REAL, 'healthy'), { numRuns: RUNS })).resolves.toBeUndefined();
+    },
+    PATIENCE_MS,
+  );
+
+  test(
+    'the same where everything happens to one bot and one view',
+    async () => {
+      await expect(fc.assert(neverStale(REAL, 'narrow'), { numRuns: RUNS })).resolves.toBeUndefined();
+    },
+    PATIENCE_MS,
+  );
+
+  test(
+    'all that its process had read of the log, however layer 1 was lost, and what was answered since',
+    async () => {
+      await expect(fc.assert(neverStale(REAL, 'faulty'), { numRuns: RUNS })).resolves.toBeUndefined();
+    },
+    PATIENCE_MS,
+  );
+});
+
+describe('there is a counterexample to a protocol with', () => {
+  test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
+    '%s',
+    async (_, mutant) => {
+      // The same runs every time: whether a mutant is caught is no matter of luck.
+      const budget = { numRuns: MOST_RUNS_TO_CATCH, seed: 1, endOnFailure: true };
+      const { failed, errorInstance } = await mutant.with(
+        async (parts) => await fc.check(neverStale(parts, mutant.among), budget),
+      );
+      expect(failed).toBe(true);
+      expect(String(errorInstance)).toMatch(/though \d+ was (answered|polled)/);
+    },
+    PATIENCE_MS,
+  );
+});

@@ -1,0 +1,110 @@
+import type { LogBatch, LogEntry, LogSource } from '../../../src/cache/invalidation-log.js';
+import type { Snapshotted } from '../../../src/cache/resource.js';
+import { isVisible, type SnapshotText } from '../../../src/cache/snapshot.js';
+import type { Tag } from '../../../src/cache/tags.js';
+import type { Steps } from './steps.js';
+
+/** What grows when a bot is written: its version, or the total of its messages. */
+export interface Figures {
+  readonly version: number;
+  readonly total: number;
+}
+
+/** The bots of a database, by name. */
+export type Bots = Readonly<Record<string, Figures>>;
+
+/**
+ * A database as far as the protocol sees it: transactions that take ids in one order and commit in another, a lock on
+ * each row, snapshots, and a log that is written with the rows.
+ */
+export class ModelPostgres {
+  private nextXid = 100;
+  private latestCompleted = 99;
+  private readonly running = new Set<number>();
+  private readonly log: LogEntry[] = [];
+  private readonly locks = new Map<string, Promise<void>>();
+  /** What is committed. */
+  bots: Bots;
+
+  constructor(
+    private readonly steps: Steps,
+    names: readonly string[],
+  ) {
+    this.bots = Object.fromEntries(names.map((name) => [name, { version: 1, total: 1 }]));
+  }
+
+  /** The snapshot of a statement that runs now. */
+  get snapshot(): SnapshotText {
+    const xmax = this.latestCompleted + 1;
+    const inProgress = [...this.running].filter((xid) => xid < xmax).toSorted((a, b) => a - b);
+    return `${inProgress[0] ?? xmax}:${xmax}:${inProgress.join(',')}`;
+  }
+
+  /** One transaction: it takes the row's lock and an id, and commits some time later. Returns the figure's new value. */
+  async write(who: string, bot: string, change: keyof Figures, tags: readonly Tag[]): Promise<number> {
+    await this.steps.next(`${who} begins`);
+    const unlock = await this.lock(bot);
+    const xid = this.nextXid++;
+    this.running.add(xid);
+    await this.steps.next(`${who} commits`);
+    const figures = this.bots[bot] as Figures;
+    const value = figures[change] + 1;
+    this.bots = { ...this.bots, [bot]: { ...figures, [change]: value } };
+    this.running.delete(xid);
+    this.latestCompleted = Math.max(this.latestCompleted, xid);
+    this.log.push({ xid, tags });
+    unlock();
+    await this.steps.next(`${who} has committed`);
+    return value;
+  }
+
+  /** One statement: what it reads, it reads at one moment. */
+  async read<Value>(
+    who: string,
+    select: (bots: Bots) => { value: Value; version?: number }[],
+  ): Promise<Snapshotted<Value>[]> {
+    await this.steps.next(`${who} loads`);
+    const { snapshot } = this;
+    const rows = select(this.bots).map((row) => ({ ...row, snapshot }));
+    await this.steps.next(`${who} has loaded`);
+    return rows;
+  }
+
+  /**
+   * The log as a process reads it, with its very condition.
+   * @param onRead called at the moment at which the log is read
+   */
+  logSource(who: string, onRead: () => void): LogSource {
+    const batch = (entries: readonly LogEntry[]): LogBatch => {
+      onRead();
+      return { snapshot: this.snapshot, entries, completeFrom: 0 };
+    };
+    return {
+      open: async () => await Promise.resolve(batch([...this.log])),
+      poll: async (since) => {
+        await this.steps.next(`${who} polls`);
+        const found = batch(this.log.filter(({ xid }) => !isVisible(xid, since)));
+        await this.steps.next(`${who} has polled`);
+        return found;
+      },
+      lead: async () => await Promise.resolve(false),
+      prune: async () => await Promise.resolve(0),
+      close: async () => await Promise.resolve(),
+    };
+  }
+
+  private async lock(bot: string): Promise<() => void> {
+    for (let held = this.locks.get(bot); held; held = this.locks.get(bot)) await held;
+    let unlock = () => {};
+    this.locks.set(
+      bot,
+      new Promise<void>((resolve) => {
+        unlock = () => {
+          this.locks.delete(bot);
+          resolve();
+        };
+      }),
+    );
+    return unlock;
+  }
+}

@@ -1,0 +1,109 @@
+import type { Claim, Fill, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+
+/** What one REPLACE writes. */
+export interface Replacement {
+  readonly token: string;
+  readonly envelope: string;
+  readonly version: number;
+}
+
+const lockOf = ({ key }: Slot): string => `${key}:lock`;
+/** `{"gen":"` */
+const HEAD = 8;
+
+/**
+ * What Redis holds, and what the scripts of the cache do with it, each at one moment. Keys have no life of their own:
+ * whatever runs out is taken away by {@link evict}, at any time.
+ */
+export class ModelRedis {
+  private strings = new Map<string, string>();
+  private indexes = new Map<string, ReadonlySet<string>>();
+
+  get(key: string): string | undefined {
+    return this.strings.get(key);
+  }
+
+  set(key: string, value: string): void {
+    this.strings.set(key, value);
+  }
+
+  unlink(keys: readonly string[]): void {
+    for (const key of keys) this.strings.delete(key);
+  }
+
+  read(slot: Slot): Stored {
+    const tokens = slot.generations.map((key) => this.get(key));
+    const isComplete = tokens.every((token) => token !== undefined);
+    return { raw: this.get(slot.key) ?? null, generation: isComplete ? tokens.join('.') : undefined };
+  }
+
+  /** `CLAIM` */
+  claim(slot: Slot, token: string): Claim {
+    for (const key of slot.generations) if (this.get(key) === undefined) this.set(key, token);
+    const generation = slot.generations.map((key) => this.get(key)).join('.');
+    if (this.get(lockOf(slot)) === generation) return { mine: false, generation };
+    this.set(lockOf(slot), generation);
+    return { mine: true, generation };
+  }
+
+  /** `FILL` */
+  fill({ slot, generation, envelope }: Fill): void {
+    if (slot.generations.map((key) => this.get(key) ?? '').join('.') === generation) {
+      this.set(slot.key, envelope);
+      if (slot.index !== undefined) {
+        this.indexes.set(slot.index, new Set([...(this.indexes.get(slot.index) ?? []), slot.key]));
+      }
+    }
+    this.release(slot, generation);
+  }
+
+  /** `RELEASE` */
+  release(slot: Slot, generation: string): void {
+    if (this.get(lockOf(slot)) === generation) this.unlink([lockOf(slot)]);
+  }
+
+  /** `REPLACE` */
+  replace(slot: Slot, others: readonly string[], { token, envelope, version }: Replacement): void {
+    const [generationKey = ''] = slot.generations;
+    const raw = this.get(slot.key);
+    const generation = this.get(generationKey);
+    this.unlink(others);
+    let stored = 0;
+    if (raw !== undefined && generation !== undefined && raw.startsWith(generation, HEAD)) {
+      stored = Number(/"version":(\d+)/.exec(raw)?.[1] ?? 0);
+    }
+    if (raw === undefined || generation === undefined || stored === 0) {
+      this.unlink([slot.key, generationKey]);
+      return;
+    }
+    this.set(generationKey, token);
+    const kept = raw.slice(0, HEAD) + token + raw.slice(HEAD + generation.length);
+    this.set(slot.key, stored >= version ? kept : envelope);
+  }
+
+  /** `UNLINK` and `DROP_INDEXED` */
+  remove({ keys, indexes }: Removal): void {
+    this.unlink(keys);
+    for (const index of indexes) {
+      this.unlink([...(this.indexes.get(index) ?? [])]);
+      this.indexes.delete(index);
+    }
+  }
+
+  /** Takes one key away: the n-th of a kind, if there are any. */
+  evict(kind: 'generation' | 'other', n: number): void {
+    const keys = [...this.strings.keys()].filter((key) => key.endsWith(':gen') === (kind === 'generation'));
+    const key = keys[n % Math.max(1, keys.length)];
+    if (key !== undefined) this.strings.delete(key);
+    else this.indexes.clear();
+  }
+
+  /** A dump of what it holds. It is put back by calling the returned function. */
+  dump(): () => void {
+    const [strings, indexes] = [new Map(this.strings), new Map(this.indexes)];
+    return () => {
+      this.strings = new Map(strings);
+      this.indexes = new Map(indexes);
+    };
+  }
+}

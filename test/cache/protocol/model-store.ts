@@ -1,0 +1,135 @@
+import { CacheUnavailableError } from '../../../src/cache/errors.js';
+import type { CacheStore, Claim, Fill, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import type { ModelRedis, Replacement } from './model-redis.js';
+import type { Steps } from './steps.js';
+
+/** What lies between a process and Redis: `late`, what is sent arrives after the sender has given it up. */
+export type Network = 'up' | 'down' | 'late';
+
+/**
+ * A process's connection to Redis. Each command arrives at a moment of its own, not even in the order in which it was
+ * sent, and its reply comes back at another: worse than any connection is.
+ */
+export class ModelStore implements CacheStore {
+  network: Network = 'up';
+  /** What the gateway does by itself: once a call has failed, none is tried until {@link close}. */
+  private isOpen = false;
+  /** Removals and replacements that have failed. */
+  lostInvalidations = 0;
+
+  constructor(
+    protected readonly redis: ModelRedis,
+    private readonly steps: Steps,
+    readonly name: string,
+    /** On a cluster each entity has commands of its own, which run at different moments. */
+    private readonly cluster: boolean,
+  ) {}
+
+  get available(): boolean {
+    return !this.isOpen;
+  }
+
+  /** Closes the circuit. */
+  close(): void {
+    this.isOpen = false;
+  }
+
+  async read(slots: readonly Slot[]): Promise<Stored[]> {
+    const one = (slot: Slot) => this.redis.read(slot);
+    return await this.each('read', slots, ({ entityId }) => entityId, one);
+  }
+
+  async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+    if (!this.isOpen) await this.steps.next(`${this.name} is about to send`);
+    onSend();
+    const one = (key: string) => this.redis.get(key) ?? null;
+    return await this.each('check', keys, (key) => key, one);
+  }
+
+  async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
+    const one = (slot: Slot) => this.redis.claim(slot, token);
+    return await this.each('claim', slots, ({ entityId }) => entityId, one);
+  }
+
+  async fill(fills: readonly Fill[]): Promise<void> {
+    const one = (fill: Fill) => this.redis.fill(fill);
+    await this.each('fill', fills, ({ slot }) => slot.entityId, one);
+  }
+
+  async release(claims: readonly Pick<Fill, 'slot' | 'generation'>[]): Promise<void> {
+    const one = ({ slot, generation }: Pick<Fill, 'slot' | 'generation'>) =>
+      this.redis.release(slot, generation);
+    await this.each('release', claims, ({ slot }) => slot.entityId, one);
+  }
+
+  async replace(slot: Slot, others: readonly string[], newer: Replacement): Promise<void> {
+    const one = () => this.redis.replace(slot, others, newer);
+    await this.counted(this.each('replace', [slot], () => '', one));
+  }
+
+  async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {
+    const one = (removal: Removal) => this.redis.remove(removal);
+    const name = ({ keys }: Removal) => keys[0] ?? '';
+    await this.counted(this.each('remove', removals, name, one, whileOpen));
+  }
+
+  readHeads(): Promise<never> {
+    return Promise.reject(new Error('There is no sweep here: nothing may depend on it'));
+  }
+
+  readIndexes(): Promise<never> {
+    return Promise.reject(new Error('There is no sweep here: nothing may depend on it'));
+  }
+
+  private async counted<T>(invalidation: Promise<T>): Promise<void> {
+    try {
+      await invalidation;
+    } catch (error) {
+      this.lostInvalidations += 1;
+      throw error;
+    }
+  }
+
+  private async each<Item, Result>(
+    operation: string,
+    items: readonly Item[],
+    entityOf: (item: Item) => string,
+    run: (item: Item) => Result,
+    whileOpen = false,
+  ): Promise<Result[]> {
+    if (this.isOpen && !whileOpen) throw new CacheUnavailableError('open');
+    const groups = this.cluster ? byEntity(items, entityOf) : [items];
+    const results = new Map<Item, Result>();
+    await Promise.all(
+      groups.map(async (group) => {
+        await this.roundTrip(operation, () => {
+          for (const item of group) results.set(item, run(item));
+        });
+      }),
+    );
+    return items.map((item) => results.get(item) as Result);
+  }
+
+  private async roundTrip(operation: string, run: () => void): Promise<void> {
+    const label = `${this.name}: ${operation}`;
+    if (this.network === 'up') {
+      await this.steps.next(`${label} arrives`);
+      run();
+      await this.steps.next(`${label} is answered`);
+    } else if (this.network === 'late') {
+      void this.steps.next(`${label} arrives late`).then(run);
+      await this.steps.next(`${label} is given up`);
+    } else {
+      await this.steps.next(`${label} fails`);
+    }
+    if (this.network === 'up') return;
+    this.isOpen = true;
+    throw new CacheUnavailableError(this.network);
+  }
+}
+
+function byEntity<Item>(items: readonly Item[], entityOf: (item: Item) => string): Item[][] {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) groups.set(entityOf(item), [...(groups.get(entityOf(item)) ?? []), item]);
+  return [...groups.values()];
+}

@@ -1,0 +1,144 @@
+import { pino } from 'pino';
+
+import { InvalidationLog } from '../../../src/cache/invalidation-log.js';
+import type { Claim, Fill, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import { SingleFlight } from '../../../src/cache/single-flight.js';
+import type { Replacement } from './model-redis.js';
+import { ModelStore } from './model-store.js';
+import { REAL, type Parts } from './system.js';
+
+/** The protocol with one part of it made wrong. */
+export interface Mutant {
+  readonly name: string;
+  /** Where it goes wrong: when nothing fails, or only when layer 1 is lost; where it is found soonest. */
+  readonly among: 'healthy' | 'narrow' | 'faulty';
+  /** Makes the part wrong, until `use` is over. */
+  with<T>(use: (parts: Parts) => Promise<T>): Promise<T>;
+}
+
+const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>): Mutant => ({
+  name,
+  among,
+  with: async (use) => await use({ ...REAL, ...parts }),
+});
+
+const store = (name: string, Wrong: typeof ModelStore, among: Mutant['among'] = 'healthy'): Mutant =>
+  mutant(name, among, { createStore: (...args) => new Wrong(...args) });
+
+const any = (slot: Slot): string => slot.generations.map(() => 'any').join('.');
+
+/** GET, SET and DEL: values are accepted whatever the generation, and filled whatever has happened since. */
+class WithoutGenerations extends ModelStore {
+  override async read(slots: readonly Slot[]): Promise<Stored[]> {
+    const stored = await super.read(slots);
+    return stored.map(({ raw }, i) => ({ raw, generation: any(slots[i] as Slot) }));
+  }
+  override async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
+    const claims = await super.claim(slots, token);
+    return claims.map(({ mine }, i) => ({ mine, generation: any(slots[i] as Slot) }));
+  }
+  override async fill(fills: readonly Fill[]): Promise<void> {
+    await super.fill(fills);
+    for (const { slot, envelope } of fills) this.redis.set(slot.key, envelope);
+  }
+}
+
+/** Generations count up from 1: one that is evicted begins again. */
+class WithCounters extends ModelStore {
+  override async claim(slots: readonly Slot[]): Promise<Claim[]> {
+    return await super.claim(slots, '1');
+  }
+  override async remove(removals: readonly Removal[], operation: string, whileOpen?: boolean): Promise<void> {
+    const isGeneration = (key: string) => key.endsWith(':gen');
+    const generations = removals.flatMap(({ keys }) => keys.filter(isGeneration));
+    const counted = generations.map((key) => [key, Number(this.redis.get(key) ?? 0) + 1] as const);
+    await super.remove(removals, operation, whileOpen);
+    for (const [key, count] of counted) this.redis.set(key, String(count));
+  }
+}
+
+/** What was loaded is stored under whatever generation is current by then. */
+class WithUncheckedFills extends ModelStore {
+  override async fill(fills: readonly Fill[]): Promise<void> {
+    await super.fill(
+      fills.map((fill) => {
+        const generation = this.redis.read(fill.slot).generation ?? fill.generation;
+        return { ...fill, generation, envelope: fill.envelope.replace(fill.generation, generation) };
+      }),
+    );
+  }
+}
+
+/** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
+class WithCarelessReplacements extends ModelStore {
+  override async replace(slot: Slot, others: readonly string[], newer: Replacement): Promise<void> {
+    await super.replace(slot, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
+  }
+}
+
+/** Kept answers share the check of their generations until its reply is there, not only until it is sent. */
+class WithLateChecks extends ModelStore {
+  override async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+    try {
+      return await super.readGenerations(keys, () => {});
+    } finally {
+      onSend();
+    }
+  }
+}
+
+const options = { log: pino({ level: 'silent' }), intervalMs: 3_600_000 };
+
+/** Whatever a snapshot has missed, it is accepted. */
+class BlindLog extends InvalidationLog {
+  override accepts(): boolean {
+    return true;
+  }
+}
+
+const { get, set } = SingleFlight.prototype;
+const keyAlone = (flight: string): string => flight.slice(0, flight.lastIndexOf('|'));
+
+/** A reader joins any load of its key that is under way, whatever the generation it was claimed for. */
+const joinedByKey: Mutant = {
+  name: 'loads joined by key alone',
+  among: 'narrow',
+  async with(use) {
+    SingleFlight.prototype.get = function (flight) {
+      return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));
+    };
+    SingleFlight.prototype.set = function (flight, load) {
+      set.call(this, keyAlone(flight), load);
+    };
+    try {
+      return await use(REAL);
+    } finally {
+      Object.assign(SingleFlight.prototype, { get, set });
+    }
+  },
+};
+
+export const MUTANTS: readonly Mutant[] = [
+  store('no generations', WithoutGenerations),
+  joinedByKey,
+  store('counters instead of random generations', WithCounters),
+  store('fills under the generation of the moment', WithUncheckedFills, 'narrow'),
+  store('replacements without a look at the versions', WithCarelessReplacements, 'narrow'),
+  store('checks of kept answers shared until the reply', WithLateChecks, 'narrow'),
+  mutant('invalidation before the commit', 'healthy', { invalidatesEarly: true }),
+  mutant('no layer 2', 'faulty', { createLog: (source) => new BlindLog({ ...options, source }) }),
+  mutant('a log read by ascending ids', 'faulty', {
+    createLog: (source) =>
+      new InvalidationLog({
+        ...options,
+        source: {
+          ...source,
+          // As if nothing had been running: what commits late is passed by.
+          poll: async (since) => {
+            const [, xmax = ''] = since.split(':');
+            return await source.poll(`${xmax}:${xmax}:`);
+          },
+        },
+      }),
+  }),
+];

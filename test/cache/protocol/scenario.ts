@@ -1,0 +1,186 @@
+import * as fc from 'fast-check';
+
+import { BOTS, System, VIEWS, type Parts, type Process } from './system.js';
+
+const PROCESSES = 2;
+
+type Step =
+  | {
+      readonly do: 'read';
+      readonly process: number;
+      readonly view: (typeof VIEWS)[number];
+      readonly bot: string;
+    }
+  | { readonly do: 'update' | 'record'; readonly process: number; readonly bot: string }
+  | { readonly do: 'outside write'; readonly bot: string }
+  | { readonly do: 'evict'; readonly kind: 'generation' | 'other'; readonly nth: number }
+  | { readonly do: 'network'; readonly process: number; readonly is: 'up' | 'down' | 'late' }
+  | { readonly do: 'poll'; readonly process: number }
+  | { readonly do: 'dump' | 'restore' };
+
+/** What some clients, one beside the other, do one after the other. */
+export interface Scenario {
+  readonly cluster: boolean;
+  readonly delays: readonly number[];
+  /** Whether every process reads the log again before the last reads: if not, generations alone must make them right. */
+  readonly pollsInTheEnd: boolean;
+  readonly clients: readonly (readonly Step[])[];
+}
+
+const process = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) });
+// Most things happen to one bot, so that they meet.
+const bot = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(BOTS[0]) },
+  { weight: 1, arbitrary: fc.constant(BOTS[1]) },
+);
+// Once in a while a message or a commit takes so long that everything else goes on meanwhile.
+const delays = fc.array(
+  fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(12) }),
+  { minLength: 7, maxLength: 23 },
+);
+const read: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant('read'),
+  process,
+  view: fc.constantFrom(...VIEWS),
+  bot,
+});
+const mutation: fc.Arbitrary<Step> = fc.record({ do: fc.constantFrom('update', 'record'), process, bot });
+const eviction: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant('evict'),
+  kind: fc.constantFrom('generation', 'other'),
+  nth: fc.nat({ max: 9 }),
+});
+const poll: fc.Arbitrary<Step> = fc.record({ do: fc.constant('poll'), process });
+const outsideWrite: fc.Arbitrary<Step> = fc.record({ do: fc.constant('outside write'), bot });
+const network: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant('network'),
+  process,
+  is: fc.constantFrom('up', 'up', 'down', 'late'),
+});
+const redis: fc.Arbitrary<Step> = fc.record({ do: fc.constantFrom('dump', 'restore') });
+
+const steps = (most: number, ...kinds: fc.Arbitrary<Step>[]): fc.Arbitrary<Step[]> =>
+  fc.array(fc.oneof(...kinds), { minLength: 1, maxLength: most });
+
+const clients = fc.array(steps(5, read, read, read, mutation, mutation), { minLength: 2, maxLength: 3 });
+
+/** Nothing fails: keys are evicted, and that is all. */
+export const healthy: fc.Arbitrary<Scenario> = fc.record({
+  cluster: fc.boolean(),
+  delays,
+  pollsInTheEnd: fc.constant(false),
+  clients: fc.tuple(clients, steps(4, eviction)).map(([users, evictions]) => [...users, evictions]),
+});
+
+/** Nothing fails either, and everything happens to one bot and one view, so that little of it is beside the point. */
+export const narrow: fc.Arbitrary<Scenario> = fc
+  .tuple(fc.constantFrom('bot', 'stats', 'details'), fc.nat({ max: PROCESSES - 1 }))
+  .chain(([view, most]) => {
+    const at = fc.nat({ max: most });
+    const one: fc.Arbitrary<Step> = fc.record({
+      do: fc.constant('read'),
+      process: at,
+      view: fc.constant(view),
+      bot: fc.constant(BOTS[0]),
+    });
+    const change: fc.Arbitrary<Step> = fc.record({
+      do: fc.constant(view === 'bot' ? 'update' : 'record'),
+      process: at,
+      bot: fc.constant(BOTS[0]),
+    });
+    return fc.record({
+      cluster: fc.constant(false),
+      delays,
+      pollsInTheEnd: fc.constant(false),
+      clients: fc.array(steps(3, one, one, change), { minLength: 3, maxLength: 4 }),
+    });
+  });
+
+/** Layer 1 is lost, in every way in which it can be. */
+export const faulty: fc.Arbitrary<Scenario> = fc.record({
+  cluster: fc.boolean(),
+  delays,
+  pollsInTheEnd: fc.constant(true),
+  clients: fc
+    .tuple(
+      clients,
+      steps(6, eviction, network, network, redis, redis),
+      steps(3, outsideWrite),
+      steps(5, poll),
+    )
+    .map(([users, ...others]) => [...users, ...others]),
+});
+
+/** Plays a scenario in the order that the scheduler chooses. Returns which reads were stale. */
+export async function play(
+  scheduler: fc.Scheduler,
+  { cluster, delays, pollsInTheEnd, clients }: Scenario,
+  parts: Parts,
+): Promise<string[]> {
+  const system = new System(scheduler, parts, cluster, PROCESSES, delays);
+  const { processes, ledger } = system;
+  await Promise.all(processes.map(async (each) => await each.start()));
+  const perform = performer(system);
+  const all = Promise.all(
+    clients.map(async (client, i) => {
+      for (const [j, step] of client.entries()) {
+        await system.steps.next(`client ${i} goes on`);
+        await perform(step, `client ${i}, step ${j}`);
+      }
+    }),
+  );
+  await scheduler.waitFor(all);
+  await scheduler.waitIdle();
+  await scheduler.waitFor(settle(system, pollsInTheEnd));
+  await Promise.all(processes.map(async (each) => await each.stop()));
+  return ledger.stale;
+}
+
+function performer(system: System): (step: Step, who: string) => Promise<void> {
+  const { redis, ledger, processes } = system;
+  let restore: (() => void) | undefined;
+  const at = (i: number): Process => processes[i] as Process;
+  return async (step, who) => {
+    switch (step.do) {
+      case 'read':
+        await system.check(at(step.process), step.view, step.bot);
+        break;
+      case 'update':
+      case 'record':
+        await system.mutate(at(step.process), step.do, step.bot, who);
+        break;
+      case 'outside write':
+        await system.writeOutside(step.bot, who);
+        break;
+      case 'evict':
+        redis.evict(step.kind, step.nth);
+        break;
+      case 'network':
+        if (step.is === 'up') await at(step.process).recover();
+        else at(step.process).store.network = step.is;
+        break;
+      case 'poll':
+        await at(step.process).poll();
+        break;
+      case 'dump':
+        restore = redis.dump();
+        break;
+      case 'restore':
+        if (!restore) break;
+        restore();
+        ledger.layerOneIsLost();
+        break;
+    }
+  };
+}
+
+/** In the end, when everything that was late has arrived, everybody sees everything. */
+async function settle(system: System, polls: boolean): Promise<void> {
+  for (const process of system.processes) {
+    await process.recover();
+    if (polls) await process.poll();
+  }
+  for (const process of system.processes) {
+    for (const view of VIEWS) await system.check(process, view, BOTS[0]);
+  }
+}

@@ -1,0 +1,242 @@
+import type * as fc from 'fast-check';
+import { pino } from 'pino';
+
+import { AnswerCache } from '../../../src/cache/answer-cache.js';
+import { CoherentCache } from '../../../src/cache/coherent-cache.js';
+import { InvalidationLog, type LogSource } from '../../../src/cache/invalidation-log.js';
+import { Invalidator } from '../../../src/cache/invalidator.js';
+import { KeySpace } from '../../../src/cache/keys.js';
+import { SILENT } from '../../../src/cache/observer.js';
+import { ReadTrace } from '../../../src/cache/read-trace.js';
+import type { CachedResource, Resource, Snapshotted } from '../../../src/cache/resource.js';
+import { tagFamily } from '../../../src/cache/tags.js';
+import { Ledger } from './ledger.js';
+import { ModelPostgres, type Bots, type Figures } from './model-postgres.js';
+import { ModelRedis } from './model-redis.js';
+import { ModelStore } from './model-store.js';
+import { Steps } from './steps.js';
+
+/** What a view shows of some bots. */
+export type View = Readonly<Record<string, Partial<Figures>>>;
+
+export const BOTS = ['a', 'b'] as const;
+export const VIEWS = ['bot', 'stats', 'details', 'page', 'bot and stats'] as const;
+export type ViewName = (typeof VIEWS)[number];
+
+const ORG = 'o';
+const botTag = tagFamily('bot');
+const statsTag = tagFamily('bot', 'stats');
+const orgTag = tagFamily('org');
+
+/** Parts of the protocol that a mutant has made wrong; the real ones by default. */
+export interface Parts {
+  readonly createStore: (...args: ConstructorParameters<typeof ModelStore>) => ModelStore;
+  readonly createLog: (source: LogSource) => InvalidationLog;
+  /** Whether a writer invalidates before it commits. */
+  readonly invalidatesEarly: boolean;
+}
+
+const log = pino({ level: 'silent' });
+
+export const REAL: Parts = {
+  createStore: (...args) => new ModelStore(...args),
+  // Polls are steps of a scenario; the timer of its own never gets to fire.
+  createLog: (source) => new InvalidationLog({ source, log, intervalMs: 3_600_000 }),
+  invalidatesEarly: false,
+};
+
+/** One server process: the real cache between a model of Redis and a model of PostgreSQL. */
+export class Process {
+  readonly store: ModelStore;
+  readonly invalidator: Invalidator;
+  private readonly log: InvalidationLog;
+  private readonly answers: AnswerCache;
+  private readonly recoveries: (() => Promise<void>)[] = [];
+  private readonly resources: Record<'bot' | 'stats' | 'details' | 'page', CachedResource<string, View>>;
+
+  constructor(
+    readonly name: string,
+    private readonly system: System,
+  ) {
+    const { redis, postgres, steps, parts, cluster, ledger } = system;
+    this.store = parts.createStore(redis, steps, name, cluster);
+    this.log = parts.createLog(postgres.logSource(name, () => ledger.isRead(name, postgres.bots)));
+    this.log.onPoll(() => ledger.isPolled(name));
+    const { store, recoveries, log: freshness } = this;
+    const keys = new KeySpace({ prefix: '', cluster });
+    const gateway = {
+      get available() {
+        return store.available;
+      },
+      beforeRecovery: (work: () => Promise<void>) => void recoveries.push(work),
+    };
+    recoveries.push(async () => await this.log.confirm());
+    this.invalidator = new Invalidator({ store, gateway, keys, log });
+    this.answers = new AnswerCache({ store, freshness, observer: SILENT, mostBytes: 1_000_000 });
+    const pause = async () => await steps.next(`${name} has waited`);
+    const cache = new CoherentCache({
+      store,
+      keys,
+      freshness,
+      pause,
+      log,
+      invalidator: this.invalidator,
+      observer: SILENT,
+      mostEntries: 10,
+    });
+    const bind = (
+      resource: Pick<Resource<string, View>, 'name' | 'key' | 'dependsOn' | 'indexed'>,
+      select: (bots: Bots, id: string) => View,
+      version?: (bots: Bots, id: string) => number,
+    ): CachedResource<string, View> => {
+      const whole: Resource<string, View> = {
+        ...resource,
+        ttlSeconds: 300,
+        entityId: (id) => id,
+        load: async (ids): Promise<readonly Snapshotted<View>[]> =>
+          await postgres.read(`${name}: ${resource.name}`, (bots) =>
+            ids.map((id) => ({
+              value: select(bots, id),
+              ...(version ? { version: version(bots, id) } : {}),
+            })),
+          ),
+      };
+      this.invalidator.register(whole);
+      return cache.resource(whole);
+    };
+    const keyed = (template: 'bot:{id}' | 'bot:{id}:stats' | 'bot:{id}:details' | 'bots:{id}') => {
+      return (space: KeySpace) => {
+        const key = space.template(template);
+        return (id: string) => key({ id });
+      };
+    };
+    const of = (bots: Bots, id: string): Figures => bots[id] as Figures;
+    this.resources = {
+      bot: bind({ name: 'bot', key: keyed('bot:{id}'), dependsOn: [botTag] }, (bots, id) => ({
+        [id]: { version: of(bots, id).version },
+      })),
+      stats: bind(
+        { name: 'stats', key: keyed('bot:{id}:stats'), dependsOn: [statsTag] },
+        (bots, id) => ({ [id]: { total: of(bots, id).total } }),
+        (bots, id) => of(bots, id).total,
+      ),
+      details: bind(
+        { name: 'details', key: keyed('bot:{id}:details'), dependsOn: [botTag, statsTag] },
+        (bots, id) => ({ [id]: of(bots, id) }),
+      ),
+      page: bind({ name: 'page', key: keyed('bots:{id}'), dependsOn: [orgTag], indexed: true }, (bots) =>
+        Object.fromEntries(Object.entries(bots).map(([id, { version }]) => [id, { version }])),
+      ),
+    };
+  }
+
+  async start(): Promise<void> {
+    await this.log.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.log.stop();
+  }
+
+  /** A query, whose whole answer may be kept. */
+  async read(view: ViewName, bot: string): Promise<View> {
+    const question = `${view} ${bot}`;
+    const kept = await this.answers.find(question);
+    if (kept) return JSON.parse(kept.toString()) as View;
+    const trace = new ReadTrace();
+    const names = view === 'bot and stats' ? (['bot', 'stats'] as const) : [view];
+    const id = view === 'page' ? ORG : bot;
+    const seen = await Promise.all(
+      names.map(async (name) => (await this.resources[name].readMany([id], trace))[0] ?? {}),
+    );
+    const figures: Record<string, Partial<Figures>> = {};
+    for (const part of seen) {
+      for (const [each, shown] of Object.entries(part)) figures[each] = { ...figures[each], ...shown };
+    }
+    trace.conclude();
+    this.answers.keep(question, JSON.stringify(figures), trace);
+    return figures;
+  }
+
+  /** A mutation of a bot's row. Returns the version that it has made. */
+  async update(who: string, bot: string): Promise<number> {
+    const { postgres, parts } = this.system;
+    const invalidate = async () =>
+      await this.invalidator.invalidate([botTag, statsTag].map((tag) => tag.of(bot)).concat(orgTag.of(ORG)));
+    if (parts.invalidatesEarly) await invalidate();
+    const version = await postgres.write(who, bot, 'version', [botTag.of(bot), orgTag.of(ORG)]);
+    if (!parts.invalidatesEarly) await invalidate();
+    return version;
+  }
+
+  /** A mutation that records messages of a bot. Returns the total that it has made. */
+  async record(who: string, bot: string): Promise<number> {
+    const { postgres } = this.system;
+    const made = await postgres.write(who, bot, 'total', [statsTag.of(bot)]);
+    const [newer] = await postgres.read(who, (bots) => {
+      const { total } = bots[bot] as Figures;
+      return [{ value: { [bot]: { total } }, version: total }];
+    });
+    if (newer) await this.resources.stats.replace(bot, newer);
+    return made;
+  }
+
+  /** Reads the log, as it does ten times a second. */
+  async poll(): Promise<void> {
+    await this.log.confirm();
+  }
+
+  /** The network is back: what comes before Redis is used again. */
+  async recover(): Promise<void> {
+    this.store.network = 'up';
+    if (this.store.available) return;
+    for (const work of this.recoveries) await work();
+    this.store.close();
+  }
+}
+
+/** Some processes, with one Redis and one PostgreSQL. */
+export class System {
+  readonly redis = new ModelRedis();
+  readonly steps: Steps;
+  readonly postgres: ModelPostgres;
+  readonly ledger: Ledger;
+  readonly processes: readonly Process[];
+
+  constructor(
+    scheduler: fc.Scheduler,
+    readonly parts: Parts,
+    readonly cluster: boolean,
+    processes: number,
+    delays: readonly number[],
+  ) {
+    this.steps = new Steps(scheduler, delays);
+    this.postgres = new ModelPostgres(this.steps, BOTS);
+    this.ledger = new Ledger(this.postgres.bots);
+    this.processes = Array.from({ length: processes }, (_, i) => new Process(`p${i}`, this));
+  }
+
+  /** Reads, and checks what is read against all that was answered, or has been polled, before. */
+  async check(process: Process, view: ViewName, bot: string): Promise<void> {
+    const expectation = this.ledger.readBegins(process.name);
+    // Without Redis it goes to the database, whatever was lost.
+    if (!process.store.available) expectation.polled = this.postgres.bots;
+    const seen = await process.read(view, bot);
+    this.ledger.readEnds(expectation, seen, `${process.name} reads ${view} ${bot}`);
+  }
+
+  /** A mutation, whose answer everybody may rely on, if its invalidation has arrived. */
+  async mutate(process: Process, kind: 'update' | 'record', bot: string, who: string): Promise<void> {
+    const mutation = this.ledger.mutationBegins();
+    const lost = process.store.lostInvalidations;
+    const made = await process[kind](who, bot);
+    const isLost = process.store.lostInvalidations > lost;
+    const figure = kind === 'update' ? { version: made } : { total: made };
+    if (!isLost) this.ledger.mutationIsAnswered(mutation, bot, figure);
+  }
+
+  /** A write that nobody invalidates. */
+  async writeOutside(bot: string, who: string): Promise<void> {
+    await this.postgres.write(who, bot, 'version', [botTag.of(bot), orgTag.of(ORG)]);
+  }
+}
