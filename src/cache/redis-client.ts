@@ -51,15 +51,27 @@ export function connectRedis(target: RedisTarget): RedisClient {
 
 /**
  * Whether Redis can be used again. It writes, because a demoted master still answers reads. Of a cluster every master
- * must answer: one that hangs would cost a deadline each time the circuit closes.
+ * must answer: one that hangs would cost a deadline each time the circuit closes, and with one that is gone the circuits
+ * of several processes would open and close at different times, so that one reads what another cannot invalidate.
  * @throws if not
  */
 export async function proveUsable(client: RedisClient, key: string): Promise<void> {
-  const masters = client instanceof Cluster ? client.nodes('master') : [];
+  const masters = client instanceof Cluster ? await mastersOf(client) : [];
   await Promise.all([
     client.set(key, '1', 'PX', 1_000),
     ...masters.map(async (master) => await master.ping()),
   ]);
+}
+
+/** The masters that the cluster itself names. The client forgets a node as soon as its connection is gone. */
+async function mastersOf(client: Cluster): Promise<Redis[]> {
+  await new Promise<void>((resolve, reject) => {
+    client.refreshSlotsCache((error) => (error ? reject(error) : resolve()));
+  });
+  const masters = client.nodes('master');
+  const owners = new Set(client.slots.map(([owner]) => owner));
+  if (masters.length < owners.size) throw new Error('a node of the cluster has been lost');
+  return masters;
 }
 
 function createClient(target: RedisTarget): RedisClient {
@@ -102,7 +114,9 @@ function createClient(target: RedisTarget): RedisClient {
           // Slots are read again after a redirection, a lost connection, and when the circuit replaces the client's
           // connections. The client's own timer outlives a disconnect that falls into one of its rounds.
           slotsRefreshInterval: 0,
-          retryDelayOnFailover: 50,
+          // A command whose connection was lost may have run: sent again, a replacement would bring back a generation
+          // that has been invalidated since, and a fill of before would be taken for current.
+          retryDelayOnFailover: 0,
           retryDelayOnClusterDown: 50,
           maxRedirections: 4,
           redisOptions: {

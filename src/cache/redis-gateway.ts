@@ -58,6 +58,10 @@ export class RedisGateway {
     this.deadlines = new Deadlines(options.timeoutMs);
     client.on('error', (error: Error) => this.trip(error.message || error.name));
     client.on('close', () => this.trip('connection closed'));
+    // A cluster is used as a whole: every process that was connected to the node notices at the same time.
+    client.on('-node', (node: { options: { readOnly?: boolean } }) => {
+      if (node.options.readOnly !== true) this.trip('connection to a node of the cluster closed');
+    });
     client.on('ready', () => this.probeSoon(0));
     this.probeSoon(FIRST_CONNECTION_MS);
   }

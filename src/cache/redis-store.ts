@@ -240,12 +240,14 @@ export class RedisStore {
       ? removals
       : [{ keys: removals.flatMap((each) => each.keys), indexes: removals.flatMap((each) => each.indexes) }];
     const call = async (client: Parameters<Parameters<RedisGateway['run']>[1]>[0]) => {
-      await Promise.all(
+      // If one node of a cluster fails, the others must have been told all the same before the write is answered.
+      const outcomes = await Promise.allSettled(
         groups.flatMap(({ keys, indexes }): Promise<unknown>[] => [
           ...(keys.length > 0 ? [client.unlink(...keys)] : []),
           ...indexes.map(async (index) => await client.eval(DROP_INDEXED, 1, index)),
         ]),
       );
+      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     };
     await (whileOpen ? this.gateway.attempt(operation, call) : this.gateway.run(operation, call));
   }

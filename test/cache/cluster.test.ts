@@ -135,6 +135,7 @@ describe('a Redis Cluster', () => {
   test.each([
     ['is frozen', (i: number) => redis.nodes[i]?.redis.freeze()],
     ['has a network that stalls', (i: number) => redis.nodes[i]?.proxy.stall()],
+    ['refuses connections', (i: number) => redis.nodes[i]?.proxy.refuse()],
   ])('of which one node %s answers everything, the rest from PostgreSQL', async (_, strike) => {
     const ids = await addSpreadBots();
     const [one, two] = [await start(), await start()];
