@@ -48,6 +48,30 @@ const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 /** A LIKE pattern that matches any text holding this one, whatever characters it has. */
 const containing = (search: string): string => `%${search.replace(/[\\%_]/g, '\\$&')}%`;
 
+/**
+ * Which bots hold a text in their name or description, case folded. Both ways are right for any text; which one is taken
+ * only decides which index finds them. Under the locale "C" trigrams know no letters but the ASCII ones, so that texts
+ * without three of those in a row are found by the pairs of characters they are made of, and one or two characters by
+ * themselves.
+ */
+function holding(search: string): SQL {
+  // What is searched for stands in subqueries, so that the planner does not know it: knowing that nearly every row holds
+  // it, it would rather look at all rows, or even compute the grams of all, than use the index.
+  const [name, description] = [sql`search_fold(${bots.name})`, sql`search_fold(${bots.description})`];
+  if (/[a-z0-9]{3}/.test(search.toLowerCase())) {
+    const pattern = sql`(select search_fold(${containing(search)}))`;
+    return sql`(${name} like ${pattern} or ${description} like ${pattern})`;
+  }
+  const text = sql`search_fold(${search})`;
+  const grams = sql`(
+    select case when char_length(text) <= 2 then array[text]
+      else array(select substr(text, n, 2) from generate_series(1, char_length(text) - 1) as n) end
+    from ${text} as text)`;
+  // Not LIKE, lest the planner take the trigram index for it, which may have to read all of it.
+  return sql`search_grams(${name}, ${description}) collate "C" @> ${grams} and (
+    char_length(${text}) <= 2 or position(${text} in ${name}) > 0 or position(${text} in ${description}) > 0)`;
+}
+
 /** The SQL of bots. Reads for the cache also return the snapshot that they saw. */
 export class BotRepository {
   private readonly byIds;
@@ -151,18 +175,11 @@ export class BotRepository {
    * Not a prepared statement: the plan depends on the text, and a plan for any text would not use the trigrams.
    */
   private async searchPage({ orgId, page, limit, search }: BotPageQuery) {
-    const pattern = sql`search_fold(${containing(search)})`;
-    const matches = (column: SQL) => sql`search_fold(${column}) like ${pattern}`;
     const matched = this.db.$with('matched').as(
       this.db
         .select({ id: bots.id, createdAt: bots.createdAt })
         .from(bots)
-        .where(
-          and(
-            eq(bots.orgId, orgId),
-            sql`(${matches(sql`${bots.name}`)} or ${matches(sql`${bots.description}`)})`,
-          ),
-        ),
+        .where(and(eq(bots.orgId, orgId), holding(search))),
     );
     const slice = this.db
       .select({ id: matched.id })
