@@ -62,13 +62,32 @@ async function explainAll(url: string, bots: number): Promise<void> {
   const page =
     (number: number, search = '') =>
     async () =>
-      await repository.findPage({ orgId: LARGE_ORG, page: number, limit: 20, search });
-  const first = await repository.findPage({ orgId: LARGE_ORG, page: 1, limit: 20, search: '' });
-  const ids = first.value?.items.map(({ id }) => id) ?? [];
+      await repository.findPages([{ orgId: LARGE_ORG, page: number, limit: 20, search }]);
+  const [first] = await page(1)();
+  const ids = first?.value?.items.map(({ id }) => id) ?? [];
 
   const cases: readonly (readonly [string, () => Promise<unknown>])[] = [
     ['first page and count', page(1)],
     [`deep page (offset ${bots / 2}) and count`, page(bots / 40 + 1)],
+    [
+      'three pages at once, one of them deep',
+      async () =>
+        await repository.findPages(
+          [1, 2, bots / 40 + 1].map((number) => ({ orgId: LARGE_ORG, page: number, limit: 20, search: '' })),
+        ),
+    ],
+    [
+      'two searches at once',
+      async () =>
+        await repository.findPages(
+          [SEARCHES.rare, SEARCHES.twoIdeographs].map((search) => ({
+            orgId: LARGE_ORG,
+            page: 1,
+            limit: 20,
+            search,
+          })),
+        ),
+    ],
     [`search, rare text "${SEARCHES.rare}"`, page(1, SEARCHES.rare)],
     [`search, common text "${SEARCHES.common}"`, page(1, SEARCHES.common)],
     [`search, common text "${SEARCHES.common}", page 100`, page(100, SEARCHES.common)],
@@ -85,7 +104,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
     ['statistics of 20 bots', async () => await stats.findMany(ids)],
     [
       'all bots of the organization, 10,001 at most',
-      async () => await repository.findAllOf(LARGE_ORG, 10_001),
+      async () => await repository.findAllOf([LARGE_ORG], 10_001),
     ],
   ];
   for (const [name, run] of cases) {

@@ -55,8 +55,8 @@ export class Operations {
     const orgId = parseId('orgId', args.orgId);
     const { page, limit, search } = parseInput(botsRules, args);
     caller.require(Role.VIEWER, orgId, 'Organization');
-    const { value } = await this.bots.findPage({ orgId, page, limit, search });
-    return BotPage.of(value ?? { items: [], total: 0 }, page, limit);
+    const [found] = await this.bots.findPages([{ orgId, page, limit, search }]);
+    return BotPage.of(found?.value ?? { items: [], total: 0 }, page, limit);
   }
 
   async bot(caller: Caller, id: string): Promise<Bot> {

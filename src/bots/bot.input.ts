@@ -2,6 +2,7 @@ import { ArgsType, Field, ID, InputType, Int } from 'type-graphql';
 import { z } from 'zod';
 
 import { text, wholeNumber } from '../validation.js';
+import { LONGEST_PAGE } from './bot-page.type.js';
 
 @InputType()
 export class CreateBotInput {
@@ -65,7 +66,7 @@ export const botsRules = z.object({
   page: wholeNumber(1)
     .nullish()
     .transform((page) => page ?? 1),
-  limit: wholeNumber(1, 100)
+  limit: wholeNumber(1, LONGEST_PAGE)
     .nullish()
     .transform((limit) => limit ?? 20),
   search: search.nullish().transform((text) => text ?? ''),

@@ -3,7 +3,7 @@ import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 import type { Snapshotted } from '../cache/resource.js';
 import type { Database } from '../db/client.js';
 import { botCounts, bots } from '../db/tables.js';
-import type { BotPageContent } from './bot-page.type.js';
+import { LONGEST_PAGE, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
 /** A row of `bots`. */
@@ -72,11 +72,33 @@ function holding(search: string): SQL {
     char_length(${text}) <= 2 or position(${text} in ${name}) > 0 or position(${text} in ${description}) > 0)`;
 }
 
+/** How many bots come before a page. */
+const offsetOf = ({ page, limit }: BotPageQuery): number => (page - 1) * limit;
+
+/**
+ * The rows of each position, in their order. A statement answers every position with one row at least, which has no bot
+ * where there is none.
+ */
+function grouped<Row extends { readonly position: number }>(
+  rows: readonly Row[],
+  count: number,
+): [Row, ...Row[]][] {
+  const groups: Row[][] = Array.from({ length: count }, () => []);
+  for (const row of rows) groups[row.position]?.push(row);
+  return groups.map(([first, ...others]) => {
+    if (first === undefined) throw new Error('The database has left out what was asked for');
+    return [first, ...others];
+  });
+}
+
+const botsOf = (rows: readonly { readonly bot: BotRow | null }[]): Bot[] =>
+  rows.flatMap(({ bot }) => (bot ? [toBot(bot)] : []));
+
 /** The SQL of bots. Reads for the cache also return the snapshot that they saw. */
 export class BotRepository {
   private readonly byIds;
-  private readonly page;
-  private readonly allOfOrganization;
+  private readonly pages;
+  private readonly allOfOrganizations;
   private readonly setStatus;
 
   constructor(private readonly db: Database) {
@@ -87,50 +109,50 @@ export class BotRepository {
       .orderBy(sql`wanted.position`)
       .prepare('bots_by_ids');
 
-    // The page is cut in the index alone, however deep it lies; only its own rows are fetched.
-    const slice = db
-      .select({ id: bots.id })
-      .from(bots)
-      .where(eq(bots.orgId, sql.placeholder('orgId')))
-      .orderBy(...newestFirst)
-      .limit(sql.placeholder('limit'))
-      .offset(sql.placeholder('offset'))
-      .as('slice');
-    const count = db.$with('organization_count').as(
-      db
-        .select({
-          snapshot: snapshot.as('snapshot'),
-          total: sql<number>`coalesce((
-            select ${botCounts.total} from ${botCounts} where ${botCounts.orgId} = ${sql.placeholder('orgId')}
-          ), 0)`
-            .mapWith(Number)
-            .as('total'),
-        })
-        .from(sql`(select 1) as one`),
-    );
-    this.page = db
-      .with(count)
-      .select({ snapshot: count.snapshot, total: count.total, bot: botColumns })
-      .from(count)
-      .leftJoin(slice, sql`true`)
-      .leftJoin(bots, eq(bots.id, slice.id))
-      .orderBy(...newestFirst)
-      .prepare('bots_page');
+    // Each page is cut in the index alone, however deep it lies; only its own rows are fetched. The longest page is
+    // told apart from the size wanted, so that a plan for any pages expects no more rows than there can be. The arrays
+    // are subqueries, so that their lengths change no estimate: one plan then serves all executions.
+    this.pages = db
+      .select({
+        position: sql<number>`wanted.position`,
+        snapshot,
+        total: sql<number>`coalesce(${botCounts.total}, 0)`.mapWith(Number),
+        bot: botColumns,
+      })
+      .from(
+        sql`unnest(
+          (select ${sql.placeholder('positions')}::int[]), (select ${sql.placeholder('orgIds')}::uuid[]),
+          (select ${sql.placeholder('sizes')}::int[]), (select ${sql.placeholder('offsets')}::bigint[])
+        ) as wanted(position, org_id, size, skipped)`,
+      )
+      .leftJoin(botCounts, eq(botCounts.orgId, sql`wanted.org_id`))
+      .leftJoin(
+        sql`lateral (
+          select id from (
+            select ${bots.id} from ${bots} where ${bots.orgId} = wanted.org_id
+            order by ${sql.join(newestFirst, sql`, `)} limit wanted.size offset wanted.skipped
+          ) as cut limit ${sql.raw(String(LONGEST_PAGE))}
+        ) as slice`,
+        sql`true`,
+      )
+      .leftJoin(bots, eq(bots.id, sql`slice.id`))
+      .orderBy(sql`wanted.position`, ...newestFirst)
+      .prepare('bots_pages');
 
+    // Named as the table is, so that the columns of a bot are its columns.
     const newest = db
-      .select({ id: bots.id })
+      .select()
       .from(bots)
-      .where(eq(bots.orgId, sql.placeholder('orgId')))
+      .where(eq(bots.orgId, sql`wanted.org_id`))
       .orderBy(...newestFirst)
       .limit(sql.placeholder('most'))
-      .as('newest');
-    this.allOfOrganization = db
-      .select({ snapshot, bot: botColumns })
-      .from(sql`(select 1) as one`)
-      .leftJoin(newest, sql`true`)
-      .leftJoin(bots, eq(bots.id, newest.id))
-      .orderBy(...newestFirst)
-      .prepare('bots_of_organization');
+      .as('bots');
+    this.allOfOrganizations = db
+      .select({ snapshot, position: sql<number>`wanted.position::int`, bot: botColumns })
+      .from(sql`unnest(${sql.placeholder('orgIds')}::uuid[]) with ordinality as wanted(org_id, position)`)
+      .leftJoinLateral(newest, sql`true`)
+      .orderBy(sql`wanted.position`, ...newestFirst)
+      .prepare('bots_of_organizations');
 
     this.setStatus = db
       .update(bots)
@@ -152,59 +174,70 @@ export class BotRepository {
     return rows.map(({ snapshot, bot }) => ({ snapshot, value: bot && toBot(bot) }));
   }
 
-  /** One page and the number of all bots that match, in one statement. */
-  async findPage(query: BotPageQuery): Promise<Snapshotted<BotPageContent>> {
-    const rows =
-      query.search === ''
-        ? await this.page.execute({
-            orgId: query.orgId,
-            limit: query.limit,
-            offset: (query.page - 1) * query.limit,
-          })
-        : await this.searchPage(query);
-    return {
-      snapshot: rows[0]?.snapshot ?? '',
-      value: {
-        total: rows[0]?.total ?? 0,
-        items: rows.flatMap(({ bot }) => (bot ? [toBot(bot)] : [])),
-      },
-    };
+  /**
+   * Pages aligned with the queries, each with the number of all bots that match. The pages without a search are one
+   * statement, the searches another.
+   */
+  async findPages(queries: readonly BotPageQuery[]): Promise<Snapshotted<BotPageContent>[]> {
+    const wanted = queries.map((query, position) => ({ ...query, position }));
+    const [listed, searched] = [
+      wanted.filter(({ search }) => search === ''),
+      wanted.filter(({ search }) => search !== ''),
+    ];
+    const rows = await Promise.all([
+      listed.length === 0
+        ? []
+        : this.pages.execute({
+            positions: listed.map(({ position }) => position),
+            orgIds: listed.map(({ orgId }) => orgId),
+            sizes: listed.map(({ limit }) => limit),
+            offsets: listed.map(offsetOf),
+          }),
+      searched.length === 0 ? [] : this.search(searched),
+    ]);
+    return grouped(rows.flat(), queries.length).map((page) => ({
+      snapshot: page[0].snapshot,
+      value: { total: page[0].total, items: botsOf(page) },
+    }));
   }
 
   /**
-   * Not a prepared statement: the plan depends on the text, and a plan for any text would not use the trigrams.
+   * Not a prepared statement: how many texts there are, and which index finds each, makes it another statement.
    */
-  private async searchPage({ orgId, page, limit, search }: BotPageQuery) {
-    const matched = this.db.$with('matched').as(
-      this.db
-        .select({ id: bots.id, createdAt: bots.createdAt })
-        .from(bots)
-        .where(and(eq(bots.orgId, orgId), holding(search))),
+  private async search(wanted: readonly (BotPageQuery & { readonly position: number })[]) {
+    const pages = wanted.map(
+      (query) => sql`(
+        with matched as materialized (
+          select ${bots.id}, ${bots.createdAt} from ${bots}
+          where ${bots.orgId} = ${query.orgId} and ${holding(query.search)}
+        )
+        select ${query.position}::int as position, (select count(*) from matched) as total, slice.id
+        from (select 1) as one left join (
+          select id from matched order by created_at desc, id desc limit ${query.limit} offset ${offsetOf(query)}
+        ) as slice on true
+      )`,
     );
-    const slice = this.db
-      .select({ id: matched.id })
-      .from(matched)
-      .orderBy(desc(matched.createdAt), desc(matched.id))
-      .limit(limit)
-      .offset((page - 1) * limit)
-      .as('slice');
     return await this.db
-      .with(matched)
       .select({
+        position: sql<number>`found.position`,
         snapshot,
-        total: sql<number>`(select count(*) from ${matched})`.mapWith(Number),
+        total: sql<number>`found.total`.mapWith(Number),
         bot: botColumns,
       })
-      .from(sql`(select 1) as one`)
-      .leftJoin(slice, sql`true`)
-      .leftJoin(bots, eq(bots.id, slice.id))
-      .orderBy(...newestFirst);
+      .from(sql`(${sql.join(pages, sql` union all `)}) as found`)
+      .leftJoin(bots, eq(bots.id, sql`found.id`))
+      .orderBy(sql`found.position`, ...newestFirst);
   }
 
-  /** All bots of an organization, newest first, `most` at most. */
-  async findAllOf(orgId: string, most: number): Promise<Snapshotted<readonly Bot[]>> {
-    const rows = await this.allOfOrganization.execute({ orgId, most });
-    return { snapshot: rows[0]?.snapshot ?? '', value: rows.flatMap(({ bot }) => (bot ? [toBot(bot)] : [])) };
+  /** All bots of each organization, newest first, `most` at most, aligned with the ids, in one statement. */
+  async findAllOf(orgIds: readonly string[], most: number): Promise<Snapshotted<readonly Bot[]>[]> {
+    const rows = await this.allOfOrganizations.execute({ orgIds, most });
+    // An ordinality begins at 1.
+    const aligned = rows.map((row) => ({ ...row, position: row.position - 1 }));
+    return grouped(aligned, orgIds.length).map((found) => ({
+      snapshot: found[0].snapshot,
+      value: botsOf(found),
+    }));
   }
 
   async insert(values: { orgId: string; name: string; description: string }): Promise<Bot> {

@@ -38,7 +38,7 @@ export const botPageResource = (
   dependsOn: [orgTag],
   indexed: true,
   ttlSeconds: ttl.list,
-  load: async (queries) => await Promise.all(queries.map(async (query) => await repository.findPage(query))),
+  load: async (queries) => await repository.findPages(queries),
 });
 
 /** `org:{orgId}:bots` */
@@ -54,6 +54,5 @@ export const organizationBotsResource = (
   entityId: (orgId) => orgId,
   dependsOn: [orgTag],
   ttlSeconds: ttl.org,
-  load: async (orgIds) =>
-    await Promise.all(orgIds.map(async (orgId) => await repository.findAllOf(orgId, MOST_BOTS_UNPAGED + 1))),
+  load: async (orgIds) => await repository.findAllOf(orgIds, MOST_BOTS_UNPAGED + 1),
 });

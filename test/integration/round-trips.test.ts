@@ -109,4 +109,102 @@ describe('round trips and statements of a request', () => {
     await ask();
     expect(app.statements).toEqual([]);
   });
+
+  describe('several pages in one request', () => {
+    let otherOrgId: string;
+    let both: Client;
+
+    beforeAll(async () => {
+      otherOrgId = await addOrganization(database.sql, 'Other');
+      await database.sql`
+        insert into bots (org_id, name, created_at)
+        select ${otherOrgId}, 'other ' || n, timestamptz '2026-01-01T00:00:00Z' + n * interval '1 minute'
+        from generate_series(1, 7) as n`;
+      const { token } = await addUser(database.sql, { [orgId]: 'VIEWER', [otherOrgId]: 'VIEWER' });
+      both = app.client(token);
+    });
+
+    interface Page {
+      readonly total: number;
+      readonly items: readonly { readonly name: string }[];
+    }
+
+    /** Pages asked for at once by a caller whose memberships are cached, and what SQL that took. */
+    const ask = async (pages: Readonly<Record<string, string>>) => {
+      await both.ask(BotDocument, { id: botIds[0] as string });
+      await stored();
+      app.statements.length = 0;
+      const fields = Object.entries(pages).map(
+        ([alias, args]) => `${alias}: bots(${args}) { total items { name } }`,
+      );
+      const { data, errors } = await both.sendText<Record<string, Page>>(`{ ${fields.join(' ')} }`);
+      expect(errors).toBeUndefined();
+      const found = Object.entries(data ?? {}).map(([alias, { total, items }]) => [
+        alias,
+        { total, names: items.map(({ name }) => name) },
+      ]);
+      return { found: Object.fromEntries(found) as unknown, statements: app.statements.length };
+    };
+
+    const names = (prefix: string, from: number, to: number) =>
+      Array.from({ length: Math.max(0, from - to + 1) }, (_, n) => `${prefix} ${from - n}`);
+
+    test('3 of one organization are 1 SQL statement, and each is its own', async () => {
+      const { found, statements } = await ask({
+        last: `orgId: "${orgId}", page: 6, limit: 11`,
+        first: `orgId: "${orgId}", limit: 3`,
+        beyond: `orgId: "${orgId}", page: 9, limit: 100`,
+      });
+      expect(found).toEqual({
+        last: { total: 60, names: names('bot', 5, 1) },
+        first: { total: 60, names: names('bot', 60, 58) },
+        beyond: { total: 60, names: [] },
+      });
+      expect(statements).toBe(1);
+    });
+
+    test('of 2 organizations are 1 SQL statement, and each is its own', async () => {
+      const { found, statements } = await ask({
+        other: `orgId: "${otherOrgId}", page: 2, limit: 4`,
+        one: `orgId: "${orgId}", page: 2, limit: 4`,
+      });
+      expect(found).toEqual({
+        other: { total: 7, names: names('other', 3, 1) },
+        one: { total: 60, names: names('bot', 56, 53) },
+      });
+      expect(statements).toBe(1);
+    });
+
+    test('with searches are 1 SQL statement for all searches and 1 for all others', async () => {
+      const { found, statements } = await ask({
+        rare: `orgId: "${orgId}", search: "BOT 42"`,
+        all: `orgId: "${otherOrgId}", limit: 2`,
+        letter: `orgId: "${otherOrgId}", search: "h", page: 2, limit: 3`,
+        none: `orgId: "${orgId}", search: "***"`,
+        digits: `orgId: "${orgId}", search: "9", limit: 100`,
+        page: `orgId: "${orgId}", limit: 1`,
+      });
+      expect(found).toEqual({
+        rare: { total: 1, names: ['bot 42'] },
+        all: { total: 7, names: names('other', 7, 6) },
+        letter: { total: 7, names: names('other', 4, 2) },
+        none: { total: 0, names: [] },
+        digits: { total: 6, names: ['bot 59', 'bot 49', 'bot 39', 'bot 29', 'bot 19', 'bot 9'] },
+        page: { total: 60, names: ['bot 60'] },
+      });
+      expect(statements).toBe(2);
+    });
+
+    test('and all bots of 2 organizations are 1 SQL statement, beside the one for the organizations', async () => {
+      await both.ask(BotDocument, { id: botIds[0] as string });
+      await stored();
+      app.statements.length = 0;
+      const { data } = await both.sendText<Record<string, { bots: { name: string }[] }>>(
+        `{ other: organization(id: "${otherOrgId}") { bots { name } } one: organization(id: "${orgId}") { bots { name } } }`,
+      );
+      expect(data?.['other']?.bots.map(({ name }) => name)).toEqual(names('other', 7, 1));
+      expect(data?.['one']?.bots.map(({ name }) => name)).toEqual(names('bot', 60, 1));
+      expect(app.statements).toHaveLength(2);
+    });
+  });
 });
