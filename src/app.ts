@@ -101,7 +101,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     new MessageResolver(new MessageService(new MessageRepository(db), statsRepository, invalidation)),
   ]);
   const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
-  await graphql.start();
+  await graphql.apollo.start();
 
   const readiness = async (): Promise<Readiness> => {
     const migrated = await isMigrated(sql).catch(() => undefined);
@@ -136,7 +136,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     },
     async close() {
       await http.close();
-      await graphql.stop();
+      await graphql.apollo.stop();
       await cache.close();
       await closeDatabase();
     },

@@ -1,4 +1,5 @@
 import DataLoader from 'dataloader';
+import type { ExecutionResult } from 'graphql';
 
 import { Access, type Identity } from './access/access.js';
 import type { Principal } from './access/principal.js';
@@ -32,6 +33,8 @@ export interface RequestContext {
   readonly loaders: ReturnType<typeof createLoaders>;
   /** What the answer is built from, if the request wants to know. */
   readonly trace: ReadTrace | undefined;
+  /** What came of the operation, if it was executed before Apollo Server is asked for the answer. */
+  readonly outcome?: ExecutionResult;
   /** Makes the rest of the request read again: called after each change. */
   forgetLoaded(): void;
 }

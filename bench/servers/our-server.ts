@@ -55,7 +55,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     new MessageResolver(new MessageService(new MessageRepository(db), stats, invalidation)),
   ]);
   const graphql = createGraphQLServer({ schema, introspection: false, log });
-  await graphql.start();
+  await graphql.apollo.start();
   const http = await createHttpServer({
     config: config.http,
     log,

@@ -13,6 +13,9 @@ const COMPILE_AT = 3;
 
 type Request = Pick<ExecutionArgs, 'document' | 'contextValue' | 'variableValues' | 'operationName'>;
 
+/** Executes one operation of a valid document. */
+export type Execute = (request: Request) => Promise<ExecutionResult>;
+
 /** What is known of a document: how often it came, then its compiled operations, or that it cannot be compiled. */
 interface Known {
   times: number;
@@ -26,7 +29,7 @@ interface Known {
  * graphql-jit differs in its errors; they are made again as graphql-js makes them, and whatever fails before any
  * resolver has run (variables that do not fit, documents that it does not compile) is left to graphql-js.
  */
-export function compiledExecution(schema: GraphQLSchema): (request: Request) => Promise<ExecutionResult> {
+export function compiledExecution(schema: GraphQLSchema): Execute {
   const documents = new WeakMap<DocumentNode, Known>();
 
   const compiledQueryOf = ({ document, operationName }: Request): CompiledQuery | undefined => {

@@ -13,24 +13,25 @@ import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
 import type { GraphQLError, GraphQLSchema, ValidationContext, ValidationRule } from 'graphql';
 
 import type { RequestContext } from '../context.js';
-import { compiledExecution } from '../graphql/compiled-execution.js';
+import { compiledExecution, type Execute } from '../graphql/compiled-execution.js';
 import { costLimitRule } from '../graphql/cost-limit.rule.js';
 import type { Logger } from '../logger.js';
 import { errorMasking, formatError } from './error-masking.js';
+import { KnownOperations } from './known-operations.js';
 
 /** Bounds of a document; each is far above what a page of a front end asks for. */
 const LIMITS = { depth: 12, aliases: 60, cost: 20_000, tokens: 10_000 } as const;
 
 /** Apollo's way to be given another executor than graphql-js: the schema is local all the same. */
-const executor = (schema: GraphQLSchema): GatewayInterface => {
-  const execute = compiledExecution(schema);
+const executor = (schema: GraphQLSchema, execute: Execute): GatewayInterface => {
   const run: GatewayExecutor = async ({ document, request, context }) =>
-    (await execute({
-      document,
-      contextValue: context,
-      variableValues: request.variables,
-      operationName: request.operationName,
-    })) as GatewayExecutionResult;
+    ((context as RequestContext).outcome ??
+      (await execute({
+        document,
+        contextValue: context,
+        variableValues: request.variables,
+        operationName: request.operationName,
+      }))) as GatewayExecutionResult;
   return {
     onSchemaLoadOrUpdate(callback) {
       callback({ apiSchema: schema, coreSupergraphSdl: '' });
@@ -53,12 +54,19 @@ const repeatableAnswers: ApolloServerPlugin<RequestContext> = {
   },
 };
 
+export interface GraphQLServer {
+  readonly apollo: ApolloServer<RequestContext>;
+  readonly knownOperations: KnownOperations;
+}
+
 /** Apollo Server without the parts that cost time on every field and are not used here. */
 export function createGraphQLServer(options: {
   schema: GraphQLSchema;
   introspection: boolean;
   log: Logger;
-}): ApolloServer<RequestContext> {
+}): GraphQLServer {
+  const execute = compiledExecution(options.schema);
+  const knownOperations = new KnownOperations(execute);
   // What they throw would be taken for a failure of ours; what they report is a mistake of the client's.
   const reported = {
     propagateOnRejection: false,
@@ -69,8 +77,8 @@ export function createGraphQLServer(options: {
     maxAliasesRule({ n: LIMITS.aliases, ...reported }),
     costLimitRule(LIMITS.cost),
   ];
-  return new ApolloServer<RequestContext>({
-    gateway: executor(options.schema),
+  const apollo = new ApolloServer<RequestContext>({
+    gateway: executor(options.schema, execute),
     introspection: options.introspection,
     validationRules: limits as ValidationRule[],
     parseOptions: { maxTokens: LIMITS.tokens },
@@ -87,6 +95,8 @@ export function createGraphQLServer(options: {
       ApolloServerPluginLandingPageDisabled(),
       errorMasking(options.log),
       repeatableAnswers,
+      knownOperations.plugin,
     ],
   });
+  return { apollo, knownOperations };
 }

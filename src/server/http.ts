@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { ApolloServer } from '@apollo/server';
 import cors from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import Fastify, {
@@ -12,10 +11,11 @@ import Fastify, {
 import type { IdentityReader } from '../access/identity.js';
 import type { Config } from '../config.js';
 import type { AnswerCache } from '../cache/answer-cache.js';
-import type { RequestContext, Resources } from '../context.js';
+import type { Resources } from '../context.js';
 import { ErrorCode } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { createGraphQLHandler } from './graphql-route.js';
+import type { GraphQLServer } from './graphql-server.js';
 import { registerHealth, type Readiness } from './health.js';
 import type { Metrics } from './metrics.js';
 import type { Playground } from './playground.js';
@@ -27,7 +27,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 export interface HttpOptions {
   readonly config: Config['http'];
   readonly log: Logger;
-  readonly graphql: ApolloServer<RequestContext>;
+  readonly graphql: GraphQLServer;
   readonly resources: Resources;
   readonly identify: IdentityReader;
   readonly answers: AnswerCache | undefined;
@@ -36,7 +36,7 @@ export interface HttpOptions {
   readonly readiness: () => Promise<Readiness>;
 }
 
-/** The HTTP side: routes, limits, headers. `graphql` must have been started. */
+/** The HTTP side: routes, limits, headers. Apollo Server must have been started. */
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
   const { config, log, metrics } = options;
   const logger: FastifyBaseLogger = log;
