@@ -49,7 +49,7 @@ export async function measureMutations(bench: Bench): Promise<MutationResult> {
       const botId = data.botIds.at(-2 - place) as string;
       const request =
         server.contender.id === 'ceiling'
-          ? { token: data.token, body: JSON.stringify({ botId, messages }) }
+          ? { token: data.token, body: JSON.stringify({ botId, orgId: data.orgId, messages }) }
           : graphqlRequest(data.token, RECORD, { botId, messages });
       return { url: bare(server, 'record'), requests: [request] };
     }),

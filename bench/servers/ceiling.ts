@@ -33,12 +33,16 @@ async function answer(url: string | undefined, body: string): Promise<Buffer | s
   if (url === '/graphql') return await redis.getBuffer(body);
   if (url === '/update') {
     const { id, orgId, name } = JSON.parse(body) as { id: string; orgId: string; name: string };
-    const bot = await bots.update({ id, orgId }, { name });
+    const bot = await bots.update({ id, orgIds: [orgId] }, { name });
     await redis.unlink(`bot:${id}`, `org:${orgId}`);
     return JSON.stringify({ data: { id, version: bot?.version } });
   }
-  const { botId, messages: inputs } = JSON.parse(body) as { botId: string; messages: MessageInput[] };
-  await messages.insert(botId, inputs);
+  const {
+    botId,
+    orgId,
+    messages: inputs,
+  } = JSON.parse(body) as { botId: string; orgId: string; messages: MessageInput[] };
+  await messages.insert({ id: botId, orgIds: [orgId] }, inputs);
   const [[totals]] = await Promise.all([stats.findMany([botId]), redis.unlink(`bot:${botId}:stats`)]);
   return JSON.stringify({ data: totals?.value });
 }

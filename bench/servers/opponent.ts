@@ -84,24 +84,19 @@ export class Operations {
     });
   }
 
-  /** One statement for a caller of one organization: the bot must be in it. */
   async update(caller: Caller, id: string, input: UpdateBotInput): Promise<Bot> {
     const botId = parseId('id', id);
-    const { name, description } = parseInput(updateBotRules, input);
-    const changes = { ...(name == null ? {} : { name }), ...(description == null ? {} : { description }) };
-    for (const orgId of caller.editable) {
-      const bot = await this.bots.update({ id: botId, orgId }, changes);
-      if (bot) return bot;
-    }
-    throw notFound('Bot');
+    const changes = parseInput(updateBotRules, input);
+    const bot = await this.bots.update({ id: botId, orgIds: caller.editable }, changes);
+    if (!bot) throw notFound('Bot');
+    return bot;
   }
 
   async record(caller: Caller, id: string, input: readonly MessageInput[]): Promise<BotStats> {
     const botId = parseId('botId', id);
     const messages = parseInput(messagesRules, input, 'messages');
-    const [bot] = await this.bots.findMany([botId]);
-    caller.require(Role.EDITOR, bot?.value?.orgId, 'Bot');
-    await this.messages.insert(botId, messages);
+    if (!(await this.messages.insert({ id: botId, orgIds: caller.editable }, messages)))
+      throw notFound('Bot');
     return (await this.statsOfBots([botId]))[0] as BotStats;
   }
 }

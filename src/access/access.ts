@@ -36,6 +36,12 @@ export class Access {
     return memberships.find((membership) => membership.orgId === orgId)?.role;
   }
 
+  /** The organizations in which the caller's role allows what is needed. @throws ApiError UNAUTHENTICATED */
+  async organizationsWith(needed: Role): Promise<string[]> {
+    const { memberships } = await this.principal();
+    return memberships.filter(({ role }) => allows(role, needed)).map(({ orgId }) => orgId);
+  }
+
   /**
    * Lets a member through whose role allows what is needed.
    * @param what is said to be missing to anyone who is no member.

@@ -42,6 +42,12 @@ export interface BotPageQuery {
   readonly search: string;
 }
 
+/** A bot that may be written, if it is in one of these organizations: the statement itself finds out. */
+export interface WritableBot {
+  readonly id: string;
+  readonly orgIds: readonly string[];
+}
+
 const snapshot = sql<string>`pg_current_snapshot()::text`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
@@ -99,7 +105,9 @@ export class BotRepository {
   private readonly byIds;
   private readonly pages;
   private readonly allOfOrganizations;
+  private readonly change;
   private readonly setStatus;
+  private readonly remove;
 
   constructor(private readonly db: Database) {
     this.byIds = db
@@ -154,18 +162,33 @@ export class BotRepository {
       .orderBy(sql`wanted.position`, ...newestFirst)
       .prepare('bots_of_organizations');
 
-    this.setStatus = db
+    const writable = and(
+      eq(bots.id, sql.placeholder('id')),
+      sql`${bots.orgId} = any(${sql.placeholder('orgIds')}::uuid[])`,
+    );
+    this.change = db
       .update(bots)
-      .set({ status: sql`${sql.placeholder('status')}::bot_status` })
+      .set({
+        name: sql`coalesce(${sql.placeholder('name')}, ${bots.name})`,
+        description: sql`coalesce(${sql.placeholder('description')}, ${bots.description})`,
+      })
       .where(
         and(
-          eq(bots.id, sql.placeholder('id')),
-          eq(bots.orgId, sql.placeholder('orgId')),
-          sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`,
+          writable,
+          sql`${bots.version} = coalesce(${sql.placeholder('expectedVersion')}::int, ${bots.version})`,
         ),
       )
       .returning(botColumns)
+      .prepare('bot_update');
+
+    this.setStatus = db
+      .update(bots)
+      .set({ status: sql`${sql.placeholder('status')}::bot_status` })
+      .where(and(writable, sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`))
+      .returning(botColumns)
       .prepare('bot_set_status');
+
+    this.remove = db.delete(bots).where(writable).returning({ orgId: bots.orgId }).prepare('bot_delete');
   }
 
   /** Bots aligned with the ids, in one statement. */
@@ -245,38 +268,30 @@ export class BotRepository {
     return toBot(row as BotRow);
   }
 
-  /** The changed bot; undefined if it is not there, or not of the expected version. */
+  /** The changed bot; undefined if it is not there, not in one of these organizations, or not of the expected version. */
   async update(
-    key: { id: string; orgId: string; expectedVersion?: number | undefined },
-    changes: { name?: string; description?: string },
+    which: WritableBot,
+    changes: {
+      name?: string | null | undefined;
+      description?: string | null | undefined;
+      expectedVersion?: number | null | undefined;
+    },
   ): Promise<Bot | undefined> {
-    const [row] = await this.db
-      .update(bots)
-      .set(changes)
-      .where(
-        and(
-          eq(bots.id, key.id),
-          eq(bots.orgId, key.orgId),
-          ...(key.expectedVersion === undefined ? [] : [eq(bots.version, key.expectedVersion)]),
-        ),
-      )
-      .returning(botColumns);
+    const { name = null, description = null, expectedVersion = null } = changes;
+    const [row] = await this.change.execute({ ...which, name, description, expectedVersion });
     return row && toBot(row);
   }
 
-  /** The changed bot; undefined if it is not there or has that status already. */
-  async updateStatus(key: { id: string; orgId: string }, status: BotStatus): Promise<Bot | undefined> {
-    const [row] = await this.setStatus.execute({ ...key, status });
+  /** The changed bot; undefined if it is not there, not in one of these organizations, or has that status already. */
+  async updateStatus(which: WritableBot, status: BotStatus): Promise<Bot | undefined> {
+    const [row] = await this.setStatus.execute({ ...which, status });
     return row && toBot(row);
   }
 
-  /** Deletes a bot with its messages and totals. Returns whether it was there. */
-  async delete(key: { id: string; orgId: string }): Promise<boolean> {
-    const rows = await this.db
-      .delete(bots)
-      .where(and(eq(bots.id, key.id), eq(bots.orgId, key.orgId)))
-      .returning({ id: bots.id });
-    return rows.length > 0;
+  /** Deletes a bot with its messages and totals. Returns where it was; undefined if in none of these organizations. */
+  async delete(which: WritableBot): Promise<{ orgId: string } | undefined> {
+    const [row] = await this.remove.execute({ ...which });
+    return row;
   }
 
   /** A bot as it is in the database now, beside every cache. */

@@ -5,7 +5,7 @@ import { conflict, notFound } from '../errors.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import { parseId, parseInput } from '../validation.js';
 import { createBotRules, updateBotRules, type CreateBotInput, type UpdateBotInput } from './bot.input.js';
-import type { BotRepository } from './bot.repository.js';
+import type { BotRepository, WritableBot } from './bot.repository.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
 const FOREIGN_KEY_VIOLATION = '23503';
@@ -37,19 +37,16 @@ export class BotService {
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
   async update(context: RequestContext, id: string, input: UpdateBotInput): Promise<Bot> {
     context.access.requireToken();
-    const { name, description, expectedVersion } = parseInput(updateBotRules, input);
-    const { id: botId, orgId } = await requireBot(context, id, Role.EDITOR);
-    const key = { id: botId, orgId };
-    const changes = { ...(name == null ? {} : { name }), ...(description == null ? {} : { description }) };
-    const hasChanges = Object.keys(changes).length > 0;
-    const changed = hasChanges
-      ? await this.repository.update({ ...key, expectedVersion: expectedVersion ?? undefined }, changes)
-      : undefined;
-    if (changed) {
-      await this.changed(context, changed);
-      return changed;
+    const changes = parseInput(updateBotRules, input);
+    const { expectedVersion } = changes;
+    if (changes.name != null || changes.description != null) {
+      const changed = await this.repository.update(await writable(context, id, Role.EDITOR), changes);
+      if (changed) {
+        await this.changed(context, changed);
+        return changed;
+      }
     }
-    const current = await this.current(context, key);
+    const current = await this.current(context, await requireBot(context, id, Role.EDITOR));
     if (expectedVersion != null && current.version !== expectedVersion) {
       throw conflict(`The bot is at version ${current.version}, not ${expectedVersion}`, {
         currentVersion: current.version,
@@ -60,20 +57,20 @@ export class BotService {
 
   /** Starts or stops a bot; one that has the status already is returned as it is. */
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
-    const key = await requireBot(context, id, Role.EDITOR);
-    const changed = await this.repository.updateStatus(key, status);
-    if (!changed) return await this.current(context, key);
+    const changed = await this.repository.updateStatus(await writable(context, id, Role.EDITOR), status);
+    if (!changed) return await this.current(context, await requireBot(context, id, Role.EDITOR));
     await this.changed(context, changed);
     return changed;
   }
 
   /** Deletes a bot with all that belongs to it. Returns its id. */
   async delete(context: RequestContext, id: string): Promise<string> {
-    const key = await requireBot(context, id, Role.OWNER);
-    const isDeleted = await this.repository.delete(key);
-    await this.changed(context, key);
-    if (!isDeleted) throw notFound('Bot');
-    return key.id;
+    const which = await writable(context, id, Role.OWNER);
+    const deleted = await this.repository.delete(which);
+    const { orgId } = deleted ?? (await requireBot(context, id, Role.OWNER));
+    await this.changed(context, { id: which.id, orgId });
+    if (!deleted) throw notFound('Bot');
+    return which.id;
   }
 
   private async insert(values: { orgId: string; name: string; description: string }): Promise<Bot> {
@@ -100,6 +97,16 @@ export class BotService {
     await this.invalidation.botChanged(bot);
     context.forgetLoaded();
   }
+}
+
+/**
+ * A bot as far as the caller may do this to it, for a statement that changes it only there: a change of what the caller
+ * may change needs no look at the bot first. What it leaves undone, {@link requireBot} says why.
+ * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
+ */
+export async function writable(context: RequestContext, id: string, needed: Role): Promise<WritableBot> {
+  context.access.requireToken();
+  return { id: parseId('id', id), orgIds: await context.access.organizationsWith(needed) };
 }
 
 /**

@@ -1,5 +1,6 @@
-import { eq, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 
+import type { WritableBot } from '../bots/bot.repository.js';
 import type { Database } from '../db/client.js';
 import { bots, messages } from '../db/tables.js';
 import type { MessageInput } from './message.input.js';
@@ -26,24 +27,35 @@ export class MessageRepository {
     this.insertAll = db
       .insert(messages)
       .select(
-        sql`select gen_random_uuid(), ${sql.placeholder('botId')}::uuid, m.*, now() from unnest(
+        sql`select gen_random_uuid(), b.id, m.*, now() from ${bots} as b, unnest(
           ${sql.placeholder('conversationIds')}::text[], ${sql.placeholder('contactIds')}::text[],
           ${sql.placeholder('directions')}::message_direction[], ${sql.placeholder('statuses')}::message_status[],
-          ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]) as m`,
+          ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]) as m
+          where b.id = ${sql.placeholder('id')}::uuid and b.org_id = any(${sql.placeholder('orgIds')}::uuid[])`,
       )
       .prepare('messages_insert');
     this.setStatus = db
       .update(messages)
       .set({ status: sql`${sql.placeholder('status')}::message_status` })
-      .where(eq(messages.id, sql.placeholder('id')))
+      .from(bots)
+      .where(
+        and(
+          eq(messages.id, sql.placeholder('id')),
+          eq(bots.id, messages.botId),
+          sql`${bots.orgId} = any(${sql.placeholder('orgIds')}::uuid[])`,
+        ),
+      )
       .returning(columns)
       .prepare('message_set_status');
   }
 
-  /** Inserts all messages or none, in one statement. @throws SQLSTATE 23503 if the bot does not exist. */
-  async insert(botId: string, inputs: readonly MessageInput[]): Promise<void> {
-    await this.insertAll.execute({
-      botId,
+  /**
+   * Inserts all messages or none, in one statement. Returns whether the bot is in one of these organizations.
+   * @throws SQLSTATE 23503 if the bot is deleted meanwhile
+   */
+  async insert(bot: WritableBot, inputs: readonly MessageInput[]): Promise<boolean> {
+    const { count } = await this.insertAll.execute({
+      ...bot,
       conversationIds: inputs.map((message) => message.conversationId),
       contactIds: inputs.map((message) => message.contactId),
       directions: inputs.map((message) => message.direction),
@@ -51,21 +63,25 @@ export class MessageRepository {
       texts: inputs.map((message) => message.text),
       responseTimes: inputs.map((message) => message.responseTimeMs ?? null),
     });
+    return count > 0;
   }
 
-  /** The bot of a message and the organization of that bot. */
-  async findOwner(id: string): Promise<{ botId: string; orgId: string } | undefined> {
+  /** The organization of the bot of a message. */
+  async findOrganization(id: string): Promise<string | undefined> {
     const [row] = await this.db
-      .select({ botId: messages.botId, orgId: bots.orgId })
+      .select({ orgId: bots.orgId })
       .from(messages)
       .innerJoin(bots, eq(bots.id, messages.botId))
       .where(eq(messages.id, id));
-    return row;
+    return row?.orgId;
   }
 
-  /** The changed message; undefined if it is not there. */
-  async updateStatus(id: string, status: MessageStatus): Promise<Message | undefined> {
-    const [row] = await this.setStatus.execute({ id, status });
+  /** The changed message; undefined if it is not there, or not in one of these organizations. */
+  async updateStatus(
+    which: { readonly id: string; readonly orgIds: readonly string[] },
+    status: MessageStatus,
+  ): Promise<Message | undefined> {
+    const [row] = await this.setStatus.execute({ ...which, status });
     return (
       row && {
         ...row,

@@ -1,4 +1,5 @@
 import { Role } from '../access/role.enum.js';
+import type { WritableBot } from '../bots/bot.repository.js';
 import { requireBot } from '../bots/bot.service.js';
 import type { RequestContext } from '../context.js';
 import { sqlState } from '../db/client.js';
@@ -26,12 +27,10 @@ export class MessageService {
     context.access.requireToken();
     const id = parseId('botId', botId);
     const messages = parseInput(messagesRules, inputs, 'messages');
-    await requireBot(context, id, Role.EDITOR);
-    try {
-      await this.messages.insert(id, messages);
-    } catch (error) {
-      if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Bot');
-      throw error;
+    const orgIds = await context.access.organizationsWith(Role.EDITOR);
+    if (!(await this.insert({ id, orgIds }, messages))) {
+      await requireBot(context, id, Role.EDITOR);
+      throw notFound('Bot');
     }
     const stats = await this.invalidation.botStatsChanged(id, this.stats.findMany([id]));
     context.forgetLoaded();
@@ -42,12 +41,23 @@ export class MessageService {
   async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
     context.access.requireToken();
     const messageId = parseId('id', id);
-    const owner = await this.messages.findOwner(messageId);
-    await context.access.require(Role.EDITOR, owner?.orgId, 'Message');
-    const message = await this.messages.updateStatus(messageId, status);
-    if (!message) throw notFound('Message');
+    const orgIds = await context.access.organizationsWith(Role.EDITOR);
+    const message = await this.messages.updateStatus({ id: messageId, orgIds }, status);
+    if (!message) {
+      await context.access.require(Role.EDITOR, await this.messages.findOrganization(messageId), 'Message');
+      throw notFound('Message');
+    }
     await this.invalidation.botStatsChanged(message.botId, this.stats.findMany([message.botId]));
     context.forgetLoaded();
     return message;
+  }
+
+  private async insert(bot: WritableBot, messages: readonly MessageInput[]): Promise<boolean> {
+    try {
+      return await this.messages.insert(bot, messages);
+    } catch (error) {
+      if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Bot');
+      throw error;
+    }
   }
 }

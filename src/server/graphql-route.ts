@@ -64,8 +64,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     }
     const answer = await graphql.apollo.executeHTTPGraphQLRequest({
       httpGraphQLRequest: toHttpGraphQLRequest(request, body),
-      context: async () =>
-        await Promise.resolve(outcome ? { ...context, outcome: outcome.result } : context),
+      context: async () => await Promise.resolve(outcome ? { ...context, outcome: outcome.result } : context),
     });
     for (const [name, value] of answer.headers) reply.header(name, value);
     const status = answer.status ?? 200;
