@@ -13,7 +13,7 @@ import type { KeySpace } from './keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import { ParsedValues } from './parsed-values.js';
 import type { ReadTrace } from './read-trace.js';
-import type { CacheStore, Claim, Fill, Stored } from './redis-store.js';
+import type { CacheStore, Claim, Fill, Lock, Stored } from './redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
 import { SingleFlight } from './single-flight.js';
 
@@ -33,6 +33,7 @@ interface Missing<Id> {
   readonly index: number;
   readonly entry: Entry<Id>;
   readonly generation: string;
+  readonly lock: Lock;
 }
 
 interface CacheParts {
@@ -203,12 +204,12 @@ class ResourceReader<Id, Value> {
     const pending: Promise<void>[] = [];
     const mine: Missing<Id>[] = [];
     const others: Missing<Id>[] = [];
-    claims.forEach(({ generation, mine: isMine }, i) => {
+    claims.forEach(({ generation, lock, mine: isMine }, i) => {
       const index = missing[i] as number;
       const entry = entries[index] as Entry<Id>;
       const flight = this.loads.get(flightKey(entry, generation));
       if (flight) pending.push(this.join(flight, entries, index, answers));
-      else (isMine ? mine : others).push({ index, entry, generation });
+      else (isMine ? mine : others).push({ index, entry, generation, lock });
     });
     if (mine.length > 0) {
       const loading = this.load(mine);
@@ -327,11 +328,12 @@ class ResourceReader<Id, Value> {
     loaded: readonly Answer<Value>[],
   ): Promise<void> {
     const now = Date.now();
-    const fills = mine.map(({ entry, generation }, i): Fill => {
+    const fills = mine.map(({ entry, generation, lock }, i): Fill => {
       const { value, snapshot, expiresAt, version } = loaded[i] ?? MISALIGNED;
       return {
         slot: entry.slot,
         generation,
+        lock,
         envelope: encodeEnvelope({ generation, snapshot, expiresAt, version, value }),
         ttlMs: Math.max(1, expiresAt - now),
       };
@@ -346,7 +348,7 @@ class ResourceReader<Id, Value> {
 
   private async release(store: CacheStore, mine: readonly Missing<Id>[]): Promise<void> {
     try {
-      await store.release(mine.map(({ entry, generation }) => ({ slot: entry.slot, generation })));
+      await store.release([...new Set(mine.map(({ lock }) => lock))]);
     } catch (error) {
       if (error instanceof CacheUnavailableError) return;
       this.parts.log.error(

@@ -21,15 +21,25 @@ export interface Stored {
   readonly generation: string | undefined;
 }
 
+/** A lock that lets one process load a batch of missing values for all. */
+export interface Lock {
+  readonly key: string;
+  /** What it holds while it is the one that was taken. */
+  readonly holds: string;
+}
+
 /** The outcome of a claim: the generation to fill under, and whether this process is the one to load. */
 export interface Claim {
   readonly generation: string;
   readonly mine: boolean;
+  /** Shared by all values that were claimed together. */
+  readonly lock: Lock;
 }
 
 export interface Fill {
   readonly slot: Slot;
   readonly generation: string;
+  readonly lock: Lock;
   readonly envelope: string;
   readonly ttlMs: number;
 }
@@ -126,66 +136,77 @@ export class RedisStore {
 
   /** Claims the load of missing values; see {@link CLAIM}. The result is aligned with `slots`. */
   async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
-    const claimGroup = async (group: readonly Slot[], evaluate: Evaluate): Promise<Claim[]> => {
-      const keys: string[] = [];
-      for (const slot of group) keys.push(lockOf(slot), ...slot.generations);
-      const replies = (await evaluate(CLAIM, keys, [
-        group[0]?.generations.length ?? 0,
-        token,
-        GENERATION_LIFE_MS,
-        LOCK_LIFE_MS,
-      ])) as string[];
-      return replies.map((reply) => ({ mine: reply.startsWith('+'), generation: reply.slice(1) }));
-    };
     return await this.gateway.run('claim', async (client) => {
-      const evaluate: Evaluate = async (script, keys, args) =>
-        await client.eval(script, keys.length, ...keys, ...args);
+      const claimGroup = async (group: readonly Slot[]): Promise<Claim[]> => {
+        const [first] = group;
+        if (!first) return [];
+        const lockKey = `${first.key}:lock`;
+        const keys = [lockKey];
+        for (const { generations } of group) keys.push(...generations);
+        const [outcome = '', ...tokens] = (await client.eval(
+          CLAIM,
+          keys.length,
+          ...keys,
+          token,
+          GENERATION_LIFE_MS,
+          LOCK_LIFE_MS,
+        )) as string[];
+        const mine = outcome.startsWith('+');
+        const lock = { key: lockKey, holds: outcome.slice(1) };
+        const each = first.generations.length;
+        return group.map((_, i) => ({
+          mine,
+          lock,
+          generation: each === 1 ? (tokens[i] ?? '') : tokens.slice(i * each, (i + 1) * each).join('.'),
+        }));
+      };
       return this.cluster
-        ? (await Promise.all(byEntity(slots).map((group) => claimGroup(group, evaluate)))).flat()
-        : await claimGroup(slots, evaluate);
+        ? (await Promise.all(byEntity(slots).map(claimGroup))).flat()
+        : await claimGroup(slots);
     });
   }
 
   /** Stores loaded values whose generations are still current; see {@link FILL}. */
   async fill(fills: readonly Fill[]): Promise<void> {
-    const fillGroup = async (group: readonly Fill[], evaluate: Evaluate): Promise<void> => {
-      const first = group[0]?.slot;
-      if (!first) return;
-      const keys: string[] = [];
-      const args: (string | number)[] = [
-        first.generations.length,
-        first.index === undefined ? 0 : 1,
-        INDEX_ENTRIES,
-      ];
-      for (const { slot, generation, envelope, ttlMs } of group) {
-        keys.push(slot.key, lockOf(slot), ...slot.generations);
-        if (slot.index !== undefined) keys.push(slot.index);
-        args.push(generation, envelope, ttlMs);
-      }
-      await evaluate(FILL, keys, args);
-    };
     await this.gateway.run('fill', async (client) => {
-      const evaluate: Evaluate = async (script, keys, args) =>
-        await client.eval(script, keys.length, ...keys, ...args);
-      if (this.cluster) {
-        await Promise.all(
-          byEntity(fills, (fill) => fill.slot.entityId).map((group) => fillGroup(group, evaluate)),
-        );
-      } else {
-        await fillGroup(fills, evaluate);
-      }
+      const fillGroup = async (group: readonly Fill[]): Promise<void> => {
+        const [first] = group;
+        if (!first) return;
+        const { slot, lock } = first;
+        const keys = [lock.key];
+        const args: (string | number)[] = [
+          slot.generations.length,
+          slot.index === undefined ? 0 : 1,
+          INDEX_ENTRIES,
+          lock.holds,
+        ];
+        for (const fill of group) {
+          keys.push(...fill.slot.generations);
+          args.push(fill.generation, fill.envelope, fill.ttlMs);
+        }
+        for (const fill of group) keys.push(fill.slot.key);
+        if (slot.index !== undefined) for (const fill of group) keys.push(fill.slot.index ?? '');
+        await client.eval(FILL, keys.length, ...keys, ...args);
+      };
+      // What was claimed together is loaded, and filled, together.
+      await Promise.all(inGroups(fills, ({ lock }) => lock.key).map(fillGroup));
     });
   }
 
-  /** Frees the locks of claims whose load has failed; see {@link RELEASE}. */
-  async release(claims: readonly Pick<Fill, 'slot' | 'generation'>[]): Promise<void> {
-    const groups = this.cluster ? byEntity(claims, ({ slot }) => slot.entityId) : [claims];
+  /** Frees locks of loads that have failed; see {@link RELEASE}. */
+  async release(locks: readonly Lock[]): Promise<void> {
+    const groups = this.cluster ? locks.map((lock) => [lock]) : [locks];
     await this.gateway.run('release', async (client) => {
       await Promise.all(
-        groups.map(async (group) => {
-          const locks = group.map(({ slot }) => lockOf(slot));
-          await client.eval(RELEASE, locks.length, ...locks, ...group.map(({ generation }) => generation));
-        }),
+        groups.map(
+          async (group) =>
+            await client.eval(
+              RELEASE,
+              group.length,
+              ...group.map(({ key }) => key),
+              ...group.map(({ holds }) => holds),
+            ),
+        ),
       );
     });
   }
@@ -256,12 +277,6 @@ export class RedisStore {
 /** What the protocol asks of a store: the property tests put a model in its place, whose steps they can order. */
 export type CacheStore = Pick<RedisStore, keyof RedisStore>;
 
-type Evaluate = (
-  script: string,
-  keys: readonly string[],
-  args: readonly (string | number)[],
-) => Promise<unknown>;
-
 interface ReadBatch {
   readonly keys: KeyList;
   readonly beforeSend: (() => void)[];
@@ -319,21 +334,17 @@ async function readAll(client: RedisClient, keys: readonly string[]): Promise<(s
   return (await Promise.all(commands)).flat();
 }
 
-/** The lock that lets one process load a missing value for all. */
-const lockOf = (slot: Slot): string => `${slot.key}:lock`;
-
-/** Splits neighbours of the same entity off into groups, keeping the order, so that the groups' results line up. */
-function byEntity<T>(
-  items: readonly T[],
-  entityOf: (item: T) => string = (item) => (item as Slot).entityId,
-): T[][] {
+/** Splits neighbours that belong together off into groups, keeping the order, so that the groups' results line up. */
+function inGroups<T>(items: readonly T[], groupOf: (item: T) => string): T[][] {
   const groups: T[][] = [];
   let current: string | undefined;
   for (const item of items) {
-    const entity = entityOf(item);
-    if (entity === current) groups.at(-1)?.push(item);
+    const group = groupOf(item);
+    if (group === current) groups.at(-1)?.push(item);
     else groups.push([item]);
-    current = entity;
+    current = group;
   }
   return groups;
 }
+
+const byEntity = (slots: readonly Slot[]): Slot[][] => inGroups(slots, ({ entityId }) => entityId);

@@ -4,67 +4,62 @@
  */
 
 /**
- * Prepares the load of missing values: creates the generations that are missing, and takes the lock of each value
- * whose lock nobody holds for that generation. A lock names the generation it was taken for, so an invalidation frees it.
+ * Prepares the load of a batch of missing values: creates the generations that are missing, and takes the batch's lock,
+ * if nobody holds it for the same values under the same generations. One lock serves the batch, so that its cost does
+ * not grow with it; it names all the generations, so an invalidation of any of them frees it, and a batch of other
+ * values that begins with the same one does not wait for values that nobody loads.
  *
- * KEYS: for each value its lock, then its `n` generations.
- * ARGV: n, a fresh token, life of a generation (ms), life of a lock (ms).
- * Returns for each value `+` (locked for the caller) or `-` (held by another) and its generations, joined by dots.
+ * KEYS: the lock, then the generations of each value.
+ * ARGV: a fresh token, life of a generation (ms), life of the lock (ms).
+ * Returns `+` (locked for the caller) or `-` (held by another) and what the lock holds, then the generations.
  */
 export const CLAIM = `
-local n, out, k = tonumber(ARGV[1]), {}, 1
-while k <= #KEYS do
-  local gens = {}
-  for i = 1, n do
-    local gen = redis.call('GET', KEYS[k + i])
-    if not gen then
-      gen = ARGV[2]
-      redis.call('SET', KEYS[k + i], gen, 'PX', ARGV[3])
-    end
-    gens[i] = gen
+local gens = redis.call('MGET', unpack(KEYS, 2))
+for i = 1, #gens do
+  if not gens[i] then
+    gens[i] = ARGV[1]
+    redis.call('SET', KEYS[i + 1], ARGV[1], 'PX', ARGV[2])
   end
-  local generation = table.concat(gens, '.')
-  if redis.call('GET', KEYS[k]) == generation then
-    out[#out + 1] = '-' .. generation
-  else
-    redis.call('SET', KEYS[k], generation, 'PX', ARGV[4])
-    out[#out + 1] = '+' .. generation
-  end
-  k = k + n + 1
 end
-return out`;
+local holds = table.concat(gens, '.')
+if #holds > 100 then holds = redis.sha1hex(holds) end
+local mine = redis.call('GET', KEYS[1]) ~= holds
+if mine then redis.call('SET', KEYS[1], holds, 'PX', ARGV[3]) end
+table.insert(gens, 1, (mine and '+' or '-') .. holds)
+return gens`;
 
 /**
- * Stores loaded values whose generations are still current, and frees their locks. A fill that arrives late, after an
- * invalidation, stores nothing.
+ * Stores loaded values whose generations are still current, and frees the lock they were loaded under. A fill that
+ * arrives late, after an invalidation, stores nothing.
  *
- * KEYS: for each value its key, its lock, its \`n\` generations, and, if indexed, the index it is listed in.
- * ARGV: n, 1 if indexed else 0, the most entries of an index, then for each value its generation, envelope and life (ms).
+ * KEYS: the lock, then the \`n\` generations of each value, then the values, then, if indexed, the index of each.
+ * ARGV: n, 1 if indexed else 0, the most entries of an index, what the lock holds, then for each value its generation,
+ * envelope and life (ms).
  */
 export const FILL = `
-local n, indexed, most = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3])
-local k, a = 1, 4
-while k <= #KEYS do
-  local gens = {}
-  for i = 1, n do gens[i] = redis.call('GET', KEYS[k + 1 + i]) or '' end
-  if table.concat(gens, '.') == ARGV[a] then
-    redis.call('SET', KEYS[k], ARGV[a + 1], 'PX', ARGV[a + 2])
+local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 4) / 3
+local gens = redis.call('MGET', unpack(KEYS, 2, 1 + n * count))
+for i = 1, count do
+  local generation = gens[n * i - n + 1] or ''
+  for j = n * i - n + 2, n * i do generation = generation .. '.' .. (gens[j] or '') end
+  local a = 3 * i + 2
+  if generation == ARGV[a] then
+    local key = KEYS[1 + n * count + i]
+    redis.call('SET', key, ARGV[a + 1], 'PX', ARGV[a + 2])
     if indexed then
-      local index, now = KEYS[k + n + 2], redis.call('TIME')
+      local index, now = KEYS[1 + n * count + count + i], redis.call('TIME')
       local ms = now[1] * 1000 + math.floor(now[2] / 1000)
       redis.call('ZREMRANGEBYSCORE', index, '-inf', ms)
-      redis.call('ZADD', index, ms + ARGV[a + 2], KEYS[k])
+      redis.call('ZADD', index, ms + ARGV[a + 2], key)
       redis.call('ZREMRANGEBYRANK', index, 0, -1 - most)
       redis.call('PEXPIRE', index, ARGV[a + 2])
     end
   end
-  if redis.call('GET', KEYS[k + 1]) == ARGV[a] then redis.call('DEL', KEYS[k + 1]) end
-  k = k + n + 2 + (indexed and 1 or 0)
-  a = a + 3
 end
+if redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
 return 1`;
 
-/** Frees locks that are still held for the generation they were taken for. KEYS: locks. ARGV: their generations. */
+/** Frees locks that still hold what they were taken with. KEYS: locks. ARGV: what each holds. */
 export const RELEASE = `
 for i = 1, #KEYS do
   if redis.call('GET', KEYS[i]) == ARGV[i] then redis.call('DEL', KEYS[i]) end

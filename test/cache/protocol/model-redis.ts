@@ -1,4 +1,4 @@
-import type { Claim, Fill, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import type { Claim, Fill, Lock, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
 
 /** What one REPLACE writes. */
 export interface Replacement {
@@ -7,7 +7,6 @@ export interface Replacement {
   readonly version: number;
 }
 
-const lockOf = ({ key }: Slot): string => `${key}:lock`;
 /** `{"gen":"` */
 const HEAD = 8;
 
@@ -37,29 +36,36 @@ export class ModelRedis {
     return { raw: this.get(slot.key) ?? null, generation: isComplete ? tokens.join('.') : undefined };
   }
 
-  /** `CLAIM` */
-  claim(slot: Slot, token: string): Claim {
-    for (const key of slot.generations) if (this.get(key) === undefined) this.set(key, token);
-    const generation = slot.generations.map((key) => this.get(key)).join('.');
-    if (this.get(lockOf(slot)) === generation) return { mine: false, generation };
-    this.set(lockOf(slot), generation);
-    return { mine: true, generation };
+  /** `CLAIM`: one lock for the batch, named after its first value. */
+  claim(slots: readonly Slot[], token: string): Claim[] {
+    const generations = slots.map((slot) =>
+      slot.generations
+        .map((key) => {
+          if (this.get(key) === undefined) this.set(key, token);
+          return this.get(key);
+        })
+        .join('.'),
+    );
+    const lock = { key: `${slots[0]?.key}:lock`, holds: generations.join('.') };
+    const mine = this.get(lock.key) !== lock.holds;
+    if (mine) this.set(lock.key, lock.holds);
+    return generations.map((generation) => ({ mine, generation, lock }));
   }
 
   /** `FILL` */
-  fill({ slot, generation, envelope }: Fill): void {
+  fill({ slot, generation, lock, envelope }: Fill): void {
     if (slot.generations.map((key) => this.get(key) ?? '').join('.') === generation) {
       this.set(slot.key, envelope);
       if (slot.index !== undefined) {
         this.indexes.set(slot.index, new Set([...(this.indexes.get(slot.index) ?? []), slot.key]));
       }
     }
-    this.release(slot, generation);
+    this.release(lock);
   }
 
   /** `RELEASE` */
-  release(slot: Slot, generation: string): void {
-    if (this.get(lockOf(slot)) === generation) this.unlink([lockOf(slot)]);
+  release({ key, holds }: Lock): void {
+    if (this.get(key) === holds) this.unlink([key]);
   }
 
   /** `REPLACE` */

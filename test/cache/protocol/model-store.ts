@@ -1,5 +1,5 @@
 import { CacheUnavailableError } from '../../../src/cache/errors.js';
-import type { CacheStore, Claim, Fill, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import type { CacheStore, Claim, Fill, Lock, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
 import type { ModelRedis, Replacement } from './model-redis.js';
 import type { Steps } from './steps.js';
 
@@ -35,42 +35,41 @@ export class ModelStore implements CacheStore {
   }
 
   async read(slots: readonly Slot[]): Promise<Stored[]> {
-    const one = (slot: Slot) => this.redis.read(slot);
-    return await this.each('read', slots, ({ entityId }) => entityId, one);
+    const all = (group: readonly Slot[]) => group.map((slot) => this.redis.read(slot));
+    return await this.each('read', slots, ({ entityId }) => entityId, all);
   }
 
   async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
     if (!this.isOpen) await this.steps.next(`${this.name} is about to send`);
     onSend();
-    const one = (key: string) => this.redis.get(key) ?? null;
-    return await this.each('check', keys, (key) => key, one);
+    const all = (group: readonly string[]) => group.map((key) => this.redis.get(key) ?? null);
+    return await this.each('check', keys, (key) => key, all);
   }
 
   async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
-    const one = (slot: Slot) => this.redis.claim(slot, token);
-    return await this.each('claim', slots, ({ entityId }) => entityId, one);
+    const all = (group: readonly Slot[]) => this.redis.claim(group, token);
+    return await this.each('claim', slots, ({ entityId }) => entityId, all);
   }
 
   async fill(fills: readonly Fill[]): Promise<void> {
-    const one = (fill: Fill) => this.redis.fill(fill);
-    await this.each('fill', fills, ({ slot }) => slot.entityId, one);
+    const all = (group: readonly Fill[]) => group.map((fill) => this.redis.fill(fill));
+    await this.each('fill', fills, ({ slot }) => slot.entityId, all);
   }
 
-  async release(claims: readonly Pick<Fill, 'slot' | 'generation'>[]): Promise<void> {
-    const one = ({ slot, generation }: Pick<Fill, 'slot' | 'generation'>) =>
-      this.redis.release(slot, generation);
-    await this.each('release', claims, ({ slot }) => slot.entityId, one);
+  async release(locks: readonly Lock[]): Promise<void> {
+    const all = (group: readonly Lock[]) => group.map((lock) => this.redis.release(lock));
+    await this.each('release', locks, ({ key }) => key, all);
   }
 
   async replace(slot: Slot, others: readonly string[], newer: Replacement): Promise<void> {
-    const one = () => this.redis.replace(slot, others, newer);
-    await this.counted(this.each('replace', [slot], () => '', one));
+    const all = () => [this.redis.replace(slot, others, newer)];
+    await this.counted(this.each('replace', [slot], () => '', all));
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {
-    const one = (removal: Removal) => this.redis.remove(removal);
+    const all = (group: readonly Removal[]) => group.map((removal) => this.redis.remove(removal));
     const name = ({ keys }: Removal) => keys[0] ?? '';
-    await this.counted(this.each('remove', removals, name, one, whileOpen));
+    await this.counted(this.each('remove', removals, name, all, whileOpen));
   }
 
   readHeads(): Promise<never> {
@@ -94,7 +93,7 @@ export class ModelStore implements CacheStore {
     operation: string,
     items: readonly Item[],
     entityOf: (item: Item) => string,
-    run: (item: Item) => Result,
+    run: (group: readonly Item[]) => readonly Result[],
     whileOpen = false,
   ): Promise<Result[]> {
     if (this.isOpen && !whileOpen) throw new CacheUnavailableError('open');
@@ -103,7 +102,7 @@ export class ModelStore implements CacheStore {
     await Promise.all(
       groups.map(async (group) => {
         await this.roundTrip(operation, () => {
-          for (const item of group) results.set(item, run(item));
+          run(group).forEach((result, i) => results.set(group[i] as Item, result));
         });
       }),
     );

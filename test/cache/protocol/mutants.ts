@@ -35,7 +35,7 @@ class WithoutGenerations extends ModelStore {
   }
   override async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
     const claims = await super.claim(slots, token);
-    return claims.map(({ mine }, i) => ({ mine, generation: any(slots[i] as Slot) }));
+    return claims.map((claimed, i) => ({ ...claimed, generation: any(slots[i] as Slot) }));
   }
   override async fill(fills: readonly Fill[]): Promise<void> {
     await super.fill(fills);
