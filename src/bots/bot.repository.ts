@@ -29,9 +29,9 @@ export const toBot = (row: BotRow): Bot => ({
   description: row.description,
   status: BotStatus[row.status],
   version: row.version,
-  createdAt: row.createdAt.toISOString(),
-  updatedAt: row.updatedAt.toISOString(),
-  startedAt: row.startedAt?.toISOString() ?? null,
+  createdAt: row.createdAt,
+  updatedAt: row.updatedAt,
+  startedAt: row.startedAt,
 });
 
 /** Which page of an organization's bots: 1 is the first. An empty search is none. */

@@ -26,7 +26,8 @@ export function connectDatabase(options: {
   const sql = postgres(options.url, {
     max: options.poolMax,
     connect_timeout: 5,
-    connection: { application_name: 'flovo-bots' },
+    // Instants are then written as `toIsoInstant` expects them.
+    connection: { application_name: 'flovo-bots', TimeZone: 'UTC' },
     onnotice: () => {},
     ...(onStatement ? { debug: (_: number, statement: string) => onStatement(statement) } : {}),
   });

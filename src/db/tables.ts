@@ -10,10 +10,11 @@ import {
   pgTable,
   primaryKey,
   text,
-  timestamp,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
+
+import { toIsoInstant } from './instant.js';
 
 export const role = pgEnum('role', ['OWNER', 'EDITOR', 'VIEWER']);
 export const botStatus = pgEnum('bot_status', ['STOPPED', 'RUNNING']);
@@ -25,13 +26,19 @@ const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
 
 const pgSnapshot = customType<{ data: string }>({ dataType: () => 'pg_snapshot' });
 
-const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
+/** An instant, in ISO 8601 with milliseconds: as clients get it, without a `Date` in between. */
+const instant = customType<{ data: string; driverData: string }>({
+  dataType: () => 'timestamp with time zone',
+  fromDriver: toIsoInstant,
+});
 
 export const organizations = pgTable('organizations', {
   id: uuid('id').primaryKey().defaultRandom(),
   name: text('name').notNull(),
   slug: text('slug').notNull().unique(),
-  createdAt: instant('created_at').notNull().defaultNow(),
+  createdAt: instant('created_at')
+    .notNull()
+    .default(sql`now()`),
 });
 
 export const users = pgTable(
@@ -72,8 +79,12 @@ export const bots = pgTable(
     description: text('description').notNull().default(''),
     status: botStatus('status').notNull().default('STOPPED'),
     version: integer('version').notNull().default(1),
-    createdAt: instant('created_at').notNull().defaultNow(),
-    updatedAt: instant('updated_at').notNull().defaultNow(),
+    createdAt: instant('created_at')
+      .notNull()
+      .default(sql`now()`),
+    updatedAt: instant('updated_at')
+      .notNull()
+      .default(sql`now()`),
     startedAt: instant('started_at'),
   },
   (table) => [
@@ -104,7 +115,9 @@ export const messages = pgTable(
     status: messageStatus('status').notNull().default('PENDING'),
     text: text('text').notNull().default(''),
     responseTimeMs: integer('response_time_ms'),
-    createdAt: instant('created_at').notNull().defaultNow(),
+    createdAt: instant('created_at')
+      .notNull()
+      .default(sql`now()`),
   },
   (table) => [
     index('messages_bot_idx').on(table.botId, table.createdAt.desc().nullsFirst()),

@@ -87,7 +87,6 @@ export class MessageRepository {
         ...row,
         direction: MessageDirection[row.direction],
         status: MessageStatus[row.status],
-        createdAt: row.createdAt.toISOString(),
       }
     );
   }

@@ -33,7 +33,7 @@ const toBotStats = (totals: TotalsRow, computedAt: string): BotStats => ({
   totalConversations: totals.conversations,
   averageResponseTimeMs: ratio(totals.responseTimeSum, totals.responseTimeCount),
   successRate: ratio(totals.outboundDelivered, totals.outboundDelivered + totals.outboundFailed),
-  lastMessageAt: totals.lastMessageAt?.toISOString() ?? null,
+  lastMessageAt: totals.lastMessageAt,
   computedAt,
 });
 
