@@ -1,6 +1,6 @@
 import { checkConvergence, perform, type Fault, type Outcome } from './fault.js';
 import { clockSteps } from './faults/clock-steps.js';
-import { clusterAlone, clusterNodeCutOff } from './faults/cluster.js';
+import { clusterAlone, clusterFailover, clusterNodeCutOff, clusterSlotMigration } from './faults/cluster.js';
 import { cutOffFromPostgres } from './faults/cut-off-from-postgres.js';
 import { cutOffFromRedis } from './faults/cut-off-from-redis.js';
 import { evictions } from './faults/evictions.js';
@@ -14,6 +14,7 @@ import { redisFull } from './faults/redis-full.js';
 import { redisFrozen } from './faults/redis-frozen.js';
 import { redisKilled } from './faults/redis-killed.js';
 import { redisOldDump } from './faults/redis-old-dump.js';
+import { redisShortOfMemory } from './faults/redis-short-of-memory.js';
 import { redisSlow } from './faults/redis-slow.js';
 import { serverFrozen } from './faults/server-frozen.js';
 import { serverKilled } from './faults/server-killed.js';
@@ -63,6 +64,7 @@ export const RUNS: readonly Run[] = [
     none,
     evictions,
     redisFull,
+    redisShortOfMemory,
     clockSteps,
     serverKilled,
     killedAtEachStep,
@@ -74,6 +76,8 @@ export const RUNS: readonly Run[] = [
   ].map(ordinary),
   run(clusterAlone, async () => await ClusterHost.start()),
   run(clusterNodeCutOff, async () => await ClusterHost.start()),
+  run(clusterSlotMigration, async () => await ClusterHost.start(3)),
+  run(clusterFailover, async () => await ClusterHost.start(3)),
   run(failover, async () => await SentinelHost.start()),
   ...[cutOffFromRedis, cutOffFromPostgres, postgresRestarted, longTransaction, outsideWrites].map(ordinary),
 ];

@@ -12,6 +12,7 @@ export interface ClusterNode {
   /** Past the proxy. */
   readonly admin: Redis;
   readonly id: string;
+  /** What it was given at the start; a replica has none. */
   readonly slots: readonly [first: number, last: number];
 }
 
@@ -27,12 +28,12 @@ export interface RedisClusterService {
 const SLOTS = 16_384;
 
 /**
- * A Redis Cluster of masters alone. Each node tells clients the address of a proxy before it, so that a test can break
+ * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the address of a proxy before it, so that a test can break
  * what is between the cache and one node.
  */
-export async function createRedisCluster(masters = 3): Promise<RedisClusterService> {
+export async function createRedisCluster(masters = 3, replicas = 0): Promise<RedisClusterService> {
   const nodes = await Promise.all(
-    Array.from({ length: masters }, async (_, i): Promise<ClusterNode> => {
+    Array.from({ length: masters + replicas }, async (_, i): Promise<ClusterNode> => {
       const redis = await createRedis({
         settings: [
           '--cluster-enabled',
@@ -48,11 +49,13 @@ export async function createRedisCluster(masters = 3): Promise<RedisClusterServi
       const admin = new Redis(redis.url, { disconnectTimeout: 50 });
       admin.on('error', () => undefined);
       await admin.config('SET', 'cluster-announce-port', String(proxy.port));
+      await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
+      const id = await admin.cluster('MYID');
+      if (i >= masters) return { redis, proxy, admin, id, slots: [-1, -1] };
       const first = Math.floor((i * SLOTS) / masters);
       const last = Math.floor(((i + 1) * SLOTS) / masters) - 1;
       await admin.call('CLUSTER', 'ADDSLOTSRANGE', first, last);
-      await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
-      return { redis, proxy, admin, id: await admin.cluster('MYID'), slots: [first, last] };
+      return { redis, proxy, admin, id, slots: [first, last] };
     }),
   );
   const [first, ...rest] = nodes as [ClusterNode, ...ClusterNode[]];
@@ -64,6 +67,12 @@ export async function createRedisCluster(masters = 3): Promise<RedisClusterServi
       const info = await admin.cluster('INFO');
       return info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`);
     });
+  }
+  for (const [i, { admin }] of nodes.slice(masters).entries()) {
+    const { id } = nodes[i % masters] as ClusterNode;
+    await eventually(async () => String(await admin.cluster('NODES')).includes(id));
+    await admin.call('CLUSTER', 'REPLICATE', id);
+    await eventually(async () => (await admin.info('replication')).includes('master_link_status:up'), 30_000);
   }
   const addresses = nodes.map(({ proxy }) => `127.0.0.1:${proxy.port}`);
   const admin = new Cluster(
