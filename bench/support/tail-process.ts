@@ -1,0 +1,48 @@
+import { pino } from 'pino';
+
+import { InvalidationLog, type LogSource } from '../../src/cache/invalidation-log.js';
+import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+
+/** What reading the log has come to since it was asked for last. */
+export interface TailReport {
+  readonly polls: number;
+  readonly rows: number;
+  /** From the request to the reply, in all. */
+  readonly pollMs: number;
+  readonly slowestPollMs: number;
+  readonly rememberedTags: number;
+  /** After a collection of garbage. */
+  readonly heapMegabytes: number;
+}
+
+const NOTHING = { polls: 0, rows: 0, pollMs: 0, slowestPollMs: 0 };
+let counts = { ...NOTHING };
+
+const source: LogSource = invalidationLogSource(process.argv[2] ?? '');
+const invalidationLog = new InvalidationLog({
+  log: pino({ level: 'silent' }),
+  source: {
+    ...source,
+    async poll(since) {
+      const startedAt = performance.now();
+      const batch = await source.poll(since);
+      const tookMs = performance.now() - startedAt;
+      counts.polls += 1;
+      counts.rows += batch.entries.length;
+      counts.pollMs += tookMs;
+      counts.slowestPollMs = Math.max(counts.slowestPollMs, tookMs);
+      return batch;
+    },
+  },
+});
+
+process.on('message', () => {
+  globalThis.gc?.();
+  const heapMegabytes = process.memoryUsage().heapUsed / 2 ** 20;
+  const report: TailReport = { ...counts, rememberedTags: invalidationLog.rememberedTags, heapMegabytes };
+  counts = { ...NOTHING };
+  process.send?.(report);
+});
+
+await invalidationLog.start();
+process.send?.('started');
