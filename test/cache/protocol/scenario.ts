@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 
+import { drive, driveOut } from './drive.js';
 import { BOTS, System, VIEWS, type Parts, type Process } from './system.js';
 
 const PROCESSES = 2;
@@ -129,9 +130,9 @@ export async function play(
       }
     }),
   );
-  await scheduler.waitFor(all);
-  await scheduler.waitIdle();
-  await scheduler.waitFor(settle(system, pollsInTheEnd));
+  await drive(scheduler, all);
+  await driveOut(scheduler);
+  await drive(scheduler, settle(system, pollsInTheEnd));
   await Promise.all(processes.map(async (each) => await each.stop()));
   return ledger.stale;
 }
