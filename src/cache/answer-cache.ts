@@ -12,12 +12,18 @@ import type { Tag } from './tags.js';
 const LONGEST_ANSWER = 1024 * 1024;
 const RESOURCE = 'answer';
 
-interface KeptAnswer {
+/** What is given again, and what has to be checked before; made when it is first needed, which for many is never. */
+interface Repeatable {
   readonly body: Buffer;
   readonly generationKeys: readonly string[];
   readonly generations: readonly string[];
   readonly snapshots: readonly (readonly [SnapshotText, readonly Tag[]])[];
-  readonly expiresAt: number;
+}
+
+interface KeptAnswer {
+  readonly text: string;
+  readonly trace: ReadTrace;
+  repeatable: Repeatable | undefined;
   /** The revision of the invalidation log at which the snapshots were last found good. */
   acceptedAt: number;
   /** The check under way, for readers that came before it was sent. */
@@ -46,8 +52,8 @@ export class AnswerCache {
   ) {
     this.answers = new LRUCache({
       maxSize: parts.mostBytes,
-      sizeCalculation: ({ body, generationKeys }, key) =>
-        body.length + key.length + generationKeys.length * 128,
+      // What is made of it when it is used takes as much again.
+      sizeCalculation: ({ text, trace }, key) => 2 * text.length + key.length + trace.generations.size * 256,
     });
   }
 
@@ -64,7 +70,7 @@ export class AnswerCache {
       observer.miss(RESOURCE, 'absent');
       return undefined;
     }
-    if (kept.expiresAt <= Date.now()) {
+    if (kept.trace.expiresAt <= Date.now()) {
       this.answers.delete(key);
       observer.miss(RESOURCE, 'outdated');
       return undefined;
@@ -87,18 +93,16 @@ export class AnswerCache {
       return undefined;
     }
     observer.hit(RESOURCE);
-    return kept.body;
+    return repeatableOf(kept).body;
   }
 
   /** Keeps an answer, if everything that was read for it is vouched for. */
   keep(key: string, body: string, trace: ReadTrace): void {
     if (!trace.isRepeatable || body.length > LONGEST_ANSWER) return;
     this.answers.set(key, {
-      body: Buffer.from(body),
-      generationKeys: [...trace.generations.keys()],
-      generations: [...trace.generations.values()],
-      snapshots: [...trace.snapshots].map(([snapshot, tags]) => [snapshot, [...tags]] as const),
-      expiresAt: trace.expiresAt,
+      text: body,
+      trace,
+      repeatable: undefined,
       acceptedAt: -1,
       checking: undefined,
     });
@@ -107,12 +111,13 @@ export class AnswerCache {
   /** Asks Redis whether the generations are current. Shared until it is sent: who comes later must ask anew. */
   private check(kept: KeptAnswer): Promise<boolean> {
     let isSent = false;
+    const { generationKeys, generations } = repeatableOf(kept);
     const checking = this.parts.store
-      .readGenerations(kept.generationKeys, () => {
+      .readGenerations(generationKeys, () => {
         isSent = true;
         kept.checking = undefined;
       })
-      .then((current) => kept.generations.every((generation, i) => generation === current[i]));
+      .then((current) => generations.every((generation, i) => generation === current[i]));
     if (!isSent) kept.checking = checking;
     return checking;
   }
@@ -122,8 +127,19 @@ export class AnswerCache {
     if (!freshness.isCurrent) return false;
     const { revision } = freshness;
     if (kept.acceptedAt === revision) return true;
-    if (!kept.snapshots.every(([snapshot, tags]) => freshness.accepts(tags, snapshot))) return false;
+    if (!repeatableOf(kept).snapshots.every(([snapshot, tags]) => freshness.accepts(tags, snapshot)))
+      return false;
     kept.acceptedAt = revision;
     return true;
   }
+}
+
+function repeatableOf(kept: KeptAnswer): Repeatable {
+  const { text, trace } = kept;
+  return (kept.repeatable ??= {
+    body: Buffer.from(text),
+    generationKeys: [...trace.generations.keys()],
+    generations: [...trace.generations.values()],
+    snapshots: [...trace.snapshots].map(([snapshot, tags]) => [snapshot, [...tags]] as const),
+  });
 }

@@ -120,18 +120,22 @@ class ResourceReader<Id, Value> {
       stored = await store.read(entries.map((entry) => entry.slot));
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      for (const _ of entries) observer.miss(this.resource.name, 'unavailable');
+      observer.miss(this.resource.name, 'unavailable', entries.length);
       await this.directLoads.read(entries, [...entries.keys()], answers);
       return;
     }
     const missing: number[] = [];
+    const reasons: MissReason[] = [];
     entries.forEach((entry, index) => {
       const hit = this.tryHit(entry, stored[index]);
       if (typeof hit === 'string') {
-        observer.miss(this.resource.name, hit);
+        reasons.push(hit);
         missing.push(index);
       } else answers.set(index, hit);
     });
+    for (const reason of new Set(reasons)) {
+      observer.miss(this.resource.name, reason, reasons.filter((each) => each === reason).length);
+    }
     if (missing.length < entries.length) observer.hit(this.resource.name, entries.length - missing.length);
     if (missing.length > 0) await this.readMissing(store, entries, stored, missing, answers);
   }

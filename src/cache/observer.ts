@@ -4,7 +4,7 @@ export type RedisOperation = 'read' | 'claim' | 'fill' | 'release' | 'invalidate
 /** What the cache tells whoever watches it (metrics, tests). Every method must be cheap and must not throw. */
 export interface CacheObserver {
   hit(resource: string, count?: number): void;
-  miss(resource: string, reason: MissReason): void;
+  miss(resource: string, reason: MissReason, count?: number): void;
   /** A reader joined a load that was under way in this process. */
   joined(resource: string): void;
   /** A reader found another process loading, and got the value it stored. */

@@ -14,7 +14,7 @@ interface LogRow {
 /** A poll without an answer for this long has failed; the connection is then replaced. */
 const POLL_TIMEOUT_MS = 1_000;
 /** As long for a read that may find very much: the first one, and the first one after a failure. */
-const CATCH_UP_TIMEOUT_MS = 10_000;
+const CATCH_UP_TIMEOUT_MS = 30_000;
 /** The most entries read at the start; values from before them are not judged, but refused. */
 const MOST_ROWS = 100_000;
 const LEADER_LOCK = 7_305_190_415;

@@ -51,7 +51,7 @@ export function createMetrics() {
 
   const observer: CacheObserver = {
     hit: (resource, count = 1) => hitOf(resource).inc(count),
-    miss: (resource, reason) => missOf(resource, reason).inc(),
+    miss: (resource, reason, count = 1) => missOf(resource, reason).inc(count),
     joined: (resource) => joins.inc({ resource }),
     waited: (resource) => waits.inc({ resource }),
     loaded: (resource, count) => {

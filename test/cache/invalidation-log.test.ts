@@ -311,13 +311,13 @@ describe('what the log accepts', () => {
       select array['bot:' || gen_random_uuid(), 'org:' || gen_random_uuid()] from generate_series(1, 150000)`;
     await rename(b, 'new');
     const log = await openLog();
-    await eventually(() => log.isCurrent);
+    await eventually(() => log.isCurrent, 60_000);
     const now = await snapshotNow();
     expect(log.accepts([`bot:${a}`], before)).toBe(false);
     expect(log.accepts([`bot:${b}`], between)).toBe(false);
     expect(log.accepts([`bot:${a}`, `bot:${b}`], now)).toBe(true);
     await sql`truncate cache_invalidations`;
-  });
+  }, 90_000);
 });
 
 describe('the visibility of a transaction in a snapshot', () => {

@@ -40,9 +40,9 @@ export class Tally implements CacheObserver {
   hit(_: string, count = 1): void {
     this.hits += count;
   }
-  miss(_: string, reason: MissReason): void {
-    this.misses += 1;
-    this.reasons[reason] += 1;
+  miss(_: string, reason: MissReason, count = 1): void {
+    this.misses += count;
+    this.reasons[reason] += count;
   }
   joined(): void {
     this.joins += 1;
