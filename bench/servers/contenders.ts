@@ -64,6 +64,14 @@ export const CONTENDERS: readonly Contender[] = [
     usesRedis: false,
   },
   {
+    id: 'seed',
+    title: 'E: our server + GET/SET, delete by pattern',
+    entry: 'bench/servers/seed.js',
+    env: {},
+    role: 'reference',
+    usesRedis: true,
+  },
+  {
     id: 'apollo',
     title: 'plain Apollo, no cache',
     entry: 'bench/servers/apollo.js',
