@@ -16,6 +16,15 @@ export interface DatabaseConnection {
   close(): Promise<void>;
 }
 
+const LONGEST_RECONNECT_PAUSE_S = 0.5;
+
+/**
+ * How long a connection waits before it is tried again, in seconds. The driver's own pauses grow to 20 s, and queries
+ * wait them out long after the database is back.
+ */
+const reconnectPauseSeconds = (attempt: number): number =>
+  Math.min(0.025 * 2 ** Math.min(attempt, 5), LONGEST_RECONNECT_PAUSE_S) * (0.5 + Math.random() / 2);
+
 /** Opens a pool. Connections are made when first needed; a query waits for one at most 5 s. */
 export function connectDatabase(options: {
   url: string;
@@ -26,6 +35,7 @@ export function connectDatabase(options: {
   const sql = postgres(options.url, {
     max: options.poolMax,
     connect_timeout: 5,
+    backoff: reconnectPauseSeconds,
     // Instants are then written as `toIsoInstant` expects them.
     connection: { application_name: 'flovo-bots', TimeZone: 'UTC' },
     onnotice: () => {},
