@@ -1,6 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 
+import { resendUnexecuted } from './resend.js';
 import * as tables from './tables.js';
 
 export type Sql = postgres.Sql;
@@ -41,6 +42,7 @@ export function connectDatabase(options: {
     onnotice: () => {},
     ...(onStatement ? { debug: (_: number, statement: string) => onStatement(statement) } : {}),
   });
+  resendUnexecuted(sql, options.poolMax);
   return {
     sql,
     db: drizzle(sql, { schema: tables }),

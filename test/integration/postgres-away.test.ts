@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
-import { MeDocument } from '../generated/graphql.js';
+import { CreateBotDocument, MeDocument, UpdateBotDocument } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { eventually } from '../support/eventually.js';
-import { addUser } from '../support/people.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
@@ -39,5 +39,50 @@ describe('while PostgreSQL cannot be reached', () => {
     }
     await proxy.resume();
     await eventually(async () => (await client.send(MeDocument, {})).errors === undefined, SOON_MS);
+  });
+});
+
+describe('when PostgreSQL ends a connection at work', () => {
+  let database: TestDatabase;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    app = await startApp({ DATABASE_URL: database.url, DATABASE_POOL_MAX: '1' });
+  });
+
+  afterAll(async () => {
+    await app?.close();
+    await database?.drop();
+  });
+
+  /** Ends the server's connection that waits for a lock. */
+  const endWaiting = async (): Promise<boolean> => {
+    const ended = await database.sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'flovo-bots' and wait_event_type = 'Lock'`;
+    return ended.length === 1;
+  };
+
+  test('only the statement that was running fails: the next ones are executed, each once', async () => {
+    const orgId = await addOrganization(database.sql);
+    const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
+    const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+    const client = app.client(token);
+    await client.ask(MeDocument, {});
+    const lock = await database.sql.reserve();
+    await lock`begin`;
+    await lock`select from bots where id = ${id} for update`;
+    const running = client.failure(UpdateBotDocument, { id, input: { name: 'never' } });
+    await eventually(endWaiting);
+    expect((await running).code).toBe('INTERNAL_SERVER_ERROR');
+    await lock`rollback`;
+    lock.release();
+    const names = ['one', 'two', 'three'];
+    for (const name of names) await client.ask(CreateBotDocument, { input: { orgId, name } });
+    const rows = await database.sql<
+      { name: string }[]
+    >`select name from bots where org_id = ${orgId} order by created_at, id`;
+    expect(rows.map(({ name }) => name)).toEqual(['bot 1', ...names]);
   });
 });
