@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 
-import type { Sql } from '../../src/db/client.js';
+import type { Sql } from '../../src/db/driver.js';
 
 /** Organizations to fill, as a query that returns their ids and a text that makes their bots' ids differ. */
 export type Organizations = postgres.PendingQuery<postgres.Row[]>;

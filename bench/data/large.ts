@@ -1,4 +1,4 @@
-import type { Sql } from '../../src/db/client.js';
+import type { Sql } from '../../src/db/driver.js';
 import { bulkLoad, insertBots, insertMessages } from './bulk.js';
 
 /** How much data to load. */

@@ -1,5 +1,5 @@
 import { signToken } from '../../src/dev/sign-token.js';
-import type { Sql } from '../../src/db/client.js';
+import type { Sql } from '../../src/db/driver.js';
 import { bulkLoad, insertBots, insertMessages } from './bulk.js';
 
 /** Signs the tokens of a run; the servers verify them with it. */

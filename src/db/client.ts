@@ -1,10 +1,8 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
-import postgres from 'postgres';
 
-import { resendUnexecuted } from './resend.js';
+import { openDriver, type Sql } from './driver.js';
 import * as tables from './tables.js';
 
-export type Sql = postgres.Sql;
 export type Database = PostgresJsDatabase<typeof tables>;
 
 /** Called with each SQL statement that is sent; tests count them. */
@@ -33,16 +31,14 @@ export function connectDatabase(options: {
   onStatement?: StatementListener | undefined;
 }): DatabaseConnection {
   const { onStatement } = options;
-  const sql = postgres(options.url, {
+  const sql = openDriver(options.url, {
     max: options.poolMax,
     connect_timeout: 5,
     backoff: reconnectPauseSeconds,
     // Instants are then written as `toIsoInstant` expects them.
     connection: { application_name: 'flovo-bots', TimeZone: 'UTC' },
-    onnotice: () => {},
     ...(onStatement ? { debug: (_: number, statement: string) => onStatement(statement) } : {}),
   });
-  resendUnexecuted(sql, options.poolMax);
   return {
     sql,
     db: drizzle(sql, { schema: tables }),

@@ -1,8 +1,6 @@
-import postgres from 'postgres';
-
 import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation-log.js';
 import type { SnapshotText } from '../cache/snapshot.js';
-import type { Sql } from './client.js';
+import { openDriver, type Sql } from './driver.js';
 
 interface LogRow {
   snapshot: SnapshotText;
@@ -33,13 +31,12 @@ export function invalidationLogSource(url: string): LogSource {
   let leading: Sql | undefined;
 
   const connection = (): Sql =>
-    (sql ??= postgres(url, {
+    (sql ??= openDriver(url, {
       max: 1,
       connect_timeout: 1,
       idle_timeout: 0,
       max_lifetime: null,
       connection: { application_name: 'flovo-bots invalidation log' },
-      onnotice: () => {},
     }));
 
   const drop = () => {
@@ -88,7 +85,7 @@ export function invalidationLogSource(url: string): LogSource {
       await batch(
         async (sql) =>
           await sql<LogRow[]>`
-          select now.snapshot, now.complete_from, o.xid::text as xid, o.tags
+          select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
           from (
             select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
           ) as now
@@ -100,7 +97,7 @@ export function invalidationLogSource(url: string): LogSource {
       await batch(
         async (sql) =>
           await sql<LogRow[]>`
-          select now.snapshot, now.complete_from, o.xid::text as xid, o.tags
+          select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
           from (
             select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
           ) as now

@@ -2,9 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
-import postgres from 'postgres';
 
-import type { Sql } from './client.js';
+import { openDriver, type Sql } from './driver.js';
 
 const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
 /** Any constant serves, as long as nothing else in the database takes the same advisory lock. */
@@ -15,7 +14,7 @@ const MIGRATION_LOCK = 7_305_190_412;
  * takes no lock of its own. Returns how many migrations were applied.
  */
 export async function migrateDatabase(url: string): Promise<number> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = openDriver(url, { max: 1 });
   try {
     await sql`select pg_advisory_lock(${MIGRATION_LOCK})`;
     const before = await appliedMigrations(sql);

@@ -1,4 +1,4 @@
-import type { Sql } from '../db/client.js';
+import type { Sql } from '../db/driver.js';
 
 /** The demo data that the README and the first query name. */
 export const DEMO = {

@@ -1,6 +1,5 @@
-import postgres from 'postgres';
-
 import { processEnvironment } from '../config.js';
+import { openDriver } from '../db/driver.js';
 import { bringUpDatabase, developmentSecret } from './development-services.js';
 import { signToken } from './sign-token.js';
 
@@ -14,7 +13,7 @@ async function main(): Promise<void> {
   const secret = await developmentSecret(environment, console.error);
   const database = await bringUpDatabase(environment, console.error);
   try {
-    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
+    const sql = openDriver(database.url, { max: 1 });
     const [user] = await sql<
       { id: string }[]
     >`select id from users where lower(email) = lower(${email})`.finally(async () => await sql.end());

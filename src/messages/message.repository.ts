@@ -29,7 +29,7 @@ export class MessageRepository {
       .select(
         sql`select gen_random_uuid(), b.id, m.*, now() from ${bots} as b, unnest(
           ${sql.placeholder('conversationIds')}::text[], ${sql.placeholder('contactIds')}::text[],
-          ${sql.placeholder('directions')}::message_direction[], ${sql.placeholder('statuses')}::message_status[],
+          ${sql.placeholder('directions')}::text[]::message_direction[], ${sql.placeholder('statuses')}::text[]::message_status[],
           ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]) as m
           where b.id = ${sql.placeholder('id')}::uuid and b.org_id = any(${sql.placeholder('orgIds')}::uuid[])`,
       )

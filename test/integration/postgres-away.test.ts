@@ -4,6 +4,7 @@ import { CreateBotDocument, MeDocument, UpdateBotDocument } from '../generated/g
 import { startApp, type TestApp } from '../support/app.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
+import { startServerProcess } from '../support/server-process.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
@@ -40,6 +41,37 @@ describe('while PostgreSQL cannot be reached', () => {
     await proxy.resume();
     await eventually(async () => (await client.send(MeDocument, {})).errors === undefined, SOON_MS);
   });
+});
+
+test('a server outlives the loss of its connections to PostgreSQL at each step of opening them', async () => {
+  const database = await createDatabase();
+  const proxy = await TcpProxy.before(database.url);
+  const { token } = await addUser(database.sql, {});
+  const server = await startServerProcess({ DATABASE_URL: proxy.url, REDIS_URL: 'off' });
+  try {
+    const client = server.client(token);
+    const answers = async (): Promise<boolean> => (await client.send(MeDocument, {})).errors === undefined;
+    for (let steps = 1; steps <= 8; steps++) {
+      let left = steps;
+      proxy.cut();
+      await new Promise<void>((resolve) => {
+        proxy.watch(({ direction }) => {
+          if (direction === 'down' || --left > 0) return;
+          proxy.watch(undefined);
+          proxy.cut();
+          resolve();
+        });
+        // Whether it is answered or not: it has a connection opened.
+        void answers();
+      });
+      await eventually(answers);
+    }
+    expect(server.child.exitCode).toBeNull();
+  } finally {
+    await server.end('SIGKILL');
+    proxy.close();
+    await database.drop();
+  }
 });
 
 describe('when PostgreSQL ends a connection at work', () => {
