@@ -17,6 +17,7 @@ const BOTS_OF_A_COLD_ORGANIZATION = 400;
 export interface StandardData {
   readonly orgId: string;
   /** An owner of the organization. */
+  readonly ownerId: string;
   readonly token: string;
   /** An owner of another organization, who must not see this one. */
   readonly foreignToken: string;
@@ -58,6 +59,7 @@ export async function loadStandard(sql: Sql): Promise<StandardData> {
   const tokenOf = (orgId: string): string => tokens.get(orgId) ?? '';
   return {
     orgId: MAIN_ORG,
+    ownerId: owners.find(({ orgId }) => orgId === MAIN_ORG)?.userId ?? '',
     token: tokenOf(MAIN_ORG),
     foreignToken: tokenOf(FOREIGN_ORG),
     botIds: bots.map(({ id }) => id),

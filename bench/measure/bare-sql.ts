@@ -1,3 +1,4 @@
+import { Role, rolesThatAllow } from '../../src/access/role.enum.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { connected, connectOpponentRedis } from '../servers/redis.js';
@@ -10,12 +11,13 @@ export async function measureBareUpdate(bench: Bench, iterations: number): Promi
   const redis = connectOpponentRedis(`${bench.redis.url}/31`);
   await connected(redis);
   const bots = new BotRepository(db);
-  const { orgId, botIds } = bench.data;
+  const { orgId, ownerId: userId, botIds } = bench.data;
+  const roles = rolesThatAllow(Role.EDITOR);
   const times: number[] = [];
   for (let i = 0; i < iterations; i++) {
     const id = botIds[i % 100] as string;
     const startedAt = performance.now();
-    await bots.update({ id, orgIds: [orgId] }, { name: `Bare ${i} ${startedAt}` });
+    await bots.update({ id, userId, roles }, { name: `Bare ${i} ${startedAt}` });
     await redis.unlink(`bot:${id}`, `org:${orgId}`);
     times.push(performance.now() - startedAt);
   }

@@ -34,7 +34,12 @@ export async function measureMutations(bench: Bench): Promise<MutationResult> {
           server.contender.id === 'ceiling'
             ? {
                 token: data.token,
-                body: JSON.stringify({ id, orgId: data.orgId, name: `Changed ${place} ${i}` }),
+                body: JSON.stringify({
+                  id,
+                  orgId: data.orgId,
+                  userId: data.ownerId,
+                  name: `Changed ${place} ${i}`,
+                }),
               }
             : updateRequest(data.token, id, `Changed ${place} ${i}`),
         ]),
@@ -49,7 +54,7 @@ export async function measureMutations(bench: Bench): Promise<MutationResult> {
       const botId = data.botIds.at(-2 - place) as string;
       const request =
         server.contender.id === 'ceiling'
-          ? { token: data.token, body: JSON.stringify({ botId, orgId: data.orgId, messages }) }
+          ? { token: data.token, body: JSON.stringify({ botId, userId: data.ownerId, messages }) }
           : graphqlRequest(data.token, RECORD, { botId, messages });
       return { url: bare(server, 'record'), requests: [request] };
     }),

@@ -1,10 +1,11 @@
 import { createCache } from 'async-cache-dedupe';
 import type { Redis } from 'ioredis';
 
+import type { Writer } from '../../src/access/access.js';
 import { createIdentityReader } from '../../src/access/identity.js';
 import type { Principal } from '../../src/access/principal.js';
 import type { PrincipalRepository } from '../../src/access/principal.repository.js';
-import { allows, Role } from '../../src/access/role.enum.js';
+import { allows, Role, rolesThatAllow } from '../../src/access/role.enum.js';
 import type { Config } from '../../src/config.js';
 import { notFound, unauthenticated } from '../../src/errors.js';
 
@@ -30,6 +31,11 @@ export class Caller {
   require(needed: Role, orgId: string | undefined, what: string): void {
     const role = this.principal.memberships.find((membership) => membership.orgId === orgId)?.role;
     if (role === undefined || !allows(role, needed)) throw notFound(what);
+  }
+
+  /** The caller, for a statement that changes what they may change. */
+  get writer(): Writer {
+    return { userId: this.principal.id, roles: rolesThatAllow(Role.EDITOR) };
   }
 
   /** The organizations that the caller may change things in. */

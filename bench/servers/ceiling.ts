@@ -3,6 +3,7 @@ import 'reflect-metadata';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+import { Role, rolesThatAllow } from '../../src/access/role.enum.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { connectDatabase } from '../../src/db/client.js';
 import type { MessageInput } from '../../src/messages/message.input.js';
@@ -27,22 +28,26 @@ const bots = new BotRepository(db);
 const messages = new MessageRepository(db);
 const stats = new BotStatsRepository(db);
 
+const roles = rolesThatAllow(Role.EDITOR);
 const HEADERS = { 'content-type': 'application/json; charset=utf-8' };
 
 async function answer(url: string | undefined, body: string): Promise<Buffer | string | null> {
   if (url === '/graphql') return await redis.getBuffer(body);
   if (url === '/update') {
-    const { id, orgId, name } = JSON.parse(body) as { id: string; orgId: string; name: string };
-    const bot = await bots.update({ id, orgIds: [orgId] }, { name });
+    const { id, orgId, userId, name } = JSON.parse(body) as Record<
+      'id' | 'orgId' | 'userId' | 'name',
+      string
+    >;
+    const bot = await bots.update({ id, userId, roles }, { name });
     await redis.unlink(`bot:${id}`, `org:${orgId}`);
     return JSON.stringify({ data: { id, version: bot?.version } });
   }
   const {
     botId,
-    orgId,
+    userId,
     messages: inputs,
-  } = JSON.parse(body) as { botId: string; orgId: string; messages: MessageInput[] };
-  await messages.insert({ id: botId, orgIds: [orgId] }, inputs);
+  } = JSON.parse(body) as { botId: string; userId: string; messages: MessageInput[] };
+  await messages.insert({ id: botId, userId, roles }, inputs);
   const [[totals]] = await Promise.all([stats.findMany([botId]), redis.unlink(`bot:${botId}:stats`)]);
   return JSON.stringify({ data: totals?.value });
 }

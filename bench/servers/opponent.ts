@@ -87,7 +87,7 @@ export class Operations {
   async update(caller: Caller, id: string, input: UpdateBotInput): Promise<Bot> {
     const botId = parseId('id', id);
     const changes = parseInput(updateBotRules, input);
-    const bot = await this.bots.update({ id: botId, orgIds: caller.editable }, changes);
+    const bot = await this.bots.update({ id: botId, ...caller.writer }, changes);
     if (!bot) throw notFound('Bot');
     return bot;
   }
@@ -95,8 +95,7 @@ export class Operations {
   async record(caller: Caller, id: string, input: readonly MessageInput[]): Promise<BotStats> {
     const botId = parseId('botId', id);
     const messages = parseInput(messagesRules, input, 'messages');
-    if (!(await this.messages.insert({ id: botId, orgIds: caller.editable }, messages)))
-      throw notFound('Bot');
+    if (!(await this.messages.insert({ id: botId, ...caller.writer }, messages))) throw notFound('Bot');
     return (await this.statsOfBots([botId]))[0] as BotStats;
   }
 }

@@ -1,11 +1,17 @@
 import type DataLoader from 'dataloader';
 
 import { forbidden, notFound, unauthenticated } from '../errors.js';
-import { allows, type Role } from './role.enum.js';
+import { allows, rolesThatAllow, type Role } from './role.enum.js';
 import type { Principal } from './principal.js';
 
 /** The outcome of checking a request's token: the user it names, or why there is none. */
 export type Identity = { readonly userId: string } | { readonly problem: string };
+
+/** A user, and the roles of which one is needed wherever something is to be changed. */
+export interface Writer {
+  readonly userId: string;
+  readonly roles: readonly Role[];
+}
 
 /**
  * What the caller of one request may see and do. Decided from their memberships on every request; whether the data
@@ -36,10 +42,9 @@ export class Access {
     return memberships.find((membership) => membership.orgId === orgId)?.role;
   }
 
-  /** The organizations in which the caller's role allows what is needed. @throws ApiError UNAUTHENTICATED */
-  async organizationsWith(needed: Role): Promise<string[]> {
-    const { memberships } = await this.principal();
-    return memberships.filter(({ role }) => allows(role, needed)).map(({ orgId }) => orgId);
+  /** The caller, for a statement that decides itself where their role allows it. @throws ApiError UNAUTHENTICATED */
+  writer(needed: Role): Writer {
+    return { userId: this.requireToken(), roles: rolesThatAllow(needed) };
   }
 
   /**

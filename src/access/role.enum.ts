@@ -13,3 +13,7 @@ const RANK: Readonly<Record<Role, number>> = { VIEWER: 1, EDITOR: 2, OWNER: 3 };
 
 /** Whether a role allows what `needed` allows. */
 export const allows = (role: Role, needed: Role): boolean => RANK[role] >= RANK[needed];
+
+/** The roles that allow what `needed` allows. */
+export const rolesThatAllow = (needed: Role): Role[] =>
+  Object.values(Role).filter((role) => allows(role, needed));

@@ -1,8 +1,9 @@
 import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 
+import type { Writer } from '../access/access.js';
 import type { Snapshotted } from '../cache/resource.js';
 import type { Database } from '../db/client.js';
-import { botCounts, bots } from '../db/tables.js';
+import { botCounts, bots, memberships } from '../db/tables.js';
 import { LONGEST_PAGE, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
@@ -42,11 +43,16 @@ export interface BotPageQuery {
   readonly search: string;
 }
 
-/** A bot that may be written, if it is in one of these organizations: the statement itself finds out. */
-export interface WritableBot {
+/** A bot that is to be written if the writer may: the statement itself finds out. */
+export interface WritableBot extends Writer {
   readonly id: string;
-  readonly orgIds: readonly string[];
 }
+
+/** Whether a bot is where the writer's role allows the change; parameters as in {@link Writer}. */
+export const isWriters = sql`${bots.orgId} in (
+  select ${memberships.orgId} from ${memberships}
+  where ${memberships.userId} = ${sql.placeholder('userId')}
+    and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
 
 const snapshot = sql<string>`pg_current_snapshot()::text`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
@@ -162,10 +168,7 @@ export class BotRepository {
       .orderBy(sql`wanted.position`, ...newestFirst)
       .prepare('bots_of_organizations');
 
-    const writable = and(
-      eq(bots.id, sql.placeholder('id')),
-      sql`${bots.orgId} = any(${sql.placeholder('orgIds')}::uuid[])`,
-    );
+    const writable = and(eq(bots.id, sql.placeholder('id')), isWriters);
     this.change = db
       .update(bots)
       .set({
@@ -268,7 +271,7 @@ export class BotRepository {
     return toBot(row as BotRow);
   }
 
-  /** The changed bot; undefined if it is not there, not in one of these organizations, or not of the expected version. */
+  /** The changed bot; undefined if it is not there, not the writer's to change, or not of the expected version. */
   async update(
     which: WritableBot,
     changes: {
@@ -282,13 +285,13 @@ export class BotRepository {
     return row && toBot(row);
   }
 
-  /** The changed bot; undefined if it is not there, not in one of these organizations, or has that status already. */
+  /** The changed bot; undefined if it is not there, not the writer's to change, or has that status already. */
   async updateStatus(which: WritableBot, status: BotStatus): Promise<Bot | undefined> {
     const [row] = await this.setStatus.execute({ ...which, status });
     return row && toBot(row);
   }
 
-  /** Deletes a bot with its messages and totals. Returns where it was; undefined if in none of these organizations. */
+  /** Deletes a bot with its messages and totals. Returns where it was; undefined if it is not the writer's to delete. */
   async delete(which: WritableBot): Promise<{ orgId: string } | undefined> {
     const [row] = await this.remove.execute({ ...which });
     return row;

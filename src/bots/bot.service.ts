@@ -40,7 +40,7 @@ export class BotService {
     const changes = parseInput(updateBotRules, input);
     const { expectedVersion } = changes;
     if (changes.name != null || changes.description != null) {
-      const changed = await this.repository.update(await writable(context, id, Role.EDITOR), changes);
+      const changed = await this.repository.update(writable(context, id, Role.EDITOR), changes);
       if (changed) {
         await this.changed(context, changed);
         return changed;
@@ -57,7 +57,7 @@ export class BotService {
 
   /** Starts or stops a bot; one that has the status already is returned as it is. */
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
-    const changed = await this.repository.updateStatus(await writable(context, id, Role.EDITOR), status);
+    const changed = await this.repository.updateStatus(writable(context, id, Role.EDITOR), status);
     if (!changed) return await this.current(context, await requireBot(context, id, Role.EDITOR));
     await this.changed(context, changed);
     return changed;
@@ -65,7 +65,7 @@ export class BotService {
 
   /** Deletes a bot with all that belongs to it. Returns its id. */
   async delete(context: RequestContext, id: string): Promise<string> {
-    const which = await writable(context, id, Role.OWNER);
+    const which = writable(context, id, Role.OWNER);
     const deleted = await this.repository.delete(which);
     const { orgId } = deleted ?? (await requireBot(context, id, Role.OWNER));
     await this.changed(context, { id: which.id, orgId });
@@ -100,13 +100,13 @@ export class BotService {
 }
 
 /**
- * A bot as far as the caller may do this to it, for a statement that changes it only there: a change of what the caller
- * may change needs no look at the bot first. What it leaves undone, {@link requireBot} says why.
+ * A bot and who wants to change it, for a statement that changes it only if they may: so nothing need be looked up first,
+ * and the memberships that count are those at the time of the change. What it leaves undone, {@link requireBot} says why.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
  */
-export async function writable(context: RequestContext, id: string, needed: Role): Promise<WritableBot> {
-  context.access.requireToken();
-  return { id: parseId('id', id), orgIds: await context.access.organizationsWith(needed) };
+export function writable(context: RequestContext, id: string, needed: Role): WritableBot {
+  const writer = context.access.writer(needed);
+  return { id: parseId('id', id), ...writer };
 }
 
 /**

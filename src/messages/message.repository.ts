@@ -1,6 +1,7 @@
 import { and, eq, sql } from 'drizzle-orm';
 
-import type { WritableBot } from '../bots/bot.repository.js';
+import type { Writer } from '../access/access.js';
+import { isWriters, type WritableBot } from '../bots/bot.repository.js';
 import type { Database } from '../db/client.js';
 import { bots, messages } from '../db/tables.js';
 import type { MessageInput } from './message.input.js';
@@ -27,30 +28,24 @@ export class MessageRepository {
     this.insertAll = db
       .insert(messages)
       .select(
-        sql`select gen_random_uuid(), b.id, m.*, now() from ${bots} as b, unnest(
+        sql`select gen_random_uuid(), ${bots.id}, m.*, now() from ${bots}, unnest(
           ${sql.placeholder('conversationIds')}::text[], ${sql.placeholder('contactIds')}::text[],
           ${sql.placeholder('directions')}::text[]::message_direction[], ${sql.placeholder('statuses')}::text[]::message_status[],
           ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]) as m
-          where b.id = ${sql.placeholder('id')}::uuid and b.org_id = any(${sql.placeholder('orgIds')}::uuid[])`,
+          where ${bots.id} = ${sql.placeholder('id')}::uuid and ${isWriters}`,
       )
       .prepare('messages_insert');
     this.setStatus = db
       .update(messages)
       .set({ status: sql`${sql.placeholder('status')}::message_status` })
       .from(bots)
-      .where(
-        and(
-          eq(messages.id, sql.placeholder('id')),
-          eq(bots.id, messages.botId),
-          sql`${bots.orgId} = any(${sql.placeholder('orgIds')}::uuid[])`,
-        ),
-      )
+      .where(and(eq(messages.id, sql.placeholder('id')), eq(bots.id, messages.botId), isWriters))
       .returning(columns)
       .prepare('message_set_status');
   }
 
   /**
-   * Inserts all messages or none, in one statement. Returns whether the bot is in one of these organizations.
+   * Inserts all messages or none, in one statement. Returns whether the bot is there, and the writer's to change.
    * @throws SQLSTATE 23503 if the bot is deleted meanwhile
    */
   async insert(bot: WritableBot, inputs: readonly MessageInput[]): Promise<boolean> {
@@ -76,9 +71,9 @@ export class MessageRepository {
     return row?.orgId;
   }
 
-  /** The changed message; undefined if it is not there, or not in one of these organizations. */
+  /** The changed message; undefined if it is not there, or not the writer's to change. */
   async updateStatus(
-    which: { readonly id: string; readonly orgIds: readonly string[] },
+    which: Writer & { readonly id: string },
     status: MessageStatus,
   ): Promise<Message | undefined> {
     const [row] = await this.setStatus.execute({ ...which, status });

@@ -27,8 +27,7 @@ export class MessageService {
     context.access.requireToken();
     const id = parseId('botId', botId);
     const messages = parseInput(messagesRules, inputs, 'messages');
-    const orgIds = await context.access.organizationsWith(Role.EDITOR);
-    if (!(await this.insert({ id, orgIds }, messages))) {
+    if (!(await this.insert({ id, ...context.access.writer(Role.EDITOR) }, messages))) {
       await requireBot(context, id, Role.EDITOR);
       throw notFound('Bot');
     }
@@ -41,8 +40,8 @@ export class MessageService {
   async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
     context.access.requireToken();
     const messageId = parseId('id', id);
-    const orgIds = await context.access.organizationsWith(Role.EDITOR);
-    const message = await this.messages.updateStatus({ id: messageId, orgIds }, status);
+    const writer = context.access.writer(Role.EDITOR);
+    const message = await this.messages.updateStatus({ id: messageId, ...writer }, status);
     if (!message) {
       await context.access.require(Role.EDITOR, await this.messages.findOrganization(messageId), 'Message');
       throw notFound('Message');
