@@ -20,7 +20,8 @@ const WRITTEN_BOTS = 100;
 
 /** Times changes of one bot, and records of 500 messages, each server in turn. */
 export async function measureMutations(bench: Bench): Promise<MutationResult> {
-  const { data, options, servers } = bench;
+  const { data, options } = bench;
+  const servers = bench.servers.filter(({ contender }) => contender.onlyReads !== true);
   const { mutations, largeRecords } = options.pace;
   const bots = data.botIds.slice(0, WRITTEN_BOTS);
   const before = await measureBareUpdate(bench, mutations);

@@ -39,24 +39,27 @@ export async function measureThroughput(
 ): Promise<ThroughputResult[]> {
   const { options, servers } = bench;
   const results = workloads.flatMap((workload) =>
-    servers.map((server) => ({ workload, server, rounds: [] as Round[] })),
+    servers
+      .filter((server) => canServe(server, workload))
+      .map((server) => ({ workload, server, rounds: [] as Round[] })),
   );
-  for (const server of servers) {
-    for (const workload of workloads) await warmUp(bench, server, workload);
-    bench.say(`Warmed up ${server.contender.title}`);
-  }
+  for (const { server, workload } of results) await warmUp(bench, server, workload);
+  bench.say('Warmed up');
   for (let round = 1; round <= options.pace.rounds; round++) {
     for (const workload of workloads) {
-      for (let i = 0; i < servers.length; i++) {
-        const server = servers[(i + round) % servers.length] as Server;
-        const result = await measure(bench, server, workload, round);
-        results.find((each) => each.workload === workload && each.server === server)?.rounds.push(result);
+      const group = results.filter((each) => each.workload === workload);
+      for (let i = 0; i < group.length; i++) {
+        const { server, rounds } = group[(i + round) % group.length] as (typeof group)[number];
+        rounds.push(await measure(bench, server, workload, round));
       }
     }
     bench.say(`Round ${round} of ${options.pace.rounds}`);
   }
   return results;
 }
+
+const canServe = ({ contender }: Server, { cold, updates }: Workload): boolean =>
+  contender.onlyReads !== true || (!cold && updates === undefined);
 
 /** Empties the cache, or fills it, as the workload wants it. */
 async function prepare(bench: Bench, server: Server, workload: Workload): Promise<void> {

@@ -8,6 +8,8 @@ export interface Contender {
   /** An opponent is what ours is compared with; references say what is possible, or what no cache costs. */
   readonly role: 'ours' | 'opponent' | 'reference';
   readonly usesRedis: boolean;
+  /** Whether it never sees a change, so that it can only be asked for what it has. */
+  readonly onlyReads?: boolean;
 }
 
 const OURS = 'src/main.js';
@@ -62,6 +64,15 @@ export const CONTENDERS: readonly Contender[] = [
     env: {},
     role: 'reference',
     usesRedis: false,
+  },
+  {
+    id: 'free',
+    title: 'E: our server, response tier off, cache for nothing',
+    entry: 'bench/servers/free-cache.js',
+    env: {},
+    role: 'reference',
+    usesRedis: false,
+    onlyReads: true,
   },
   {
     id: 'seed',

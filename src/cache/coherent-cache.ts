@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
@@ -6,6 +5,7 @@ import type { Logger } from 'pino';
 import { Answers, MISALIGNED, pick, type Answer, type Entry } from './answers.js';
 import { DirectLoads } from './direct-loads.js';
 import { encodeEnvelope } from './envelope.js';
+import { freshGeneration } from './fresh-generation.js';
 import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
@@ -199,7 +199,7 @@ class ResourceReader<Id, Value> {
     const slots = missing.map((index) => (entries[index] as Entry<Id>).slot);
     let claims: Claim[];
     try {
-      claims = await store.claim(slots, freshToken());
+      claims = await store.claim(slots, freshGeneration());
     } catch (error) {
       rethrowUnlessUnavailable(error);
       await this.directLoads.read(entries, missing, answers);
@@ -318,7 +318,7 @@ class ResourceReader<Id, Value> {
       await invalidator.invalidate(tags);
       return;
     }
-    const token = freshToken();
+    const token = freshGeneration();
     const expiresAt = this.expiryOf(value);
     const envelope = encodeEnvelope({ generation: token, snapshot, expiresAt, version, value });
     const others = invalidator.targetsOf(tags[0] ?? '').values.filter((key) => key !== slot.key);
@@ -364,9 +364,6 @@ class ResourceReader<Id, Value> {
 }
 
 const flightKey = (entry: Entry<unknown>, generation: string): string => `${entry.slot.key}|${generation}`;
-
-/** 96 random bits: a generation is never used twice, not even after it was evicted. */
-const freshToken = (): string => randomBytes(12).toString('base64url');
 
 function rethrowUnlessUnavailable(error: unknown): void {
   if (!(error instanceof CacheUnavailableError)) throw error;

@@ -1,0 +1,32 @@
+import 'reflect-metadata';
+
+import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import { serveWith } from './our-server.js';
+import { Tally } from './report.js';
+
+/**
+ * The floor of our server without its response tier: a cache that costs nothing, because it is a map in the process that
+ * is never invalidated, nor shared. What is left is HTTP, GraphQL and the resolvers, which every cache in this place pays
+ * for as well.
+ */
+const tally = new Tally();
+
+function kept<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
+  const values = new Map<string, Value | null>();
+  const nameOf = (id: Id): string => (typeof id === 'string' ? id : JSON.stringify(id));
+  return {
+    name: resource.name,
+    async readMany(ids) {
+      const missing = ids.filter((id) => !values.has(nameOf(id)));
+      if (missing.length > 0) {
+        const loaded = await resource.load(missing);
+        missing.forEach((id, i) => values.set(nameOf(id), loaded[i]?.value ?? null));
+      }
+      return ids.map((id) => values.get(nameOf(id)) ?? null);
+    },
+    replace: async () => {},
+  };
+}
+
+const url = await serveWith({ resource: kept, invalidate: async () => {} }, tally);
+tally.announce(url);
