@@ -11,6 +11,10 @@ import type { Tag } from './tags.js';
 /** The largest answer worth keeping, in characters. */
 const LONGEST_ANSWER = 1024 * 1024;
 const RESOURCE = 'answer';
+/** What V8 takes for a kept answer, and for each generation and snapshot of it: measured, and rounded up. */
+const ANSWER_BYTES = 500;
+const GENERATION_BYTES = 600;
+const SNAPSHOT_BYTES = 350;
 
 /** What is given again, and what has to be checked before; made when it is first needed, which for many is never. */
 interface Repeatable {
@@ -52,8 +56,13 @@ export class AnswerCache {
   ) {
     this.answers = new LRUCache({
       maxSize: parts.mostBytes,
-      // What is made of it when it is used takes as much again.
-      sizeCalculation: ({ text, trace }, key) => 2 * text.length + key.length + trace.generations.size * 256,
+      sizeCalculation: ({ text, trace }, key) =>
+        ANSWER_BYTES +
+        // What is made of it when it is used takes as much again.
+        2 * text.length +
+        key.length +
+        trace.generations.size * GENERATION_BYTES +
+        trace.snapshots.size * SNAPSHOT_BYTES,
     });
   }
 
