@@ -11,8 +11,9 @@ export interface Pace {
   readonly burst: number;
   readonly staleMs: number;
   readonly busyMs: number;
-  /** A round of several processes. */
-  readonly fleetMs: number;
+  /** Requests of a round for each of several processes. */
+  readonly fleetRequests: number;
+  readonly fleetStaleMs: number;
   /** Requests of a workload with which each of several processes warms up. */
   readonly fleetWarming: number;
   readonly mutations: number;
@@ -46,7 +47,8 @@ const FULL: Pace = {
   burst: 500,
   staleMs: 4_000,
   busyMs: 3_000,
-  fleetMs: 1_500,
+  fleetRequests: 4_000,
+  fleetStaleMs: 3_000,
   fleetWarming: 12_000,
   mutations: 400,
   largeRecords: 40,
@@ -63,7 +65,8 @@ const QUICK: Pace = {
   burst: 250,
   staleMs: 600,
   busyMs: 400,
-  fleetMs: 400,
+  fleetRequests: 500,
+  fleetStaleMs: 800,
   fleetWarming: 2_000,
   mutations: 50,
   largeRecords: 5,

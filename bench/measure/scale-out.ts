@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 
 import { CLUSTER_NODE_SETTINGS, formRedisCluster } from '../../src/dev/services/redis-cluster.js';
-import type { LoadResult, LoadTask, StaleResult } from '../load/tasks.js';
+import type { LoadResult, StaleResult } from '../load/tasks.js';
 import { contender, type Contender } from '../servers/contenders.js';
 import type { GraphQLRequest } from '../support/client.js';
 import { familyCpuMicroseconds } from '../support/cpu.js';
@@ -46,6 +46,10 @@ const FIRST_DATABASE = 20;
 const WORKLOADS = new Set(['list', 'mix']);
 /** As many for each process, so that each can share its round trips among as many requests. */
 const CONNECTIONS_OF_A_PROCESS = 32;
+/** Requests that go before a round, for each process: what was cached has expired since the last. */
+const WARMING_REQUESTS = 500;
+/** So that requests do not go through the bots, or the pages, one by one. */
+const STRIDE = 7;
 const WRITTEN_BOTS = 8;
 const READERS = 16;
 
@@ -139,39 +143,25 @@ async function measureAll(
 ): Promise<void> {
   const { rounds } = bench.options.pace;
   for (const fleet of fleets) {
-    for (const workload of chosen) await warmUp(bench, fleet, workload);
+    for (const workload of chosen) await send(bench, fleet, workload, bench.options.pace.fleetWarming);
     bench.say(`Warmed up ${fleet.server.contender.title}`);
   }
   for (let round = 1; round <= rounds; round++) {
     for (const workload of chosen) {
       for (let i = 0; i < fleets.length; i++) {
         const fleet = fleets[(i + round) % fleets.length] as Fleet;
-        fleet.rounds.get(workload)?.push(await measure(bench, fleet, workload, round));
+        fleet.rounds.get(workload)?.push(await measure(bench, fleet, workload));
       }
     }
   }
 }
 
-/**
- * Gives each process as many requests: each has the same code to compile, and until it has, a request costs it several
- * times what it does later. It takes some 10,000.
- */
-async function warmUp(bench: Bench, fleet: Fleet, workload: Workload): Promise<void> {
-  const { requests } = workload;
-  const count = fleet.processes * bench.options.pace.fleetWarming;
-  const repeated = Array.from({ length: count }, (_, i) => requests[i % requests.length] as GraphQLRequest);
-  await load(bench, fleet, { ...workload, requests: repeated }, { order: 'once' });
-  if (workload.updates) await load(bench, fleet, workload, { durationMs: bench.options.pace.fleetMs });
-}
-
-async function measure(bench: Bench, fleet: Fleet, workload: Workload, round: number): Promise<FleetRound> {
-  const { fleetMs } = bench.options.pace;
+async function measure(bench: Bench, fleet: Fleet, workload: Workload): Promise<FleetRound> {
   const { server } = fleet;
-  await load(bench, fleet, workload, { order: 'once' });
-  await load(bench, fleet, workload, { durationMs: fleetMs / 4 });
+  await send(bench, fleet, workload, WARMING_REQUESTS);
   const [counters, use] = [await server.counters(), await useOf(fleet)];
   const cpu = familyCpuMicroseconds(server.pid);
-  const result = await load(bench, fleet, workload, { durationMs: fleetMs, seed: round });
+  const result = await send(bench, fleet, workload, bench.options.pace.fleetRequests);
   const cpuAfter = familyCpuMicroseconds(server.pid);
   const [countersAfter, useAfter] = [await server.counters(), await useOf(fleet)];
   const each = (total: number): number => total / result.requests;
@@ -187,20 +177,29 @@ async function measure(bench: Bench, fleet: Fleet, workload: Workload, round: nu
   };
 }
 
-async function load(
+/**
+ * Sends that many requests for each process, updates among them: a process has its code to compile, and until it has, after
+ * some 10,000 requests, each costs it several times what it does later. A time would give fewer to each of many.
+ */
+async function send(
   { generator }: Bench,
   { server, processes }: Fleet,
   { requests, updates }: Workload,
-  { order = 'random', durationMs = 0, seed = 1 }: Partial<LoadTask>,
+  forEachProcess: number,
 ): Promise<LoadResult> {
+  const everyNth = updates === undefined ? Infinity : Math.round(1 / updates.part);
+  const at = (all: readonly GraphQLRequest[], i: number) => all[i % all.length] as GraphQLRequest;
   return await generator.run('load', {
     url: server.url,
     connections: CONNECTIONS_OF_A_PROCESS * processes,
-    requests,
-    order,
-    seed,
-    durationMs,
-    ...(updates === undefined ? {} : { among: updates }),
+    requests: Array.from({ length: forEachProcess * processes }, (_, i) =>
+      updates !== undefined && i % everyNth === 0
+        ? at(updates.requests, i / everyNth)
+        : at(requests, i * STRIDE),
+    ),
+    order: 'once',
+    seed: 1,
+    durationMs: 0,
   });
 }
 
@@ -221,6 +220,6 @@ async function readBesideWrites({ data, generator, options }: Bench, { url }: Se
     orgId: data.orgId,
     botIds: data.botIds.slice(0, WRITTEN_BOTS),
     readers: READERS,
-    durationMs: options.pace.fleetMs * 2,
+    durationMs: options.pace.fleetStaleMs,
   });
 }
