@@ -11,6 +11,11 @@ export interface Pace {
   readonly burst: number;
   readonly staleMs: number;
   readonly busyMs: number;
+  /** Requests of a round for each of several processes. */
+  readonly fleetRequests: number;
+  readonly fleetStaleMs: number;
+  /** Requests of a workload with which each of several processes warms up. */
+  readonly fleetWarming: number;
   readonly mutations: number;
   readonly largeRecords: number;
   readonly otherKeys: number;
@@ -23,11 +28,10 @@ export interface Pace {
 /** What a run is to do. */
 export interface Options {
   readonly quick: boolean;
-  readonly growth: boolean;
   readonly pace: Pace;
   /** The servers to measure. */
   readonly servers: readonly string[];
-  /** The parts to run; all by default. */
+  /** The parts to run; all but the long ones by default. */
   readonly parts: readonly string[];
   /** The throughput workloads to run; all by default. */
   readonly workloads: readonly string[] | undefined;
@@ -43,6 +47,9 @@ const FULL: Pace = {
   burst: 500,
   staleMs: 4_000,
   busyMs: 3_000,
+  fleetRequests: 4_000,
+  fleetStaleMs: 3_000,
+  fleetWarming: 12_000,
   mutations: 400,
   largeRecords: 40,
   otherKeys: 1_000_000,
@@ -58,6 +65,9 @@ const QUICK: Pace = {
   burst: 250,
   staleMs: 600,
   busyMs: 400,
+  fleetRequests: 500,
+  fleetStaleMs: 800,
+  fleetWarming: 2_000,
   mutations: 50,
   largeRecords: 5,
   otherKeys: 100_000,
@@ -67,6 +77,9 @@ const QUICK: Pace = {
 
 /** What a run consists of, in this order. */
 export const PARTS = ['throughput', 'memory', 'pairs', 'mutations', 'invalidation', 'faults'] as const;
+
+/** What is measured only on request, with `--growth`, because each part takes minutes. */
+export const LONG_PARTS = ['scale-out', 'growth', 'steady-memory'] as const;
 
 /**
  * Reads the command line: `--quick`, `--growth`, and for work on the benchmark itself `--servers=ours,B`,
@@ -83,10 +96,9 @@ export function readOptions(args: readonly string[]): Options {
   const rounds = list('rounds')?.[0];
   return {
     quick,
-    growth: args.includes('--growth'),
     pace: { ...pace, ...(rounds === undefined ? {} : { rounds: Number(rounds) }) },
     servers: list('servers') ?? CONTENDERS.map(({ id }) => id),
-    parts: list('parts') ?? PARTS,
+    parts: [...(list('parts') ?? PARTS), ...(args.includes('--growth') ? LONG_PARTS : [])],
     workloads: list('workloads'),
     partial: ['servers', 'parts', 'workloads'].some((name) => list(name) !== undefined),
   };

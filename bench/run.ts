@@ -10,16 +10,25 @@ import { measureInvalidation } from './measure/invalidation.js';
 import { measureMemory } from './measure/memory.js';
 import { measureMutations } from './measure/mutations.js';
 import { measurePairs } from './measure/pairs.js';
+import { measureScaleOut } from './measure/scale-out.js';
+import { measureSteadyMemory } from './measure/steady-memory.js';
 import { measureThroughput } from './measure/throughput.js';
 import { verify } from './measure/verify.js';
 import { readOptions, type Options } from './options.js';
 import { busyBotTables, faultTables, pairTables } from './report/behaviour.js';
 import { drawChart } from './report/chart.js';
-import { growthTables, invalidationTables, memoryTables, mutationTables } from './report/costs.js';
+import {
+  growthTables,
+  invalidationTables,
+  memoryTables,
+  mutationTables,
+  steadyMemoryTables,
+} from './report/costs.js';
 import { toDocument } from './report/document.js';
 import { goalsTable } from './report/goals.js';
 import { describeMachine } from './report/machine.js';
 import type { Results } from './report/results.js';
+import { scaleOutTables } from './report/scale-out.js';
 import { toText, type Table } from './report/table.js';
 import { throughputTables } from './report/throughput.js';
 import { workloads } from './workloads/catalogue.js';
@@ -40,11 +49,13 @@ async function main(): Promise<void> {
     ...throughputTables(results.throughput),
     ...pairTables(results.pairs),
     ...busyBotTables(results.pairs),
+    ...scaleOutTables(results.scaleOut),
     ...mutationTables(results.mutations),
     ...invalidationTables(results.invalidation, options.pace.otherKeys),
     ...faultTables(results.faults),
     ...memoryTables(results.memory, options.pace.cachedBots),
     ...growthTables(results.growth),
+    ...steadyMemoryTables(results.steadyMemory),
   ];
   for (const table of tables) console.log(toText(table));
   complain(results);
@@ -65,10 +76,12 @@ async function measureAll(options: Options): Promise<Results> {
       throughput: wants('throughput') ? await measureThroughput(bench, all) : [],
       memory: wants('memory') ? await measureMemory(bench) : [],
       pairs: wants('pairs') ? await measurePairs(bench) : [],
+      scaleOut: wants('scale-out') ? await measureScaleOut(bench) : [],
       mutations: wants('mutations') ? await measureMutations(bench) : undefined,
       invalidation: wants('invalidation') ? await measureInvalidation(bench) : [],
       faults: wants('faults') ? await measureFaults(bench) : [],
-      growth: options.growth ? await measureGrowth(bench) : [],
+      growth: wants('growth') ? await measureGrowth(bench) : [],
+      steadyMemory: wants('steady-memory') ? await measureSteadyMemory(bench) : [],
       machine: await describeMachine(bench),
     };
   } finally {

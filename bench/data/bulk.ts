@@ -5,18 +5,37 @@ import type { Sql } from '../../src/db/driver.js';
 /** Organizations to fill, as a query that returns their ids and a text that makes their bots' ids differ. */
 export type Organizations = postgres.PendingQuery<postgres.Row[]>;
 
+/** What is kept for every row that is written, and is quicker to make for all rows at the end. */
+interface PutAside {
+  readonly table: string;
+  readonly name: string;
+  readonly definition: string;
+}
+
 /**
- * Fills a migrated database quickly: the triggers and the search indexes are put aside while `fill` writes, and what they
- * would have kept is computed at the end. The same rows at every call.
+ * Fills a migrated database quickly: the triggers, keys and most indexes are put aside while `fill` writes, and what they
+ * would have kept is computed, or checked, at the end. The same rows at every call.
  */
 export async function bulkLoad(sql: Sql, fill: () => Promise<void>): Promise<void> {
   const indexes = await sql<{ definition: string }[]>`
-    select pg_get_indexdef(i) as definition from unnest(array['bots_search_idx', 'bots_grams_idx']::regclass[]) as i`;
-  await sql`drop index bots_search_idx, bots_grams_idx`;
+    select pg_get_indexdef(i) as definition
+    from unnest(array['bots_search_idx', 'bots_grams_idx', 'messages_bot_idx']::regclass[]) as i`;
+  await sql`drop index bots_search_idx, bots_grams_idx, messages_bot_idx`;
+  // Foreign keys first: they hang on the others.
+  const constraints = await sql<PutAside[]>`
+    select conrelid::regclass::text as table, quote_ident(conname) as name, pg_get_constraintdef(oid) as definition
+    from pg_constraint
+    where (contype = 'f' and conrelid = any (array['bots', 'bot_stats', 'messages', 'conversations']::regclass[]))
+      or (contype = 'p' and conrelid = any (array['messages', 'conversations']::regclass[]))
+    order by contype`;
+  for (const { table, name } of constraints) await sql.unsafe(`alter table ${table} drop constraint ${name}`);
   await sql`alter table bots disable trigger user`;
   await sql`alter table messages disable trigger user`;
   await fill();
   await computeTotals(sql);
+  for (const { table, name, definition } of constraints.toReversed()) {
+    await sql.unsafe(`alter table ${table} add constraint ${name} ${definition}`);
+  }
   for (const { definition } of indexes) await sql.unsafe(definition);
   // A definition does not say this.
   await sql`alter index bots_grams_idx alter column 2 set statistics 0`;

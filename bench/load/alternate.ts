@@ -19,7 +19,8 @@ export async function runAlternate(task: AlternateTask): Promise<LatencyResult[]
     }),
   );
   for (let i = 0; i < warmUp + task.iterations; i++) {
-    for (const target of targets) {
+    // To and fro, so that nobody always comes after the same one.
+    for (const target of i % 2 === 0 ? targets : targets.toReversed()) {
       const sentAt = performance.now();
       const { status, hasData } = await target.connection.ask(
         target.requests[i % target.requests.length] as Buffer,

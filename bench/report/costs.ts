@@ -2,7 +2,9 @@ import type { GrowthResult } from '../measure/growth.js';
 import type { InvalidationResult } from '../measure/invalidation.js';
 import type { MemoryResult } from '../measure/memory.js';
 import type { MutationResult } from '../measure/mutations.js';
-import { figure, times, type Table } from './table.js';
+import type { SteadyMemoryResult } from '../measure/steady-memory.js';
+import { median, spread } from '../support/numbers.js';
+import { figure, percent, times, type Table } from './table.js';
 
 const KILOBYTE = 1_024;
 
@@ -98,14 +100,44 @@ export function growthTables(results: readonly GrowthResult[]): Table[] {
   return [
     {
       title: 'Growth: 1,000 bots against 1,000,000 bots with 10,000,000 messages',
-      notes: ['p50 of ours, one request at a time, each size in turn.'],
-      columns: ['read', 'cache', '1,000 bots, ms', '1,000,000 bots, ms', 'growth'],
-      rows: results.map(({ read, temperature, smallMs, largeMs }) => [
-        read,
-        temperature,
-        figure(smallMs),
-        figure(largeMs),
-        times(largeMs / smallMs),
+      notes: [
+        'Ours, one request at a time, each size in turn; bots from all over the organization, its first 50 pages. Medians of the p50 of the rounds; ± is half the range of their growth. Cold: an emptied Redis, every read a miss; PostgreSQL has the rows in its memory.',
+      ],
+      columns: ['read', 'cache', '1,000 bots, ms', '1,000,000 bots, ms', 'growth', '±'],
+      rows: results.map((result) => [
+        result.read,
+        result.temperature,
+        figure(median(result.smallMs)),
+        figure(median(result.largeMs)),
+        times(growthOf(result)),
+        percent(spread(ratiosOf(result))),
+      ]),
+    },
+  ];
+}
+
+/** How much longer a read takes on much data. */
+export const growthOf = (result: GrowthResult): number => median(ratiosOf(result));
+
+const ratiosOf = ({ smallMs, largeMs }: GrowthResult): number[] =>
+  largeMs.map((ms, round) => ms / (smallMs[round] ?? NaN));
+
+/** What a server process holds after ever more requests that all differ. */
+export function steadyMemoryTables(results: readonly SteadyMemoryResult[]): Table[] {
+  if (results.length === 0) return [];
+  return [
+    {
+      title: 'Memory of a server process over requests that all differ',
+      notes: [
+        'Bots, searches, documents and tokens that have not been asked for, or sent, before; weighed after a collection of garbage.',
+      ],
+      columns: ['requests', 'heap MB', 'buffers MB', 'resident MB', 'errors'],
+      rows: results.map(({ requests, heapMegabytes, externalMegabytes, residentMegabytes, errors }) => [
+        requests.toLocaleString('en-US'),
+        figure(heapMegabytes),
+        figure(externalMegabytes),
+        figure(residentMegabytes),
+        String(errors),
       ]),
     },
   ];

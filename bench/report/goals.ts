@@ -1,5 +1,6 @@
 import type { ThroughputResult } from '../measure/throughput.js';
 import type { Results } from './results.js';
+import { growthOf } from './costs.js';
 import { figure, percent, type Table } from './table.js';
 import { byWorkload, medianOf, yardsticks } from './throughput.js';
 
@@ -120,8 +121,8 @@ function costGoals({ mutations, invalidation, growth }: Results): Goal[] {
     if (server.contender.role !== 'ours') continue;
     goals.push(atMost(`${server.contender.title}: updateBot among many other keys`, 1.2, manyMs / fewMs));
   }
-  for (const { read, temperature, smallMs, largeMs } of growth) {
-    goals.push(atMost(`${read}, ${temperature}, at 1,000,000 bots`, 1.2, largeMs / smallMs));
+  for (const result of growth) {
+    goals.push(atMost(`${result.read}, ${result.temperature}, at 1,000,000 bots`, 1.2, growthOf(result)));
   }
   return goals;
 }

@@ -16,3 +16,9 @@ export function residentMegabytes(pid: number): number {
   const [, kilobytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kilobytes ?? 0) / 1_024;
 }
+
+/** As {@link cpuMicroseconds}, of a process and those that it has started, as long as these run. */
+export function familyCpuMicroseconds(pid: number): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return [pid, ...children.map(Number)].reduce((sum, each) => sum + cpuMicroseconds(each), 0);
+}

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { JWT_SECRET } from '../data/standard.js';
 import type { Contender } from '../servers/contenders.js';
 import type { Counters, ServerMessage } from '../servers/report.js';
+import { countersIn } from './metrics.js';
 
 /** How a server process is to be run. */
 export interface ServerOptions {
@@ -115,17 +116,5 @@ const fromMessages = (child: ChildProcess) => async (): Promise<Counters> =>
   });
 
 /** Ours counts for its operators anyway. */
-const fromMetrics = (url: string) => async (): Promise<Counters> => {
-  const text = await (await fetch(new URL('/metrics', url))).text();
-  const total = (name: RegExp): number =>
-    text
-      .split('\n')
-      .filter((line) => name.test(line))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
-  return {
-    statements: total(/^flovo_sql_statements_total\b/),
-    hits: total(/^flovo_cache_hits_total\b/),
-    // What is not answered whole is looked up value by value: only those can be missing.
-    misses: total(/^flovo_cache_misses_total\b(?!.*resource="answer")/),
-  };
-};
+const fromMetrics = (url: string) => async (): Promise<Counters> =>
+  countersIn(await (await fetch(new URL('/metrics', url))).text());

@@ -37,7 +37,13 @@ export async function startServices(settings: Readonly<Record<string, string>> =
       dataDir: path.join(folder, 'postgres'),
       log: () => {},
       database: 'bench',
-      settings: { ...WITHOUT_DISK, shared_buffers: '512MB', max_connections: '300', ...extra },
+      settings: {
+        ...WITHOUT_DISK,
+        shared_buffers: '512MB',
+        maintenance_work_mem: '512MB',
+        max_connections: '300',
+        ...extra,
+      },
     });
   let postgres = await launch(settings);
   return {

@@ -1,6 +1,11 @@
 import { Cluster, Redis } from 'ioredis';
 
 import type { RedisTarget } from '../../src/cache/redis-client.js';
+import {
+  CLUSTER_NODE_SETTINGS,
+  formRedisCluster,
+  type SlotRange,
+} from '../../src/dev/services/redis-cluster.js';
 import { eventually } from './eventually.js';
 import { createRedis, type RedisService } from './services.js';
 import { TcpProxy } from './tcp-proxy.js';
@@ -13,7 +18,7 @@ export interface ClusterNode {
   readonly admin: Redis;
   readonly id: string;
   /** What it was given at the start; a replica has none. */
-  readonly slots: readonly [first: number, last: number];
+  readonly slots: SlotRange;
 }
 
 export interface RedisClusterService {
@@ -25,49 +30,24 @@ export interface RedisClusterService {
   stop(): Promise<void>;
 }
 
-const SLOTS = 16_384;
-
 /**
  * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the address of a proxy before it, so that a test can break
  * what is between the cache and one node.
  */
 export async function createRedisCluster(masters = 3, replicas = 0): Promise<RedisClusterService> {
-  const nodes = await Promise.all(
-    Array.from({ length: masters + replicas }, async (_, i): Promise<ClusterNode> => {
-      const redis = await createRedis({
-        settings: [
-          '--cluster-enabled',
-          'yes',
-          '--cluster-node-timeout',
-          '2000',
-          // A node that is down does not take the other slots with it.
-          '--cluster-require-full-coverage',
-          'no',
-        ],
-      });
+  const started = await Promise.all(
+    Array.from({ length: masters + replicas }, async () => {
+      const redis = await createRedis({ settings: CLUSTER_NODE_SETTINGS });
       const proxy = await TcpProxy.before(redis.url);
       const admin = new Redis(redis.url, { disconnectTimeout: 50 });
       admin.on('error', () => undefined);
       await admin.config('SET', 'cluster-announce-port', String(proxy.port));
-      await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
-      const id = await admin.cluster('MYID');
-      if (i >= masters) return { redis, proxy, admin, id, slots: [-1, -1] };
-      const first = Math.floor((i * SLOTS) / masters);
-      const last = Math.floor(((i + 1) * SLOTS) / masters) - 1;
-      await admin.call('CLUSTER', 'ADDSLOTSRANGE', first, last);
-      return { redis, proxy, admin, id, slots: [first, last] };
+      return { redis, proxy, admin, id: await admin.cluster('MYID') };
     }),
   );
-  const [first, ...rest] = nodes as [ClusterNode, ...ClusterNode[]];
-  for (const { redis } of rest) {
-    await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', redis.port, redis.port + 10_000);
-  }
-  for (const { admin } of nodes) {
-    await eventually(async () => {
-      const info = await admin.cluster('INFO');
-      return info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`);
-    });
-  }
+  const ranges = await formRedisCluster(started, masters);
+  const nodes = started.map((node, i): ClusterNode => ({ ...node, slots: ranges[i] ?? [-1, -1] }));
+  const [first] = nodes as [ClusterNode, ...ClusterNode[]];
   for (const [i, { admin }] of nodes.slice(masters).entries()) {
     const { id } = nodes[i % masters] as ClusterNode;
     await eventually(async () => String(await admin.cluster('NODES')).includes(id));

@@ -1,0 +1,118 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createHook } from 'node:async_hooks';
+import { Agent, request } from 'node:http';
+import { print } from 'graphql';
+
+import { BotDetailsDocument, BotStatsDocument, BotsWithStatsDocument } from '../generated/graphql.js';
+import { startApp, type TestApp } from '../support/app.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+
+/** Enough that at least one of them meets no poll of the invalidation log. */
+const TIMES = 40;
+
+/**
+ * What an operation costs this process, counted without a clock: the promises that are made for it. They stand for turns
+ * of the microtask queue and closures, which is where the time of a cached read goes.
+ */
+describe('the promises of an operation', () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  let database: TestDatabase;
+  let redis: RedisService;
+  let app: TestApp;
+  let token: string;
+  let orgId: string;
+  let botId: string;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
+    orgId = await addOrganization(database.sql);
+    [botId] = (await addBots(database.sql, orgId, 20)) as [string];
+    ({ token } = await addUser(database.sql, { [orgId]: 'VIEWER' }));
+    app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url });
+  });
+
+  afterAll(async () => {
+    agent.destroy();
+    await app?.close();
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  /** Sends a request with callbacks alone, so that all promises in between are the server's. */
+  const send = (query: string, variables: object, done: (status: number) => void): void => {
+    const sent = request(
+      app.url,
+      {
+        method: 'POST',
+        agent,
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+      },
+      (response) => {
+        response.resume().once('end', () => done(response.statusCode ?? 0));
+      },
+    );
+    sent.end(JSON.stringify({ query, variables }));
+  };
+
+  let made = 0;
+  const counter = createHook({
+    init(_id, type) {
+      if (type === 'PROMISE') made++;
+    },
+  });
+
+  /** The fewest promises of many requests: what else the process does can only add to them. */
+  const fewest = async (query: string, variablesOf: (i: number) => object): Promise<number> =>
+    await new Promise((resolve, reject) => {
+      let least = Infinity;
+      const next = (i: number): void => {
+        if (i === TIMES) {
+          resolve(least);
+          return;
+        }
+        made = 0;
+        counter.enable();
+        send(query, variablesOf(i), (status) => {
+          counter.disable();
+          if (status !== 200) reject(new Error(`Status ${status}`));
+          least = Math.min(least, made);
+          setImmediate(next, i + 1);
+        });
+      };
+      next(0);
+    });
+
+  // A little above what it takes: how many promises Node and the driver make of their own may change.
+  const operations = [
+    { name: 'botStats', document: BotStatsDocument, variables: () => ({ id: botId }), kept: 34, cached: 112 },
+    {
+      name: 'botDetails',
+      document: BotDetailsDocument,
+      variables: () => ({ id: botId }),
+      kept: 34,
+      cached: 92,
+    },
+    {
+      name: 'bots with statistics',
+      document: BotsWithStatsDocument,
+      variables: () => ({ orgId }),
+      kept: 34,
+      cached: 205,
+    },
+  ] as const;
+
+  test.each(operations)(
+    '$name: at most $kept for a kept answer, $cached for cached values',
+    async ({ document, variables, kept, cached }) => {
+      const text = print(document);
+      const counts = {
+        kept: await fewest(text, variables),
+        // A variable that the document does not declare changes nothing but the text: an answer of its own.
+        cached: await fewest(text, (i) => ({ ...variables(), unused: i })),
+      };
+      expect(counts.kept).toBeLessThanOrEqual(kept);
+      expect(counts.cached).toBeLessThanOrEqual(cached);
+    },
+  );
+});
