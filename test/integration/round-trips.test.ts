@@ -7,12 +7,6 @@ import {
   BotsDocument,
   BotsWithStatsDocument,
   BotStatsDocument,
-  DeleteBotDocument,
-  RecordMessagesDocument,
-  StartBotDocument,
-  StopBotDocument,
-  UpdateBotDocument,
-  UpdateMessageStatusDocument,
 } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';
 import type { Client } from '../support/client.js';
@@ -114,62 +108,6 @@ describe('round trips and statements of a request', () => {
     app.statements.length = 0;
     await ask();
     expect(app.statements).toEqual([]);
-  });
-
-  describe('of a change', () => {
-    let owner: Client;
-    let id: string;
-
-    beforeAll(async () => {
-      const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
-      owner = app.client(token);
-      [id] = (await addBots(database.sql, orgId, 1)) as [string];
-      await owner.ask(BotDetailsDocument, { id });
-    });
-
-    const roundTrips = async (operation?: string): Promise<number> =>
-      await app.metric('flovo_redis_round_trips_total', operation === undefined ? {} : { operation });
-    const message = {
-      conversationId: 'c',
-      contactId: 'c',
-      direction: 'OUTBOUND',
-      status: 'PENDING',
-      text: '',
-    };
-    const messageId = async () =>
-      (await database.sql<{ id: string }[]>`select id from messages where bot_id = ${id}`)[0]?.id ?? '';
-
-    test.each<[string, number, () => Promise<unknown>]>([
-      ['updateBot', 1, async () => await owner.ask(UpdateBotDocument, { id, input: { name: 'new' } })],
-      ['startBot', 1, async () => await owner.ask(StartBotDocument, { id })],
-      ['stopBot', 1, async () => await owner.ask(StopBotDocument, { id })],
-      [
-        'recordMessages',
-        2,
-        async () =>
-          await owner.ask(RecordMessagesDocument, {
-            botId: id,
-            messages: Array.from({ length: 500 }, () => message) as never,
-          }),
-      ],
-      [
-        'updateMessageStatus',
-        2,
-        async () =>
-          await owner.ask(UpdateMessageStatusDocument, {
-            id: await messageId(),
-            status: 'DELIVERED' as never,
-          }),
-      ],
-      ['deleteBot', 1, async () => await owner.ask(DeleteBotDocument, { id })],
-    ])('%s: %d SQL, and 1 round trip to Redis that invalidates', async (_name, statements, change) => {
-      const [all, invalidations] = [await roundTrips(), await roundTrips('invalidate')];
-      app.statements.length = 0;
-      await change();
-      expect(app.statements).toHaveLength(statements);
-      expect((await roundTrips('invalidate')) - invalidations).toBe(1);
-      expect((await roundTrips()) - all).toBe(1);
-    });
   });
 
   describe('several pages in one request', () => {
