@@ -105,6 +105,60 @@ describe('a Redis Cluster', () => {
     expect(await two.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
   });
 
+  test('whose slots are moved goes on being used, and no invalidation is lost on the way', async () => {
+    const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
+    const [moved, other] = (await addBots(database.sql, orgId, 2)) as [string, string];
+    const state = { name: 'bot 1', totalMessages: 0 };
+    const expectState = async ({ bot, stats, details, list }: TestCache) => {
+      const { name, totalMessages } = state;
+      expect((await bot.readMany([other, moved])).map((each) => each?.name)).toEqual(['bot 2', name]);
+      expect(await stats.readMany([moved])).toMatchObject([{ totalMessages }]);
+      expect(await details.readMany([moved])).toMatchObject([{ bot: { name }, stats: { totalMessages } }]);
+      const [page] = await list.readMany([{ orgId, page: 1, limit: 100, search: '' }]);
+      expect(page?.items.map((each) => each.name)).toContain(name);
+    };
+    /** A reader before each write, so that there is something to invalidate; another after it. */
+    const change = async (step: string) => {
+      await expectState(two);
+      state.name = `bot, ${step}`;
+      await database.sql`update bots set name = ${state.name} where id = ${moved}`;
+      await one.invalidation.botChanged({ id: moved, orgId });
+      await expectState(two);
+      state.totalMessages += 1;
+      await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
+                         values (${moved}, 'c', 'c', 'OUTBOUND', 'PENDING')`;
+      await one.botStatsChanged(moved);
+      await expectState(two);
+    };
+    const isHit = async () => {
+      const { misses } = two.tally;
+      await expectState(two);
+      return two.tally.misses === misses;
+    };
+    await change('in its place');
+    await eventually(isHit);
+    const moves = [await redis.moveSlotOf(`{${moved}}`), await redis.moveSlotOf(`{${orgId}}`)];
+    // Commands that name this one are refused from now on, and what is cached beside it is still a hit.
+    await redis.admin.del(`bot:{${moved}}:details`);
+    await change('before any key has moved');
+    for (let round = 1; round <= 6; round++) {
+      for (const move of moves) await move.moveKeys(1);
+      await change(`after move ${round}`);
+    }
+    for (const move of moves) await move.moveKeys();
+    await change('with all keys moved');
+    await eventually(async () => {
+      const { hits } = two.tally;
+      await two.bot.readMany([moved, other]);
+      return two.tally.hits > hits;
+    });
+    for (const move of moves) await move.finish();
+    await change('in its new place');
+    await eventually(isHit);
+    for (const { tally } of [one, two]) expect(tally).toMatchObject({ states: ['up'], timeouts: 0 });
+    expect(one.tally.errors).toBe(0);
+  });
+
   /** Timeouts that requests have waited for. */
   const timeouts = async (app: TestApp): Promise<number> => {
     const count = async (operation: string) =>

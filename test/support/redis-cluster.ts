@@ -2,10 +2,11 @@ import { Cluster, Redis } from 'ioredis';
 
 import type { RedisTarget } from '../../src/cache/redis-client.js';
 import { eventually } from './eventually.js';
-import { createRedis, type RedisService } from './services.js';
+import { createRedis, createRedisFolder, type RedisService } from './services.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 export interface ClusterNode {
+  /** The latest, if it was started again. */
   readonly redis: RedisService;
   /** What clients of the cluster talk to instead of the node. */
   readonly proxy: TcpProxy;
@@ -14,6 +15,16 @@ export interface ClusterNode {
   readonly id: string;
   /** What it was given at the start; a replica has none. */
   readonly slots: readonly [first: number, last: number];
+  /** Starts it after it was killed: empty, but it knows its cluster. */
+  restart(): Promise<void>;
+}
+
+/** A slot on its way from one master to another, as `redis-cli --cluster reshard` moves it. */
+export interface SlotMove {
+  /** Moves so many of the keys that are left, or all. */
+  moveKeys(most?: number): Promise<void>;
+  /** Moves what is left, and makes the other master the owner. */
+  finish(): Promise<void>;
 }
 
 export interface RedisClusterService {
@@ -21,41 +32,59 @@ export interface RedisClusterService {
   readonly nodes: readonly ClusterNode[];
   /** A client of the test's own. */
   readonly admin: Cluster;
+  /** The node that was given a key's slot at the start. */
   nodeOf(key: string): Promise<ClusterNode>;
+  moveSlotOf(key: string): Promise<SlotMove>;
   stop(): Promise<void>;
 }
 
 const SLOTS = 16_384;
+const NODE_SETTINGS = [
+  '--cluster-enabled',
+  'yes',
+  '--cluster-node-timeout',
+  '2000',
+  // A node that is down does not take the other slots with it.
+  '--cluster-require-full-coverage',
+  'no',
+];
+/** How many keys of a slot are moved at a time. */
+const KEYS_A_MOVE = 20;
+const MOVE_TIMEOUT_MS = 5_000;
 
 /**
- * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the address of a proxy before it, so that a test can break
- * what is between the cache and one node.
+ * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the
+ * address of a proxy before it, so that a test can break what is between the cache and one node.
  */
 export async function createRedisCluster(masters = 3, replicas = 0): Promise<RedisClusterService> {
   const nodes = await Promise.all(
     Array.from({ length: masters + replicas }, async (_, i): Promise<ClusterNode> => {
-      const redis = await createRedis({
-        settings: [
-          '--cluster-enabled',
-          'yes',
-          '--cluster-node-timeout',
-          '2000',
-          // A node that is down does not take the other slots with it.
-          '--cluster-require-full-coverage',
-          'no',
-        ],
-      });
+      const dataDir = await createRedisFolder();
+      let redis = await createRedis({ dataDir, settings: NODE_SETTINGS });
       const proxy = await TcpProxy.before(redis.url);
       const admin = new Redis(redis.url, { disconnectTimeout: 50 });
       admin.on('error', () => undefined);
       await admin.config('SET', 'cluster-announce-port', String(proxy.port));
       await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
       const id = await admin.cluster('MYID');
-      if (i >= masters) return { redis, proxy, admin, id, slots: [-1, -1] };
+      const node = (slots: readonly [number, number]): ClusterNode => ({
+        get redis() {
+          return redis;
+        },
+        proxy,
+        admin,
+        id,
+        slots,
+        async restart() {
+          const settings = [...NODE_SETTINGS, '--cluster-announce-port', String(proxy.port)];
+          redis = await createRedis({ dataDir, port: redis.port, settings });
+        },
+      });
+      if (i >= masters) return node([-1, -1]);
       const first = Math.floor((i * SLOTS) / masters);
       const last = Math.floor(((i + 1) * SLOTS) / masters) - 1;
       await admin.call('CLUSTER', 'ADDSLOTSRANGE', first, last);
-      return { redis, proxy, admin, id, slots: [first, last] };
+      return node([first, last]);
     }),
   );
   const [first, ...rest] = nodes as [ClusterNode, ...ClusterNode[]];
@@ -89,6 +118,9 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
       if (!node) throw new Error(`No node has slot ${slot}`);
       return node;
     },
+    async moveSlotOf(key) {
+      return await beginMove(await mastersOf(nodes), await first.admin.cluster('KEYSLOT', key));
+    },
     async stop() {
       admin.disconnect();
       for (const node of nodes) {
@@ -98,4 +130,48 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
       await Promise.all(nodes.map(async ({ redis }) => await redis.stop()));
     },
   };
+}
+
+/** The nodes that are masters by their own account. */
+export async function mastersOf(nodes: readonly ClusterNode[]): Promise<ClusterNode[]> {
+  const roles = await Promise.all(
+    nodes.map(async ({ admin }) => (await admin.info('replication')).includes('role:master')),
+  );
+  return nodes.filter((_, i) => roles[i]);
+}
+
+async function beginMove(masters: readonly ClusterNode[], slot: number): Promise<SlotMove> {
+  const ownership = await Promise.all(masters.map(async ({ admin }) => await owns(admin, slot)));
+  const source = masters[ownership.indexOf(true)];
+  const target = masters[ownership.indexOf(false)];
+  if (!source || !target) throw new Error(`Nobody has slot ${slot}`);
+  await target.admin.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', source.id);
+  await source.admin.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', target.id);
+  const moveKeys = async (most = Infinity): Promise<void> => {
+    for (let moved = 0; moved < most;) {
+      const count = Math.min(KEYS_A_MOVE, most - moved);
+      const keys = (await source.admin.call('CLUSTER', 'GETKEYSINSLOT', slot, count)) as string[];
+      if (keys.length === 0) return;
+      const to = ['127.0.0.1', target.redis.port, '', 0, MOVE_TIMEOUT_MS];
+      await source.admin.call('MIGRATE', ...to, 'REPLACE', 'KEYS', ...keys);
+      moved += keys.length;
+    }
+  };
+  return {
+    moveKeys,
+    async finish() {
+      await moveKeys();
+      // The target first: who is sent there by the source must be served.
+      const others = masters.filter((node) => node !== source && node !== target);
+      for (const { admin } of [target, source, ...others])
+        await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', target.id);
+    },
+  };
+}
+
+/** Whether a node is the owner of a slot by its own account. */
+async function owns(admin: Redis, slot: number): Promise<boolean> {
+  const id = await admin.cluster('MYID');
+  const ranges = await admin.cluster('SLOTS');
+  return ranges.some(([from, to, owner]) => from <= slot && slot <= to && owner?.[2] === id);
 }
