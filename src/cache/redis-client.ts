@@ -81,6 +81,14 @@ const SPLIT = /^TRYAGAIN\b|Script attempted to access a non local key/;
 export const isSplit = (error: unknown): boolean => error instanceof Error && SPLIT.test(error.message);
 
 class ClusterClient extends Cluster {
+  private gathering = false;
+
+  /** Commands of one turn of the event loop go out together, in one packet for each node, but are redirected alone. */
+  override sendCommand(...args: Parameters<Cluster['sendCommand']>): unknown {
+    this.gather();
+    return super.sendCommand(...args);
+  }
+
   /**
    * A key that is in neither place counts as moved, so a command that names one is refused until the whole slot has
    * moved. To wait for that, as the client would, is to run into the deadline.
@@ -88,6 +96,19 @@ class ClusterClient extends Cluster {
   override handleError(...[error, ttl, handlers]: Parameters<Cluster['handleError']>): void {
     if (isSplit(error)) handlers.defaults();
     else super.handleError(error, ttl, handlers);
+  }
+
+  private gather(): void {
+    if (this.gathering) return;
+    this.gathering = true;
+    const streams = this.nodes('master').flatMap(({ status, stream }) =>
+      status === 'ready' ? [stream] : [],
+    );
+    for (const stream of streams) stream.cork();
+    setImmediate(() => {
+      this.gathering = false;
+      for (const stream of streams) stream.uncork();
+    });
   }
 }
 
