@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 
+import { connectRedis } from '../../src/cache/redis-client.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
@@ -18,7 +19,7 @@ describe('a Redis Cluster', () => {
   let database: TestDatabase;
   let orgId: string;
   let token: string;
-  const closers: (() => Promise<void>)[] = [];
+  const closers: (() => Promise<void> | void)[] = [];
 
   beforeAll(async () => {
     [redis, database] = await Promise.all([createRedisCluster(), createDatabase()]);
@@ -107,14 +108,15 @@ describe('a Redis Cluster', () => {
 
   test('whose slots are moved goes on being used, and no invalidation is lost on the way', async () => {
     const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
-    const [moved, other] = (await addBots(database.sql, orgId, 2)) as [string, string];
+    const ownOrgId = await addOrganization(database.sql);
+    const [moved, other] = (await addBots(database.sql, ownOrgId, 2)) as [string, string];
     const state = { name: 'bot 1', totalMessages: 0 };
     const expectState = async ({ bot, stats, details, list }: TestCache) => {
       const { name, totalMessages } = state;
       expect((await bot.readMany([other, moved])).map((each) => each?.name)).toEqual(['bot 2', name]);
       expect(await stats.readMany([moved])).toMatchObject([{ totalMessages }]);
       expect(await details.readMany([moved])).toMatchObject([{ bot: { name }, stats: { totalMessages } }]);
-      const [page] = await list.readMany([{ orgId, page: 1, limit: 100, search: '' }]);
+      const [page] = await list.readMany([{ orgId: ownOrgId, page: 1, limit: 100, search: '' }]);
       expect(page?.items.map((each) => each.name)).toContain(name);
     };
     /** A reader before each write, so that there is something to invalidate; another after it. */
@@ -122,7 +124,7 @@ describe('a Redis Cluster', () => {
       await expectState(two);
       state.name = `bot, ${step}`;
       await database.sql`update bots set name = ${state.name} where id = ${moved}`;
-      await one.invalidation.botChanged({ id: moved, orgId });
+      await one.invalidation.botChanged({ id: moved, orgId: ownOrgId });
       await expectState(two);
       state.totalMessages += 1;
       await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
@@ -137,7 +139,7 @@ describe('a Redis Cluster', () => {
     };
     await change('in its place');
     await eventually(isHit);
-    const moves = [await redis.moveSlotOf(`{${moved}}`), await redis.moveSlotOf(`{${orgId}}`)];
+    const moves = [await redis.moveSlotOf(`{${moved}}`), await redis.moveSlotOf(`{${ownOrgId}}`)];
     // Commands that name this one are refused from now on, and what is cached beside it is still a hit.
     await redis.admin.del(`bot:{${moved}}:details`);
     await change('before any key has moved');
@@ -157,6 +159,23 @@ describe('a Redis Cluster', () => {
     await eventually(isHit);
     for (const { tally } of [one, two]) expect(tally).toMatchObject({ states: ['up'], timeouts: 0 });
     expect(one.tally.errors).toBe(0);
+  });
+
+  test('runs a command once if its reply is lost with the connection', async () => {
+    const client = connectRedis(redis.target);
+    client.on('error', () => undefined);
+    closers.push(() => client.disconnect());
+    await eventually(() => client.status === 'ready');
+    const key = `counter:{${randomUUID()}}`;
+    const { proxy, admin } = await redis.nodeOf(key);
+    expect(await client.incr(key)).toBe(1);
+    proxy.holdReplies();
+    const second = client.incr(key).then(String, () => 'lost');
+    await eventually(async () => (await admin.get(key)) === '2');
+    proxy.cut();
+    // Its outcome is known to the caller only when it is not going to be sent any more.
+    expect(await second).toBe('lost');
+    expect(await admin.get(key)).toBe('2');
   });
 
   /** Timeouts that requests have waited for. */
