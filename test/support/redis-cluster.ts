@@ -38,6 +38,9 @@ export interface RedisClusterService {
   stop(): Promise<void>;
 }
 
+/** The name in Redis of connections that are not of the caches. */
+export const TEST_CONNECTION = 'test';
+
 const SLOTS = 16_384;
 const NODE_SETTINGS = [
   '--cluster-enabled',
@@ -62,7 +65,7 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
       const dataDir = await createRedisFolder();
       let redis = await createRedis({ dataDir, settings: NODE_SETTINGS });
       const proxy = await TcpProxy.before(redis.url);
-      const admin = new Redis(redis.url, { disconnectTimeout: 50 });
+      const admin = new Redis(redis.url, { disconnectTimeout: 50, connectionName: TEST_CONNECTION });
       admin.on('error', () => undefined);
       await admin.config('SET', 'cluster-announce-port', String(proxy.port));
       await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1);
@@ -106,7 +109,7 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
   const addresses = nodes.map(({ proxy }) => `127.0.0.1:${proxy.port}`);
   const admin = new Cluster(
     nodes.map(({ proxy }) => ({ host: '127.0.0.1', port: proxy.port })),
-    { slotsRefreshInterval: 0 },
+    { slotsRefreshInterval: 0, redisOptions: { connectionName: TEST_CONNECTION } },
   );
   return {
     target: { kind: 'cluster', nodes: addresses },
