@@ -26,11 +26,12 @@ export interface Topology {
 
 export type TopologyKind = 'standalone' | 'cluster';
 
-export const startTopology = async (kind: TopologyKind): Promise<Topology> =>
-  await (kind === 'standalone' ? standalone() : cluster());
+/** @param flags of a standalone server */
+export const startTopology = async (kind: TopologyKind, flags: readonly string[] = []): Promise<Topology> =>
+  await (kind === 'standalone' ? standalone(flags) : cluster());
 
-export async function standalone(): Promise<Topology> {
-  let redis = await createRedis();
+export async function standalone(flags: readonly string[] = []): Promise<Topology> {
+  let redis = await createRedis({ settings: flags });
   const proxy = await TcpProxy.before(redis.url);
   const admin = new Redis(redis.url, { connectionName: TEST_CONNECTION });
   admin.on('error', () => undefined);
@@ -41,7 +42,7 @@ export async function standalone(): Promise<Topology> {
     proxy,
     admin,
     async restart() {
-      redis = await createRedis({ port: redis.port });
+      redis = await createRedis({ port: redis.port, settings: flags });
     },
   };
   return {
