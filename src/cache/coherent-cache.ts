@@ -197,7 +197,7 @@ class ResourceReader<Id, Value> {
     answers: Answers<Value>,
   ): Promise<void> {
     const slots = missing.map((index) => (entries[index] as Entry<Id>).slot);
-    let claims: Claim[];
+    let claims: (Claim | undefined)[];
     try {
       claims = await store.claim(slots, freshGeneration());
     } catch (error) {
@@ -208,8 +208,14 @@ class ResourceReader<Id, Value> {
     const pending: Promise<void>[] = [];
     const mine: Missing<Id>[] = [];
     const others: Missing<Id>[] = [];
-    claims.forEach(({ generation, lock, mine: isMine }, i) => {
+    const unclaimed: number[] = [];
+    claims.forEach((claim, i) => {
       const index = missing[i] as number;
+      if (!claim) {
+        unclaimed.push(index);
+        return;
+      }
+      const { generation, lock, mine: isMine } = claim;
       const entry = entries[index] as Entry<Id>;
       const flight = this.loads.get(flightKey(entry, generation));
       if (flight) pending.push(this.join(flight, entries, index, answers));
@@ -224,6 +230,7 @@ class ResourceReader<Id, Value> {
         () => this.release(store, mine),
       );
     }
+    if (unclaimed.length > 0) pending.push(this.directLoads.read(entries, unclaimed, answers));
     if (others.length > 0) this.share(others, this.waitForOthers(store, others), pending, answers);
     await Promise.all(pending);
   }

@@ -74,6 +74,44 @@ async function mastersOf(client: Cluster): Promise<Redis[]> {
   return masters;
 }
 
+/** The refusal of a command some of whose keys have moved to another node of a cluster, and some have not. */
+const SPLIT = /^TRYAGAIN\b|Script attempted to access a non local key/;
+
+/** Whether a command was refused because the slot of its keys is being moved. None of it has been done. */
+export const isSplit = (error: unknown): boolean => error instanceof Error && SPLIT.test(error.message);
+
+class ClusterClient extends Cluster {
+  private gathering = false;
+
+  /** Commands of one turn of the event loop go out together, in one packet for each node, but are redirected alone. */
+  override sendCommand(...args: Parameters<Cluster['sendCommand']>): unknown {
+    this.gather();
+    return super.sendCommand(...args);
+  }
+
+  /**
+   * A key that is in neither place counts as moved, so a command that names one is refused until the whole slot has
+   * moved. To wait for that, as the client would, is to run into the deadline.
+   */
+  override handleError(...[error, ttl, handlers]: Parameters<Cluster['handleError']>): void {
+    if (isSplit(error)) handlers.defaults();
+    else super.handleError(error, ttl, handlers);
+  }
+
+  private gather(): void {
+    if (this.gathering) return;
+    this.gathering = true;
+    const streams = this.nodes('master').flatMap(({ status, stream }) =>
+      status === 'ready' ? [stream] : [],
+    );
+    for (const stream of streams) stream.cork();
+    setImmediate(() => {
+      this.gathering = false;
+      for (const stream of streams) stream.uncork();
+    });
+  }
+}
+
 function createClient(target: RedisTarget): RedisClient {
   switch (target.kind) {
     case 'standalone':
@@ -103,11 +141,13 @@ function createClient(target: RedisTarget): RedisClient {
       });
     }
     case 'cluster':
-      return new Cluster(
+      return new ClusterClient(
         target.nodes.map((node) => hostAndPort(node, 6_379)),
         {
           enableOfflineQueue: false,
-          enableAutoPipelining: true,
+          // A pipeline is redirected as one, though its commands are for many slots: while slots move, commands were
+          // refused for each other's sake, and some pipelines never ended, which blocked their nodes for good.
+          enableAutoPipelining: false,
           lazyConnect: true,
           clusterRetryStrategy: reconnectPause,
           slotsRefreshTimeout: 1_000,
@@ -121,6 +161,8 @@ function createClient(target: RedisTarget): RedisClient {
           maxRedirections: 4,
           redisOptions: {
             ...cacheOptions,
+            // With it, ASKING would be sent after the command that it is for.
+            enableAutoPipelining: false,
             ...(target.url === undefined ? {} : credentials(new URL(target.url))),
           },
         },

@@ -6,7 +6,7 @@ import { proveUsable, type RedisClient } from './redis-client.js';
 import type { CacheObserver, RedisOperation } from './observer.js';
 
 /** Replies of a server that is there but cannot serve: it is loading, a replica by now, or its cluster is incomplete. */
-const CANNOT_SERVE = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN|NOAUTH|MISCONF)\b/;
+const CANNOT_SERVE = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH|MISCONF)\b/;
 
 const FIRST_PROBE_MS = 50;
 /** A first connection that takes longer than this is an outage. */

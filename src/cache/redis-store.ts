@@ -1,7 +1,7 @@
 import { Command } from 'ioredis';
 
 import { CacheUnavailableError } from './errors.js';
-import type { RedisClient } from './redis-client.js';
+import { isSplit, type RedisClient } from './redis-client.js';
 import type { RedisGateway } from './redis-gateway.js';
 import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 
@@ -83,7 +83,7 @@ export class RedisStore {
             byEntity(slots).map(async (group) => {
               const keys = new KeyList();
               const layout = group.map((slot) => layOut(slot, keys));
-              const replies = await client.mget(keys.list);
+              const replies = await unlessSplit(client.mget(keys.list), []);
               return layout.map((positions) => stored(positions, replies));
             }),
           )
@@ -134,23 +134,24 @@ export class RedisStore {
     return (this.batch = { keys, replies, beforeSend });
   }
 
-  /** Claims the load of missing values; see {@link CLAIM}. The result is aligned with `slots`. */
-  async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
+  /**
+   * Claims the load of missing values; see {@link CLAIM}. The result is aligned with `slots`; undefined where nothing
+   * can be claimed, because a cluster is moving the keys.
+   */
+  async claim(slots: readonly Slot[], token: string): Promise<(Claim | undefined)[]> {
     return await this.gateway.run('claim', async (client) => {
-      const claimGroup = async (group: readonly Slot[]): Promise<Claim[]> => {
+      const claimGroup = async (group: readonly Slot[]): Promise<(Claim | undefined)[]> => {
         const [first] = group;
         if (!first) return [];
         const lockKey = `${first.key}:lock`;
         const keys = [lockKey];
         for (const { generations } of group) keys.push(...generations);
-        const [outcome = '', ...tokens] = (await client.eval(
-          CLAIM,
-          keys.length,
-          ...keys,
-          token,
-          GENERATION_LIFE_MS,
-          LOCK_LIFE_MS,
-        )) as string[];
+        const reply = await unlessSplit(
+          client.eval(CLAIM, keys.length, ...keys, token, GENERATION_LIFE_MS, LOCK_LIFE_MS),
+          undefined,
+        );
+        if (reply === undefined) return group.map(() => undefined);
+        const [outcome = '', ...tokens] = reply as string[];
         const mine = outcome.startsWith('+');
         const lock = { key: lockKey, holds: outcome.slice(1) };
         const each = first.generations.length;
@@ -186,7 +187,7 @@ export class RedisStore {
         }
         for (const fill of group) keys.push(fill.slot.key);
         if (slot.index !== undefined) for (const fill of group) keys.push(fill.slot.index ?? '');
-        await client.eval(FILL, keys.length, ...keys, ...args);
+        await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
       };
       // What was claimed together is loaded, and filled, together.
       await Promise.all(inGroups(fills, ({ lock }) => lock.key).map(fillGroup));
@@ -224,11 +225,14 @@ export class RedisStore {
   ): Promise<void> {
     const keys = [key, ...generations, ...others];
     const { token, envelope, ttlMs, version } = newer;
-    await this.gateway.run(
-      'invalidate',
-      async (client) =>
-        await client.eval(REPLACE, keys.length, ...keys, token, GENERATION_LIFE_MS, envelope, ttlMs, version),
-    );
+    await this.gateway.run('invalidate', async (client) => {
+      try {
+        await client.eval(REPLACE, keys.length, ...keys, token, GENERATION_LIFE_MS, envelope, ttlMs, version);
+      } catch (error) {
+        if (!isSplit(error)) throw error;
+        await unlinkEach(client, keys);
+      }
+    });
   }
 
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
@@ -264,8 +268,9 @@ export class RedisStore {
       // If one node of a cluster fails, the others must have been told all the same before the write is answered.
       const outcomes = await Promise.allSettled(
         groups.flatMap(({ keys, indexes }): Promise<unknown>[] => [
-          ...(keys.length > 0 ? [client.unlink(...keys)] : []),
-          ...indexes.map(async (index) => await client.eval(DROP_INDEXED, 1, index)),
+          ...(keys.length > 0 ? [unlink(client, keys)] : []),
+          // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
+          ...indexes.map(async (index) => await unlessSplit(client.eval(DROP_INDEXED, 1, index), 0)),
         ]),
       );
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
@@ -317,6 +322,33 @@ function stored(positions: Positions, replies: readonly (string | null)[]): Stor
     joined = joined === undefined ? token : `${joined}.${token}`;
   }
   return { raw, generation: joined };
+}
+
+async function unlink(client: RedisClient, keys: readonly string[]): Promise<void> {
+  try {
+    await client.unlink(...keys);
+  } catch (error) {
+    if (!isSplit(error)) throw error;
+    await unlinkEach(client, keys);
+  }
+}
+
+/** Each key of a slot that is being moved is in one place or the other: asked for alone, it is found. */
+async function unlinkEach(client: RedisClient, keys: readonly string[]): Promise<void> {
+  await Promise.all(keys.map(async (key) => await client.unlink(key)));
+}
+
+/** The reply to a command; something else instead if its keys are just being moved by a cluster. */
+async function unlessSplit<Reply, Instead>(
+  reply: Promise<Reply>,
+  instead: Instead,
+): Promise<Reply | Instead> {
+  try {
+    return await reply;
+  } catch (error) {
+    if (isSplit(error)) return instead;
+    throw error;
+  }
 }
 
 /** A single MGET blocks Redis for everybody else, so it is kept to so many keys. */

@@ -106,6 +106,8 @@ export function invalidationLogSource(url: string): LogSource {
             or o.xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot)))`,
       ),
     lead: async () => {
+      // What waits for a connection that is given up makes the driver open it again, and nobody would ever close it.
+      if (isBehind) return false;
       if (leading !== undefined && leading === sql) return true;
       const session = connection();
       const [row] = await session<{ leads: boolean }[]>`select pg_try_advisory_lock(${LEADER_LOCK}) as leads`;
@@ -113,6 +115,7 @@ export function invalidationLogSource(url: string): LogSource {
       return leading !== undefined;
     },
     prune: async (below) => {
+      if (isBehind) return 0;
       const [row] = await connection()<{ removed: string }[]>`
         select prune_cache_invalidations(${String(below)}::xid8) as removed where pg_try_advisory_xact_lock(${PRUNE_LOCK})`;
       return Number(row?.removed ?? 0);

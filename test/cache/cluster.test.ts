@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 
+import { connectRedis } from '../../src/cache/redis-client.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
@@ -18,7 +19,7 @@ describe('a Redis Cluster', () => {
   let database: TestDatabase;
   let orgId: string;
   let token: string;
-  const closers: (() => Promise<void>)[] = [];
+  const closers: (() => Promise<void> | void)[] = [];
 
   beforeAll(async () => {
     [redis, database] = await Promise.all([createRedisCluster(), createDatabase()]);
@@ -103,6 +104,78 @@ describe('a Redis Cluster', () => {
     for (const operation of ['read', 'claim', 'fill', 'invalidate'])
       expect(await one.metric('flovo_redis_failures_total', { operation })).toBe(0);
     expect(await two.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
+  });
+
+  test('whose slots are moved goes on being used, and no invalidation is lost on the way', async () => {
+    const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
+    const ownOrgId = await addOrganization(database.sql);
+    const [moved, other] = (await addBots(database.sql, ownOrgId, 2)) as [string, string];
+    const state = { name: 'bot 1', totalMessages: 0 };
+    const expectState = async ({ bot, stats, details, list }: TestCache) => {
+      const { name, totalMessages } = state;
+      expect((await bot.readMany([other, moved])).map((each) => each?.name)).toEqual(['bot 2', name]);
+      expect(await stats.readMany([moved])).toMatchObject([{ totalMessages }]);
+      expect(await details.readMany([moved])).toMatchObject([{ bot: { name }, stats: { totalMessages } }]);
+      const [page] = await list.readMany([{ orgId: ownOrgId, page: 1, limit: 100, search: '' }]);
+      expect(page?.items.map((each) => each.name)).toContain(name);
+    };
+    /** A reader before each write, so that there is something to invalidate; another after it. */
+    const change = async (step: string) => {
+      await expectState(two);
+      state.name = `bot, ${step}`;
+      await database.sql`update bots set name = ${state.name} where id = ${moved}`;
+      await one.invalidation.botChanged({ id: moved, orgId: ownOrgId });
+      await expectState(two);
+      state.totalMessages += 1;
+      await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
+                         values (${moved}, 'c', 'c', 'OUTBOUND', 'PENDING')`;
+      await one.botStatsChanged(moved);
+      await expectState(two);
+    };
+    const isHit = async () => {
+      const { misses } = two.tally;
+      await expectState(two);
+      return two.tally.misses === misses;
+    };
+    await change('in its place');
+    await eventually(isHit);
+    const moves = [await redis.moveSlotOf(`{${moved}}`), await redis.moveSlotOf(`{${ownOrgId}}`)];
+    // Commands that name this one are refused from now on, and what is cached beside it is still a hit.
+    await redis.admin.del(`bot:{${moved}}:details`);
+    await change('before any key has moved');
+    for (let round = 1; round <= 6; round++) {
+      for (const move of moves) await move.moveKeys(1);
+      await change(`after move ${round}`);
+    }
+    for (const move of moves) await move.moveKeys();
+    await change('with all keys moved');
+    await eventually(async () => {
+      const { hits } = two.tally;
+      await two.bot.readMany([moved, other]);
+      return two.tally.hits > hits;
+    });
+    for (const move of moves) await move.finish();
+    await change('in its new place');
+    await eventually(isHit);
+    for (const { tally } of [one, two]) expect(tally).toMatchObject({ states: ['up'], timeouts: 0 });
+    expect(one.tally.errors).toBe(0);
+  });
+
+  test('runs a command once if its reply is lost with the connection', async () => {
+    const client = connectRedis(redis.target);
+    client.on('error', () => undefined);
+    closers.push(() => client.disconnect());
+    await eventually(() => client.status === 'ready');
+    const key = `counter:{${randomUUID()}}`;
+    const { proxy, admin } = await redis.nodeOf(key);
+    expect(await client.incr(key)).toBe(1);
+    proxy.holdReplies();
+    const second = client.incr(key).then(String, () => 'lost');
+    await eventually(async () => (await admin.get(key)) === '2');
+    proxy.cut();
+    // Its outcome is known to the caller only when it is not going to be sent any more.
+    expect(await second).toBe('lost');
+    expect(await admin.get(key)).toBe('2');
   });
 
   /** Timeouts that requests have waited for. */

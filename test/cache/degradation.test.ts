@@ -10,6 +10,7 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+import { startTopology, type TopologyKind, type TopologyNode } from '../support/topology.js';
 import { exerciseApi, expectViews, views } from './api.js';
 
 const UNAVAILABLE = 'Redis unavailable: answering from PostgreSQL';
@@ -79,36 +80,42 @@ interface Fault {
   strike(): Promise<void> | void;
   heal(): Promise<void> | void;
 }
+type MakeFault = (node: TopologyNode) => Fault;
 
-const FAULTS: Record<string, (redis: RedisService, proxy: TcpProxy) => Fault> = {
-  'was killed, and is restarted empty': (redis) => ({
-    strike: async () => await redis.kill(),
-    heal: async () => void (await startRedis({ port: redis.port })),
+/** What can happen to every Redis; to all nodes of a cluster at once. */
+const FAULTS_OF_ALL: Record<string, MakeFault> = {
+  'was killed, and is restarted empty': (node) => ({
+    strike: async () => await node.redis.kill(),
+    heal: async () => await node.restart(),
   }),
-  'is frozen': (redis) => ({ strike: () => redis.freeze(), heal: () => redis.thaw() }),
-  'cannot be reached': (_, proxy) => ({
-    strike: () => proxy.refuse(),
-    heal: async () => await proxy.resume(),
-  }),
-  'has a network that stalls': (_, proxy) => ({
+  'has a network that stalls': ({ proxy }) => ({
     strike: () => proxy.stall(),
     heal: async () => await proxy.resume(),
   }),
-  'has a firewall that forgets connections': (_, proxy) => ({
+  'has a firewall that forgets connections': ({ proxy }) => ({
     strike: () => proxy.stall(),
     async heal() {
       proxy.abandon();
       await proxy.resume();
     },
   }),
-  'was made a replica, and a master again': (redis) => {
+};
+
+/** What a Redis Cluster does not allow, or what `cluster.test.ts` and `recovery.test.ts` do to one. */
+const FAULTS_OF_ONE: Record<string, MakeFault> = {
+  'is frozen': ({ redis }) => ({ strike: () => redis.freeze(), heal: () => redis.thaw() }),
+  'cannot be reached': ({ proxy }) => ({
+    strike: () => proxy.refuse(),
+    heal: async () => await proxy.resume(),
+  }),
+  'was made a replica, and a master again': ({ redis }) => {
     const admin = startAdmin(redis);
     return {
       strike: async () => void (await admin.replicaof('127.0.0.1', 1)),
       heal: async () => void (await admin.replicaof('NO', 'ONE')),
     };
   },
-  'is a replica that has lost its master': (redis) => {
+  'is a replica that has lost its master': ({ redis }) => {
     const admin = startAdmin(redis);
     return {
       async strike() {
@@ -118,7 +125,7 @@ const FAULTS: Record<string, (redis: RedisService, proxy: TcpProxy) => Fault> = 
       heal: async () => void (await admin.replicaof('NO', 'ONE')),
     };
   },
-  'is loading its data': (redis) => {
+  'is loading its data': ({ redis }) => {
     const [admin, other] = [startAdmin(redis), startAdmin(redis)];
     return {
       async strike() {
@@ -134,13 +141,20 @@ const FAULTS: Record<string, (redis: RedisService, proxy: TcpProxy) => Fault> = 
   },
 };
 
-describe.each(Object.entries(FAULTS))('while Redis %s', (_, makeFault) => {
+const OUTAGES: (readonly [TopologyKind, string, MakeFault])[] = [
+  ...Object.entries({ ...FAULTS_OF_ALL, ...FAULTS_OF_ONE }).map(
+    ([name, makeFault]) => ['standalone', name, makeFault] as const,
+  ),
+  ...Object.entries(FAULTS_OF_ALL).map(([name, makeFault]) => ['cluster', name, makeFault] as const),
+];
+
+describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
   test('all is answered from PostgreSQL, until the cache comes back by itself and hides nothing', async () => {
-    const redis = await startRedis({ settings: ['--enable-debug-command', 'yes'] });
-    const proxy = await startProxy(redis.url);
-    const apps = await Promise.all([start({ REDIS_URL: proxy.url }), start({ REDIS_URL: proxy.url })]);
+    const redis = await startTopology(kind, ['--enable-debug-command', 'yes']);
+    closers.push(redis.stop);
+    const apps = await Promise.all([start(redis.settings), start(redis.settings)]);
     const [{ user }, { user: other }] = apps;
-    const fault = makeFault(redis, proxy);
+    const faults = redis.nodes.map(makeFault);
     const before = { name: 'bot 1', version: 1, totalMessages: 0, failedMessages: 0 };
     for (let i = 0; i < 2; i++) for (const app of apps) await expectViews(app.user, orgId, botId, before);
     for (const app of apps) {
@@ -149,7 +163,7 @@ describe.each(Object.entries(FAULTS))('while Redis %s', (_, makeFault) => {
       app.logs.length = 0;
     }
 
-    await fault.strike();
+    for (const fault of faults) await fault.strike();
     // A master that was demoted answers reads as before: what makes a process notice is its next write.
     await eventually(async () => {
       for (const { user: reader } of apps)
@@ -167,7 +181,7 @@ describe.each(Object.entries(FAULTS))('while Redis %s', (_, makeFault) => {
     const after = { ...before, name: 'bot, during the outage', version: 2 };
     await expectViews(other, orgId, botId, after);
 
-    await fault.heal();
+    for (const fault of faults) await fault.heal();
     const seen: unknown[] = [];
     await eventually(async () => {
       for (const client of [user, other]) {
@@ -320,7 +334,13 @@ describe('a Redis that answers, but not as it should', () => {
   });
 });
 
-describe('the price of an outage', () => {
+const PRICES: readonly [TopologyKind, { readonly atOnce: number }][] = [
+  ['standalone', { atOnce: 1 }],
+  // Its reads share no round trip: resolvers that are under way together each run into the same deadline.
+  ['cluster', { atOnce: 8 }],
+];
+
+describe.each(PRICES)('the price of an outage of a %s Redis', (kind, { atOnce }) => {
   const MANY_RESOLVERS = /* GraphQL */ `
     query ($orgId: ID!, $botId: ID!) {
       me {
@@ -361,31 +381,35 @@ describe('the price of an outage', () => {
   test.each(['for the first time', 'that was answered before'])(
     'is one timeout for a request with many resolvers, asked %s, and none for those after it',
     async (when) => {
-      const redis = await startRedis();
-      const app = await start({ REDIS_URL: redis.url });
+      const redis = await startTopology(kind);
+      closers.push(redis.stop);
+      const app = await start(redis.settings);
       const variables = { orgId, botId };
       if (when !== 'for the first time') await app.user.sendText(MANY_RESOLVERS, variables);
-      redis.freeze();
+      for (const { redis: node } of redis.nodes) node.freeze();
       const answer = await app.user.sendText(MANY_RESOLVERS, variables);
       expect(answer.errors).toBeUndefined();
-      expect(await timeoutsPaid(app)).toBe(1);
+      const paid = await timeoutsPaid(app);
+      expect(paid).toBeGreaterThan(0);
+      expect(paid).toBeLessThanOrEqual(atOnce);
       await Promise.all(
         Array.from({ length: 20 }, async () => await app.user.sendText(MANY_RESOLVERS, variables)),
       );
-      expect(await timeoutsPaid(app)).toBe(1);
+      expect(await timeoutsPaid(app)).toBe(paid);
       expect(await isUp(app)).toBe(false);
     },
   );
 
   test('is one timeout for a mutation, whose invalidation is owed', async () => {
-    const redis = await startRedis();
-    const [one, two] = await Promise.all([start({ REDIS_URL: redis.url }), start({ REDIS_URL: redis.url })]);
+    const redis = await startTopology(kind);
+    closers.push(redis.stop);
+    const [one, two] = await Promise.all([start(redis.settings), start(redis.settings)]);
     const state = { name: 'bot 1', version: 1, totalMessages: 0, failedMessages: 0 };
     await expectViews(one.user, orgId, botId, state);
-    redis.freeze();
+    for (const { redis: node } of redis.nodes) node.freeze();
     await one.user.ask(UpdateBotDocument, { id: botId, input: { name: 'bot, changed' } });
     expect(await timeoutsPaid(one)).toBe(1);
-    redis.thaw();
+    for (const { redis: node } of redis.nodes) node.thaw();
     await eventually(async () => (await isUp(one)) && (await isUp(two)));
     await expectViews(two.user, orgId, botId, { ...state, name: 'bot, changed', version: 2 });
   });

@@ -22,6 +22,7 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
 import { views } from './api.js';
 
 let database: TestDatabase;
@@ -460,34 +461,54 @@ describe('a process that cannot read the log', () => {
   });
 });
 
-describe('the sweep', () => {
+describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis', (kind) => {
+  let topology: Topology;
+
+  beforeAll(async () => {
+    topology = await startTopology(kind);
+  }, 60_000);
+
+  afterAll(async () => {
+    await topology?.stop();
+  });
+
+  const openHere = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> =>
+    await open({ redis: topology.target, ...options });
+  /** How many of the keys there are; they may be on several nodes. */
+  const existing = async (...keys: string[]): Promise<number> => {
+    const counts = await Promise.all(keys.map(async (key) => await topology.admin.exists(key)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  };
+
   test('removes what a lost invalidation has left, but not what was loaded since', async () => {
     const [lost, kept] = (await addBots(sql, orgId, 2)) as [string, string];
     const query = { orgId, page: 1, limit: 20, search: '' };
-    const cache = await open();
+    const cache = await openHere();
     await Promise.all([
       cache.bot.readMany([lost, kept]),
       cache.list.readMany([query]),
       cache.org.readMany([orgId]),
     ]);
-    const page = `bots:org:${orgId}:page:1:limit:20:search:`;
-    const left = [`bot:${lost}`, `org:${orgId}:bots`, page];
-    await eventually(async () => (await admin.exists(...left, `bot:${kept}`)) === 4);
+    const page = `bots:org:${topology.idInKey(orgId)}:page:1:limit:20:search:`;
+    const left = [`bot:${topology.idInKey(lost)}`, `org:${topology.idInKey(orgId)}:bots`, page];
+    await eventually(async () => (await existing(...left, `bot:${topology.idInKey(kept)}`)) === 4);
     await sql`update bots set name = 'new' where id = any (${[lost, kept]})`;
     // This one is read again, and so replaced, before the sweep comes.
     await eventually(async () => (await cache.nameOf(kept)) === 'new');
-    await eventually(async () => (await admin.get(`bot:${kept}`))?.includes('"new"') === true);
-    const processes = [await open({ keeper: true }), await open({ keeper: true })];
+    await eventually(
+      async () => (await topology.admin.get(`bot:${topology.idInKey(kept)}`))?.includes('"new"') === true,
+    );
+    const processes = [await openHere({ keeper: true }), await openHere({ keeper: true })];
     await sql`update bots set description = 'swept' where id = ${lost}`;
-    await eventually(async () => (await admin.exists(...left)) === 0);
-    expect(await admin.get(`bot:${kept}`)).toContain('"new"');
+    await eventually(async () => (await existing(...left)) === 0);
+    expect(await topology.admin.get(`bot:${topology.idInKey(kept)}`)).toContain('"new"');
     // One process does it for all.
     expect(processes.filter(({ tally }) => (tally.roundTrips.sweep ?? 0) > 0)).toHaveLength(1);
   });
 
   test('goes on in another process when the one that did it has gone', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
-    const [first, second] = [await open({ keeper: true }), await open({ keeper: true })];
+    const [first, second] = [await openHere({ keeper: true }), await openHere({ keeper: true })];
     const sweeps = async (): Promise<TestCache | undefined> => {
       await first.nameOf(id);
       await second.nameOf(id);
@@ -505,8 +526,10 @@ describe('the sweep', () => {
     });
     expect(sweepsLater).toBeGreaterThan(0);
   });
+});
 
-  test('the log is cut by writers where no server does it', async () => {
+describe('the log', () => {
+  test('is cut by writers where no server does it', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
     await rename(id, 'old');
     await sql`delete from cache_log_horizons`;

@@ -1,46 +1,47 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { Redis } from 'ioredis';
 
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization } from '../support/people.js';
-import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
 import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
 
 const READERS = 1_000;
 
-describe('many readers of a value that is not cached', () => {
+const KINDS: readonly TopologyKind[] = ['standalone', 'cluster'];
+
+describe.each(KINDS)('many readers of a value that is not cached on a %s Redis', (kind) => {
   let database: TestDatabase;
-  let redis: RedisService;
-  let admin: Redis;
+  let redis: Topology;
+  let botKey: string;
   let orgId: string;
   let botId: string;
   const caches: TestCache[] = [];
 
   beforeAll(async () => {
-    database = await createDatabase();
+    [redis, database] = await Promise.all([startTopology(kind), createDatabase()]);
     orgId = await addOrganization(database.sql);
-  });
+  }, 60_000);
 
   afterAll(async () => {
     await database?.drop();
+    await redis?.stop();
   });
 
   beforeEach(async () => {
-    redis = await createRedis();
-    admin = new Redis(redis.url, { lazyConnect: true, retryStrategy: () => null });
+    await redis.flush();
     [botId] = (await addBots(database.sql, orgId, 1)) as [string];
+    botKey = `bot:${redis.idInKey(botId)}`;
   });
 
   afterEach(async () => {
     for (const cache of caches.splice(0)) await cache.close();
-    admin.disconnect();
-    await redis.stop();
   });
 
   const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
     const cache = await openCache({
       databaseUrl: database.url,
-      redis: { kind: 'standalone', url: redis.url },
+      redis: redis.target,
       // A thousand readers keep the process busy.
       timeoutMs: 10_000,
       ...options,
@@ -80,7 +81,7 @@ describe('many readers of a value that is not cached', () => {
     await gate.reached;
     const late = others.map(async (cache) => await cache.nameOf(botId));
     // Both have found the lock when they have looked for the value a second time.
-    while (others.some(({ tally }) => (tally.roundTrips.read ?? 0) < 2)) await admin.ping();
+    while (others.some(({ tally }) => (tally.roundTrips.read ?? 0) < 2)) await redis.admin.get(botKey);
     gate.open();
     expect(await Promise.all([early, ...late])).toEqual(['bot 1', 'bot 1', 'bot 1']);
     expect(loads()).toBe(1);
@@ -102,12 +103,12 @@ describe('many readers of a value that is not cached', () => {
     const cache = await open();
     await cache.isUp();
     await cache.nameOf(botId);
-    const generation = (await admin.get(`bot:${botId}:gen`)) as string;
-    for (let stored = 0; stored === 0;) stored = await admin.del(`bot:${botId}`);
-    await admin.set(`bot:${botId}:lock`, generation, 'PX', 600_000);
+    const generation = (await redis.admin.get(`${botKey}:gen`)) as string;
+    for (let stored = 0; stored === 0;) stored = await redis.admin.del(botKey);
+    await redis.admin.set(`${botKey}:lock`, generation, 'PX', 600_000);
     await rush(cache);
     // They were answered while the lock was there, by one load.
-    expect(await admin.pttl(`bot:${botId}:lock`)).toBeGreaterThan(0);
+    expect(await redis.admin.pttl(`${botKey}:lock`)).toBeGreaterThan(0);
     expect(loads()).toBe(2);
   });
 
@@ -116,12 +117,12 @@ describe('many readers of a value that is not cached', () => {
     await cache.isUp();
     const [other] = (await addBots(database.sql, orgId, 1)) as [string];
     await cache.nameOf(botId);
-    const generation = (await admin.get(`bot:${botId}:gen`)) as string;
-    for (let stored = 0; stored === 0;) stored = await admin.del(`bot:${botId}`);
-    await admin.set(`bot:${botId}:lock`, generation, 'PX', 600_000);
+    const generation = (await redis.admin.get(`${botKey}:gen`)) as string;
+    for (let stored = 0; stored === 0;) stored = await redis.admin.del(botKey);
+    await redis.admin.set(`${botKey}:lock`, generation, 'PX', 600_000);
     const bots = await cache.bot.readMany([botId, other]);
     expect(bots.map((bot) => bot?.name)).toEqual(['bot 1', 'bot 1']);
-    await eventually(async () => (await admin.exists(`bot:${other}`)) === 1);
+    await eventually(async () => (await redis.admin.exists(`bot:${redis.idInKey(other)}`)) === 1);
   });
 
   test.each(['killed', 'frozen'] as const)(
@@ -133,13 +134,19 @@ describe('many readers of a value that is not cached', () => {
         await open({ timeoutMs: 100 }),
       ];
       await Promise.all(three.map(async (cache) => await cache.isUp()));
-      if (fault === 'killed') await redis.kill();
-      else redis.freeze();
+      for (const { redis: node } of redis.nodes) {
+        if (fault === 'killed') await node.kill();
+        else node.freeze();
+      }
       await rush(...three);
       expect(three.map(({ tally }) => tally.loads)).toEqual([1, 1, 1]);
       await rush(...three);
       expect(three.map(({ tally }) => tally.loads)).toEqual([2, 2, 2]);
-      redis.thaw();
+      for (const { redis: node, restart } of redis.nodes) {
+        if (fault === 'killed') await restart();
+        else node.thaw();
+      }
+      await Promise.all(three.map(async (cache) => await cache.isUp()));
     },
   );
 

@@ -7,10 +7,11 @@ import {
   type SlotRange,
 } from '../../src/dev/services/redis-cluster.js';
 import { eventually } from './eventually.js';
-import { createRedis, type RedisService } from './services.js';
+import { createRedis, createRedisFolder, type RedisService } from './services.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 export interface ClusterNode {
+  /** The latest, if it was started again. */
   readonly redis: RedisService;
   /** What clients of the cluster talk to instead of the node. */
   readonly proxy: TcpProxy;
@@ -19,6 +20,16 @@ export interface ClusterNode {
   readonly id: string;
   /** What it was given at the start; a replica has none. */
   readonly slots: SlotRange;
+  /** Starts it after it was killed: empty, but it knows its cluster. */
+  restart(): Promise<void>;
+}
+
+/** A slot on its way from one master to another, as `redis-cli --cluster reshard` moves it. */
+export interface SlotMove {
+  /** Moves so many of the keys that are left, or all. */
+  moveKeys(most?: number): Promise<void>;
+  /** Moves what is left, and makes the other master the owner. */
+  finish(): Promise<void>;
 }
 
 export interface RedisClusterService {
@@ -26,27 +37,56 @@ export interface RedisClusterService {
   readonly nodes: readonly ClusterNode[];
   /** A client of the test's own. */
   readonly admin: Cluster;
+  /** The node that was given a key's slot at the start. */
   nodeOf(key: string): Promise<ClusterNode>;
+  moveSlotOf(key: string): Promise<SlotMove>;
   stop(): Promise<void>;
 }
 
+/** The name in Redis of connections that are not of the caches. */
+export const TEST_CONNECTION = 'test';
+
+/** How many keys of a slot are moved at a time. */
+const KEYS_A_MOVE = 20;
+const MOVE_TIMEOUT_MS = 5_000;
+
 /**
- * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the address of a proxy before it, so that a test can break
- * what is between the cache and one node.
+ * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the
+ * address of a proxy before it, so that a test can break what is between the cache and one node.
  */
 export async function createRedisCluster(masters = 3, replicas = 0): Promise<RedisClusterService> {
   const started = await Promise.all(
     Array.from({ length: masters + replicas }, async () => {
-      const redis = await createRedis({ settings: CLUSTER_NODE_SETTINGS });
+      const dataDir = await createRedisFolder();
+      let redis = await createRedis({ dataDir, settings: CLUSTER_NODE_SETTINGS });
       const proxy = await TcpProxy.before(redis.url);
-      const admin = new Redis(redis.url, { disconnectTimeout: 50 });
+      const admin = new Redis(redis.url, { disconnectTimeout: 50, connectionName: TEST_CONNECTION });
       admin.on('error', () => undefined);
       await admin.config('SET', 'cluster-announce-port', String(proxy.port));
-      return { redis, proxy, admin, id: await admin.cluster('MYID') };
+      return {
+        latest: () => redis,
+        redis,
+        proxy,
+        admin,
+        id: await admin.cluster('MYID'),
+        async restart() {
+          const settings = [...CLUSTER_NODE_SETTINGS, '--cluster-announce-port', String(proxy.port)];
+          redis = await createRedis({ dataDir, port: redis.port, settings });
+        },
+      };
     }),
   );
   const ranges = await formRedisCluster(started, masters);
-  const nodes = started.map((node, i): ClusterNode => ({ ...node, slots: ranges[i] ?? [-1, -1] }));
+  const nodes = started.map(({ latest, proxy, admin, id, restart }, i): ClusterNode => ({
+    get redis() {
+      return latest();
+    },
+    proxy,
+    admin,
+    id,
+    slots: ranges[i] ?? [-1, -1],
+    restart,
+  }));
   const [first] = nodes as [ClusterNode, ...ClusterNode[]];
   for (const [i, { admin }] of nodes.slice(masters).entries()) {
     const { id } = nodes[i % masters] as ClusterNode;
@@ -57,7 +97,7 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
   const addresses = nodes.map(({ proxy }) => `127.0.0.1:${proxy.port}`);
   const admin = new Cluster(
     nodes.map(({ proxy }) => ({ host: '127.0.0.1', port: proxy.port })),
-    { slotsRefreshInterval: 0 },
+    { slotsRefreshInterval: 0, redisOptions: { connectionName: TEST_CONNECTION } },
   );
   return {
     target: { kind: 'cluster', nodes: addresses },
@@ -69,6 +109,9 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
       if (!node) throw new Error(`No node has slot ${slot}`);
       return node;
     },
+    async moveSlotOf(key) {
+      return await beginMove(await mastersOf(nodes), await first.admin.cluster('KEYSLOT', key));
+    },
     async stop() {
       admin.disconnect();
       for (const node of nodes) {
@@ -78,4 +121,48 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
       await Promise.all(nodes.map(async ({ redis }) => await redis.stop()));
     },
   };
+}
+
+/** The nodes that are masters by their own account. */
+export async function mastersOf(nodes: readonly ClusterNode[]): Promise<ClusterNode[]> {
+  const roles = await Promise.all(
+    nodes.map(async ({ admin }) => (await admin.info('replication')).includes('role:master')),
+  );
+  return nodes.filter((_, i) => roles[i]);
+}
+
+async function beginMove(masters: readonly ClusterNode[], slot: number): Promise<SlotMove> {
+  const ownership = await Promise.all(masters.map(async ({ admin }) => await owns(admin, slot)));
+  const source = masters[ownership.indexOf(true)];
+  const target = masters[ownership.indexOf(false)];
+  if (!source || !target) throw new Error(`Nobody has slot ${slot}`);
+  await target.admin.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', source.id);
+  await source.admin.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', target.id);
+  const moveKeys = async (most = Infinity): Promise<void> => {
+    for (let moved = 0; moved < most;) {
+      const count = Math.min(KEYS_A_MOVE, most - moved);
+      const keys = (await source.admin.call('CLUSTER', 'GETKEYSINSLOT', slot, count)) as string[];
+      if (keys.length === 0) return;
+      const to = ['127.0.0.1', target.redis.port, '', 0, MOVE_TIMEOUT_MS];
+      await source.admin.call('MIGRATE', ...to, 'REPLACE', 'KEYS', ...keys);
+      moved += keys.length;
+    }
+  };
+  return {
+    moveKeys,
+    async finish() {
+      await moveKeys();
+      // The target first: who is sent there by the source must be served.
+      const others = masters.filter((node) => node !== source && node !== target);
+      for (const { admin } of [target, source, ...others])
+        await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', target.id);
+    },
+  };
+}
+
+/** Whether a node is the owner of a slot by its own account. */
+async function owns(admin: Redis, slot: number): Promise<boolean> {
+  const id = await admin.cluster('MYID');
+  const ranges = await admin.cluster('SLOTS');
+  return ranges.some(([from, to, owner]) => from <= slot && slot <= to && owner?.[2] === id);
 }

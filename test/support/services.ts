@@ -41,11 +41,16 @@ export async function createDatabase(): Promise<TestDatabase> {
   };
 }
 
+/** A new folder for the files of a Redis. */
+export async function createRedisFolder(): Promise<string> {
+  // Beside the test folder, not in it: the unpacked Redis package is looked for beside an instance's folder.
+  return await mkdtemp(`${required('FLOVO_TEST_FOLDER')}-redis-`);
+}
+
 /** A Redis of the caller's own, to be killed and frozen at will. Stop it at the end. */
 export async function createRedis(
-  options: { settings?: readonly string[]; port?: number } = {},
+  options: { settings?: readonly string[]; port?: number; dataDir?: string } = {},
 ): Promise<RedisService> {
-  // Beside the test folder, not in it: the unpacked Redis package is looked for beside an instance's folder.
-  const dataDir = await mkdtemp(`${required('FLOVO_TEST_FOLDER')}-redis-`);
-  return await startRedis({ dataDir, log: () => {}, reuse: false, ...options });
+  const { dataDir = await createRedisFolder() } = options;
+  return await startRedis({ log: () => {}, reuse: false, ...options, dataDir });
 }

@@ -1,13 +1,19 @@
 import { Redis, type Cluster } from 'ioredis';
 
 import type { RedisTarget } from '../../src/cache/redis-client.js';
-import { createRedisCluster } from './redis-cluster.js';
+import { createRedisCluster, TEST_CONNECTION, type ClusterNode } from './redis-cluster.js';
 import { createRedis } from './services.js';
 import { TcpProxy } from './tcp-proxy.js';
+
+/** One server of a Redis, behind its proxy. */
+export type TopologyNode = Pick<ClusterNode, 'redis' | 'proxy' | 'admin' | 'restart'>;
 
 /** A Redis to run the same test cases on, whatever it is made of. */
 export interface Topology {
   readonly target: RedisTarget;
+  /** The same for a server process. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly nodes: readonly TopologyNode[];
   /** What stands between the caches and Redis: one proxy for each node. */
   readonly proxies: readonly TcpProxy[];
   readonly admin: Redis | Cluster;
@@ -18,12 +24,31 @@ export interface Topology {
   stop(): Promise<void>;
 }
 
-export async function standalone(): Promise<Topology> {
-  const redis = await createRedis();
+export type TopologyKind = 'standalone' | 'cluster';
+
+/** @param flags of a standalone server */
+export const startTopology = async (kind: TopologyKind, flags: readonly string[] = []): Promise<Topology> =>
+  await (kind === 'standalone' ? standalone(flags) : cluster());
+
+export async function standalone(flags: readonly string[] = []): Promise<Topology> {
+  let redis = await createRedis({ settings: flags });
   const proxy = await TcpProxy.before(redis.url);
-  const admin = new Redis(redis.url);
+  const admin = new Redis(redis.url, { connectionName: TEST_CONNECTION });
+  admin.on('error', () => undefined);
+  const node: TopologyNode = {
+    get redis() {
+      return redis;
+    },
+    proxy,
+    admin,
+    async restart() {
+      redis = await createRedis({ port: redis.port, settings: flags });
+    },
+  };
   return {
     target: { kind: 'standalone', url: proxy.url },
+    settings: { REDIS_URL: proxy.url },
+    nodes: [node],
     proxies: [proxy],
     admin,
     idInKey: (id) => id,
@@ -41,8 +66,11 @@ export async function standalone(): Promise<Topology> {
 
 export async function cluster(): Promise<Topology> {
   const { target, nodes, admin, stop } = await createRedisCluster();
+  admin.on('error', () => undefined);
   return {
     target,
+    settings: { REDIS_CLUSTER_NODES: target.kind === 'cluster' ? target.nodes.join(',') : '' },
+    nodes,
     proxies: nodes.map(({ proxy }) => proxy),
     admin,
     idInKey: (id) => `{${id}}`,

@@ -17,7 +17,7 @@ RedisStore.prototype.read = async function (slots) {
 
 RedisStore.prototype.claim = async function (slots, token) {
   const claims = await claim.call(this, slots, token);
-  return claims.map((claimed, i) => ({ ...claimed, generation: anyGeneration(slots[i]) }));
+  return claims.map((claimed, i) => claimed && { ...claimed, generation: anyGeneration(slots[i]) });
 };
 
 RedisStore.prototype.fill = async function (fills) {
