@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 import { CreateBotDocument, MeDocument, UpdateBotDocument } from '../generated/graphql.js';
@@ -39,6 +41,21 @@ describe('while PostgreSQL cannot be reached', () => {
       expect((await client.failure(MeDocument, {})).code).toBe('INTERNAL_SERVER_ERROR');
     }
     await proxy.resume();
+    await eventually(async () => (await client.send(MeDocument, {})).errors === undefined, SOON_MS);
+  });
+
+  test('and something in its place closes each connection at once, requests fail instead of waiting for ever', async () => {
+    const client = app.client(token);
+    const closing = createServer((socket) => socket.end());
+    closing.listen(0, '127.0.0.1');
+    await once(closing, 'listening');
+    proxy.retarget(`postgres://127.0.0.1:${(closing.address() as AddressInfo).port}`);
+    proxy.cut();
+    for (let i = 0; i < 3; i++) {
+      expect((await client.failure(MeDocument, {})).code).toBe('INTERNAL_SERVER_ERROR');
+    }
+    proxy.retarget(database.url);
+    closing.close();
     await eventually(async () => (await client.send(MeDocument, {})).errors === undefined, SOON_MS);
   });
 });
