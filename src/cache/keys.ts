@@ -66,6 +66,13 @@ export class KeySpace {
   }
 }
 
+/** The part of a key that decides its slot in a Redis Cluster: what stands in the first braces, or else all of it. */
+export function hashTagOf(key: string): string {
+  const start = key.indexOf('{') + 1;
+  const end = key.indexOf('}', start);
+  return start > 0 && end > start ? key.slice(start, end) : key;
+}
+
 const LONGEST_TEXT = 64;
 
 /**

@@ -2,6 +2,7 @@ import { Command } from 'ioredis';
 
 import { CacheUnavailableError } from './errors.js';
 import { isSplit, type RedisClient } from './redis-client.js';
+import { hashTagOf } from './keys.js';
 import type { RedisGateway } from './redis-gateway.js';
 import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 
@@ -64,7 +65,7 @@ const INDEX_ENTRIES = 1_000;
 
 /**
  * The cache's operations, each one round trip for any number of values. On a standalone Redis each is one command; on
- * Redis Cluster one for each entity, pipelined by the client to the nodes that hold them.
+ * Redis Cluster one for each entity, sent together to the nodes that hold them.
  */
 export class RedisStore {
   private batch: ReadBatch | undefined;
@@ -76,20 +77,6 @@ export class RedisStore {
 
   /** Reads values together with their generations. The result is aligned with `slots`. */
   async read(slots: readonly Slot[]): Promise<Stored[]> {
-    if (this.cluster) {
-      return await this.gateway.run('read', async (client) =>
-        (
-          await Promise.all(
-            byEntity(slots).map(async (group) => {
-              const keys = new KeyList();
-              const layout = group.map((slot) => layOut(slot, keys));
-              const replies = await unlessSplit(client.mget(keys.list), []);
-              return layout.map((positions) => stored(positions, replies));
-            }),
-          )
-        ).flat(),
-      );
-    }
     const batch = this.openBatch();
     const layout = slots.map((slot) => layOut(slot, batch.keys));
     const replies = await batch.replies;
@@ -101,13 +88,7 @@ export class RedisStore {
    * @param onSend called just before the request is sent, or fails: who comes later has to ask again.
    */
   async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
-    if (this.cluster || !this.gateway.available) {
-      onSend();
-      return await this.gateway.run(
-        'read',
-        async (client) => await Promise.all(keys.map(async (key) => await client.get(key))),
-      );
-    }
+    if (!this.gateway.available) onSend();
     const batch = this.openBatch();
     const positions = keys.map((key) => batch.keys.position(key));
     batch.beforeSend.push(onSend);
@@ -129,6 +110,7 @@ export class RedisStore {
     }).then(async () => {
       this.batch = undefined;
       for (const notify of beforeSend) notify();
+      const readAll = this.cluster ? readFromCluster : readFromOne;
       return await this.gateway.run('read', async (client) => await readAll(client, keys.list));
     });
     return (this.batch = { keys, replies, beforeSend });
@@ -355,7 +337,7 @@ async function unlessSplit<Reply, Instead>(
 const MOST_KEYS_A_COMMAND = 2_000;
 
 /** Written at once, not by the client's auto-pipelining, which would wait for another turn of the event loop. */
-async function readAll(client: RedisClient, keys: readonly string[]): Promise<(string | null)[]> {
+async function readFromOne(client: RedisClient, keys: readonly string[]): Promise<(string | null)[]> {
   const commands: Promise<(string | null)[]>[] = [];
   for (let start = 0; start < keys.length; start += MOST_KEYS_A_COMMAND) {
     const command = new Command('mget', keys.slice(start, start + MOST_KEYS_A_COMMAND), {
@@ -364,6 +346,30 @@ async function readAll(client: RedisClient, keys: readonly string[]): Promise<(s
     commands.push(client.sendCommand(command) as Promise<(string | null)[]>);
   }
   return (await Promise.all(commands)).flat();
+}
+
+/**
+ * A command for each group of keys that share a slot, which the client sends in one packet for each node. What is just
+ * being moved counts as missing.
+ */
+async function readFromCluster(client: RedisClient, keys: readonly string[]): Promise<(string | null)[]> {
+  const groups = new Map<string, number[]>();
+  keys.forEach((key, position) => {
+    const tag = hashTagOf(key);
+    const group = groups.get(tag);
+    if (group) group.push(position);
+    else groups.set(tag, [position]);
+  });
+  const replies: (string | null)[] = keys.map(() => null);
+  await Promise.all(
+    [...groups.values()].map(async (positions) => {
+      const values = await unlessSplit(client.mget(positions.map((position) => keys[position] ?? '')), []);
+      positions.forEach((position, i) => {
+        replies[position] = values[i] ?? null;
+      });
+    }),
+  );
+  return replies;
 }
 
 /** Splits neighbours that belong together off into groups, keeping the order, so that the groups' results line up. */
