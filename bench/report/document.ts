@@ -34,7 +34,7 @@ const HOW = [
   'Before anything is timed, every server must answer the same data (`computedAt` aside), first and repeated, and must refuse a caller of another organization and one without a token.',
   '64 keep-alive connections, each sending its next request when the last is answered. Rounds are interleaved, and the order of the servers rotates. Medians of the rounds; ± is half the range of requests/s.',
   'Whether the caller may make a change is decided by the statement that makes it, the same for all. The opponents read the caller first all the same, as their contexts do for every request.',
-  '“Cache for nothing” is our server with a map in the process in the place of its cache, which is never invalidated and asks nobody: what is left is HTTP, GraphQL and the resolvers. No cache in that place can make the server faster than this.',
+  '“Cache for nothing” is our server with a map in the process in the place of its cache, which is never invalidated and asks nobody: what is left is HTTP, GraphQL and the resolvers, which every cache in its place pays for as well.',
   'CPU µs is user and system time of the server process for a request, from /proc. Redis commands count those inside scripts. Hits are counted as each library counts them: whole answers, resolvers, or values.',
   'List pages are drawn from 50, details and statistics from 200 bots. Where every read is to be a miss, the Redis database is emptied first, and pages of 100 organizations that nothing else reads are asked for once each, by their own users.',
   'PostgreSQL runs without fsync, synchronous commits and autovacuum, so that no disk and no background work is in the figures.',

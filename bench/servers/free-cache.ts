@@ -20,12 +20,17 @@ function kept<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Valu
       const missing = ids.filter((id) => !values.has(nameOf(id)));
       if (missing.length > 0) {
         const loaded = await resource.load(missing);
-        missing.forEach((id, i) => values.set(nameOf(id), loaded[i]?.value ?? null));
+        // As every cache gives them: as JSON is parsed.
+        missing.forEach((id, i) => values.set(nameOf(id), asStored(loaded[i]?.value ?? null)));
       }
       return ids.map((id) => values.get(nameOf(id)) ?? null);
     },
     replace: async () => {},
   };
+}
+
+function asStored<Value>(value: Value): Value {
+  return JSON.parse(JSON.stringify(value)) as Value;
 }
 
 const url = await serveWith({ resource: kept, invalidate: async () => {} }, tally);
