@@ -75,7 +75,8 @@ async function prepare(bench: Bench, server: Server, workload: Workload): Promis
 async function warmUp(bench: Bench, server: Server, workload: Workload): Promise<void> {
   await prepare(bench, server, workload);
   if (workload.cold) {
-    const requests = workload.requests.slice(0, WARMING_COLD_READS);
+    const reads = Math.min(WARMING_COLD_READS, bench.options.pace.coldReads);
+    const requests = workload.requests.slice(0, reads);
     await load(bench, server, { ...workload, requests }, { order: 'once' });
   } else {
     await load(bench, server, workload, { durationMs: bench.options.pace.measureMs / 2 });
