@@ -114,6 +114,7 @@ export class BotRepository {
   private readonly change;
   private readonly setStatus;
   private readonly remove;
+  private readonly current;
 
   constructor(private readonly db: Database) {
     this.byIds = db
@@ -192,6 +193,7 @@ export class BotRepository {
       .prepare('bot_set_status');
 
     this.remove = db.delete(bots).where(writable).returning({ orgId: bots.orgId }).prepare('bot_delete');
+    this.current = db.select(botColumns).from(bots).where(writable).prepare('bot_current');
   }
 
   /** Bots aligned with the ids, in one statement. */
@@ -297,12 +299,9 @@ export class BotRepository {
     return row;
   }
 
-  /** A bot as it is in the database now, beside every cache. */
-  async findCurrent(key: { id: string; orgId: string }): Promise<Bot | undefined> {
-    const [row] = await this.db
-      .select(botColumns)
-      .from(bots)
-      .where(and(eq(bots.id, key.id), eq(bots.orgId, key.orgId)));
+  /** A bot as it is in the database now, beside every cache; undefined if it is not the writer's to change. */
+  async findCurrent(which: WritableBot): Promise<Bot | undefined> {
+    const [row] = await this.current.execute({ ...which });
     return row && toBot(row);
   }
 }

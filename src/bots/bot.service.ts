@@ -10,7 +10,7 @@ import { BotStatus, type Bot } from './bot.type.js';
 
 const FOREIGN_KEY_VIOLATION = '23503';
 
-/** A bot that the caller may work on: where it is, for the statement that changes it. */
+/** Which bot, and where it is: what a change of it outdates. */
 interface BotKey {
   readonly id: string;
   readonly orgId: string;
@@ -39,26 +39,28 @@ export class BotService {
     context.access.requireToken();
     const changes = parseInput(updateBotRules, input);
     const { expectedVersion } = changes;
-    if (changes.name != null || changes.description != null) {
-      const changed = await this.repository.update(writable(context, id, Role.EDITOR), changes);
-      if (changed) {
-        await this.changed(context, changed);
-        return changed;
-      }
+    const which = writable(context, id, Role.EDITOR);
+    const isChange = changes.name != null || changes.description != null;
+    const changed = isChange ? await this.repository.update(which, changes) : undefined;
+    if (changed) {
+      await this.changed(context, changed);
+      return changed;
     }
-    const current = await this.current(context, await requireBot(context, id, Role.EDITOR));
-    if (expectedVersion != null && current.version !== expectedVersion) {
-      throw conflict(`The bot is at version ${current.version}, not ${expectedVersion}`, {
-        currentVersion: current.version,
-      });
+    const current = await this.current(context, which, Role.EDITOR);
+    const { version: currentVersion } = current;
+    if (expectedVersion != null && currentVersion !== expectedVersion) {
+      throw conflict(`The bot is at version ${currentVersion}, not ${expectedVersion}`, { currentVersion });
     }
+    // What forbade the change was gone a moment later: to answer with the bot would be to say that it was made.
+    if (isChange) throw conflict('The bot has just been changed by somebody else', { currentVersion });
     return current;
   }
 
   /** Starts or stops a bot; one that has the status already is returned as it is. */
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
-    const changed = await this.repository.updateStatus(writable(context, id, Role.EDITOR), status);
-    if (!changed) return await this.current(context, await requireBot(context, id, Role.EDITOR));
+    const which = writable(context, id, Role.EDITOR);
+    const changed = await this.repository.updateStatus(which, status);
+    if (!changed) return await this.current(context, which, Role.EDITOR);
     await this.changed(context, changed);
     return changed;
   }
@@ -83,12 +85,15 @@ export class BotService {
   }
 
   /**
-   * The bot as the database has it. Who made it so may not have invalidated yet; since this answer tells of it, nobody
-   * may read anything older from now on.
+   * The bot as the database has it, if the writer may change it by the database's own account: what is cached may not
+   * tell yet that they no longer may. Who made the bot so may not have invalidated yet; since this answer tells of it,
+   * nobody may read anything older from now on.
+   * @throws ApiError NOT_FOUND, FORBIDDEN
    */
-  private async current(context: RequestContext, key: BotKey): Promise<Bot> {
-    const bot = await this.repository.findCurrent(key);
-    await this.changed(context, key);
+  private async current(context: RequestContext, which: WritableBot, needed: Role): Promise<Bot> {
+    const known = await requireBot(context, which.id, needed);
+    const bot = await this.repository.findCurrent(which);
+    await this.changed(context, known);
     if (!bot) throw notFound('Bot');
     return bot;
   }
