@@ -80,6 +80,24 @@ describe('a Redis Cluster', () => {
     }
   });
 
+  test('is asked for a value and its generations with one command', async () => {
+    const cache = await open({ deaf: true });
+    const ids = await addBots(database.sql, orgId, 3);
+    const read = async () => await cache.details.readMany(ids);
+    await eventually(async () => {
+      const { hits } = cache.tally;
+      await read();
+      return cache.tally.hits === hits + ids.length;
+    });
+    const calls = async () => {
+      const stats = await Promise.all(redis.nodes.map(async ({ admin }) => await admin.info('commandstats')));
+      return stats.reduce((sum, text) => sum + Number(/cmdstat_mget:calls=(\d+)/.exec(text)?.[1] ?? 0), 0);
+    };
+    const before = await calls();
+    await read();
+    expect((await calls()) - before).toBe(ids.length);
+  });
+
   test('is read, filled and invalidated in batches across its nodes', async () => {
     const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
     const ids = [...(await addBots(database.sql, orgId, 60)), randomUUID()];
