@@ -13,7 +13,7 @@ import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
 import type { GraphQLError, GraphQLSchema, ValidationContext, ValidationRule } from 'graphql';
 
 import type { RequestContext } from '../context.js';
-import { compiledExecution, type Execute } from '../graphql/compiled-execution.js';
+import { executionOf, type Execute } from '../graphql/execution.js';
 import { costLimitRule } from '../graphql/cost-limit.rule.js';
 import type { Logger } from '../logger.js';
 import { errorMasking, formatError } from './error-masking.js';
@@ -65,7 +65,7 @@ export function createGraphQLServer(options: {
   introspection: boolean;
   log: Logger;
 }): GraphQLServer {
-  const execute = compiledExecution(options.schema);
+  const execute = executionOf(options.schema);
   const knownOperations = new KnownOperations(execute);
   // What they throw would be taken for a failure of ours; what they report is a mistake of the client's.
   const reported = {

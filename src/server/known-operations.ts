@@ -3,7 +3,7 @@ import { getOperationAST, type DocumentNode, type ExecutionResult } from 'graphq
 import { LRUCache } from 'lru-cache';
 
 import type { RequestContext } from '../context.js';
-import type { Execute } from '../graphql/compiled-execution.js';
+import type { Execute } from '../graphql/execution.js';
 
 const MOST_DOCUMENTS = 1_000;
 const MOST_CHARACTERS = 2 * 1024 * 1024;

@@ -98,7 +98,8 @@ describe('the promises of an operation', () => {
       document: BotsWithStatsDocument,
       variables: () => ({ orgId }),
       kept: 34,
-      cached: 205,
+      // graphql-js makes several promises for each item whose statistics a resolver loads.
+      cached: 700,
     },
   ] as const;
 
