@@ -53,6 +53,7 @@ const environment = z.object({
   INTROSPECTION: oneOf(['on', 'off']).optional(),
   RESPONSE_CACHE: oneOf(['on', 'off']).default('on'),
   RESPONSE_CACHE_MB: integer(1, 4_096).default(64),
+  RESPONSE_LIMIT_MB: integer(1, 1_024).default(20),
   RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
   DATA_DIR: z.string().default('.data'),
 });
@@ -93,6 +94,8 @@ export interface Config {
     readonly introspection: boolean;
     /** Requests per second and caller; 0 is no limit. */
     readonly rateLimitPerSecond: number;
+    /** The largest GraphQL answer, in bytes. */
+    readonly maxAnswerBytes: number;
   };
   readonly database: { readonly url: string; readonly poolMax: number };
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
@@ -151,6 +154,7 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
       playground: switched(env.PLAYGROUND),
       introspection: switched(env.INTROSPECTION),
       rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
+      maxAnswerBytes: env.RESPONSE_LIMIT_MB * 1_048_576,
     },
     database: { url: env.DATABASE_URL, poolMax: env.DATABASE_POOL_MAX },
     redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },

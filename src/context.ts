@@ -1,11 +1,11 @@
 import DataLoader from 'dataloader';
-import type { ExecutionResult } from 'graphql';
 
 import { Access, type Identity } from './access/access.js';
 import type { Principal } from './access/principal.js';
 import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
 import type { ReadTrace } from './cache/read-trace.js';
 import type { CachedResource } from './cache/resource.js';
+import { AnswerBudget } from './graphql/answer-budget.js';
 import {
   createOrganizationLoaders,
   type OrganizationResources,
@@ -33,15 +33,21 @@ export interface RequestContext {
   readonly loaders: ReturnType<typeof createLoaders>;
   /** What the answer is built from, if the request wants to know. */
   readonly trace: ReadTrace | undefined;
-  /** What came of the operation, if it was executed before Apollo Server is asked for the answer. */
-  readonly outcome?: ExecutionResult;
+  /** What the answer may still hold. */
+  readonly answerBudget: AnswerBudget;
   /** Makes the rest of the request read again: called after each change. */
   forgetLoaded(): void;
 }
 
 export function createRequestContext(
   resources: Resources,
-  request: { requestId: string; identity: Identity; trace?: ReadTrace },
+  request: {
+    readonly requestId: string;
+    readonly identity: Identity;
+    readonly trace: ReadTrace | undefined;
+    /** The largest answer, in characters. */
+    readonly maxCharacters: number;
+  },
 ): RequestContext {
   const { trace } = request;
   const loaders = createLoaders(resources, trace);
@@ -50,6 +56,7 @@ export function createRequestContext(
     access: new Access(request.identity, loaders.principal),
     loaders,
     trace,
+    answerBudget: new AnswerBudget(request.maxCharacters),
     forgetLoaded() {
       for (const loader of Object.values(loaders)) loader.clearAll();
     },

@@ -23,6 +23,11 @@ export class Access {
     private readonly principals: DataLoader<string, Principal | null>,
   ) {}
 
+  /** Whether the request has a valid token; the user that it names may not exist. */
+  get isAuthenticated(): boolean {
+    return 'userId' in this.identity;
+  }
+
   /** @throws ApiError UNAUTHENTICATED if there is no valid token; costs nothing. */
   requireToken(): string {
     if ('problem' in this.identity) throw unauthenticated(this.identity.problem);

@@ -1,7 +1,7 @@
 import { ArgsType, Field, ID, InputType, Int } from 'type-graphql';
 import { z } from 'zod';
 
-import { text, wholeNumber } from '../validation.js';
+import { hasMoreCharacters, text, wholeNumber } from '../validation.js';
 import { LONGEST_PAGE } from './bot-page.type.js';
 
 @InputType()
@@ -60,7 +60,10 @@ const LONGEST_SEARCH = 200;
 const search = z
   .string()
   .transform((value) => value.trim())
-  .refine((value) => [...value].length <= LONGEST_SEARCH, `must have at most ${LONGEST_SEARCH} characters`);
+  .refine(
+    (value) => !hasMoreCharacters(value, LONGEST_SEARCH),
+    `must have at most ${LONGEST_SEARCH} characters`,
+  );
 
 export const botsRules = z.object({
   page: wholeNumber(1)

@@ -9,7 +9,7 @@ import type { Bot } from './bot.type.js';
 type Ttls = Config['cache']['ttlSeconds'];
 
 /** `Organization.bots` has no pages: an organization with more bots than this must be read through `bots`. */
-export const MOST_BOTS_UNPAGED = 10_000;
+export const MOST_BOTS_UNPAGED = 1_000;
 
 /** `bot:{id}` */
 export const botResource = (repository: BotRepository, ttl: Ttls): Resource<string, Bot> => ({

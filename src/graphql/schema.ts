@@ -6,6 +6,7 @@ import { MessageResolver } from '../messages/message.resolver.js';
 import { BotOrganizationResolver, OrganizationResolver } from '../organizations/organization.resolver.js';
 import { BotStatsFieldResolver, BotStatsResolver } from '../stats/bot-stats.resolver.js';
 import { MembershipResolver, UserResolver } from '../users/user.resolver.js';
+import { chargeLists } from './answer-budget.js';
 import { DateTime } from './date-time.scalar.js';
 
 /**
@@ -14,7 +15,7 @@ import { DateTime } from './date-time.scalar.js';
  */
 export async function buildGraphQLSchema(instances: readonly object[]): Promise<GraphQLSchema> {
   const byClass = new Map(instances.map((instance) => [instance.constructor, instance]));
-  return await buildSchema({
+  const schema = await buildSchema({
     resolvers: [
       UserResolver,
       MembershipResolver,
@@ -36,4 +37,6 @@ export async function buildGraphQLSchema(instances: readonly object[]): Promise<
     // Inputs are checked by the rules beside them, where their errors can name the field and the rule.
     validate: false,
   });
+  chargeLists(schema);
+  return schema;
 }

@@ -27,24 +27,25 @@ export class MessageInput {
 
 const MOST_MESSAGES = 500;
 
+const LENGTH_RULE = `must have 1 to ${MOST_MESSAGES} messages`;
+
+const messageRules = z
+  .object({
+    conversationId: text(1, 255),
+    contactId: text(1, 255),
+    direction: z.enum(MessageDirection),
+    status: z.enum(MessageStatus),
+    text: text(0, 8_000),
+    responseTimeMs: wholeNumber(0).nullish(),
+  })
+  .refine((message) => message.direction === MessageDirection.OUTBOUND || message.responseTimeMs == null, {
+    path: ['responseTimeMs'],
+    message: 'must be null for an INBOUND message',
+  });
+
+/** The number of messages is checked before any of them is: there may be very many. */
 export const messagesRules = z
-  .array(
-    z
-      .object({
-        conversationId: text(1, 255),
-        contactId: text(1, 255),
-        direction: z.enum(MessageDirection),
-        status: z.enum(MessageStatus),
-        text: text(0, 8_000),
-        responseTimeMs: wholeNumber(0).nullish(),
-      })
-      .refine(
-        (message) => message.direction === MessageDirection.OUTBOUND || message.responseTimeMs == null,
-        {
-          path: ['responseTimeMs'],
-          message: 'must be null for an INBOUND message',
-        },
-      ),
-  )
-  .min(1, `must have 1 to ${MOST_MESSAGES} messages`)
-  .max(MOST_MESSAGES, `must have 1 to ${MOST_MESSAGES} messages`);
+  .array(z.unknown())
+  .min(1, LENGTH_RULE)
+  .max(MOST_MESSAGES, LENGTH_RULE)
+  .pipe(z.array(messageRules));

@@ -1,64 +1,126 @@
 import type { ApolloServerPlugin } from '@apollo/server';
 import { unwrapResolverError } from '@apollo/server/errors';
-import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { GraphQLError, type DocumentNode, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
 
 import type { RequestContext } from '../context.js';
 import { ApiError, ErrorCode } from '../errors.js';
+import { shorten } from '../graphql/error-limits.js';
 import type { Logger } from '../logger.js';
-import { fieldOfMisfit } from './misfits.js';
+import { InvalidValuePaths } from './invalid-value-path.js';
 
 const MASKED_MESSAGE = 'Internal server error';
 
+/** What is known of a request when one of its errors is reported. */
+export interface FailedRequest {
+  readonly requestId: string;
+  readonly operationName: string | null | undefined;
+  readonly schema: GraphQLSchema;
+  /** Undefined if it could not be parsed. */
+  readonly document: DocumentNode | undefined;
+  readonly variables: Readonly<Record<string, unknown>> | undefined;
+}
+
 /**
- * Logs every unexpected error where it is masked, and gives client and log the same request id.
- * Values that break a type's rule are reported as BAD_USER_INPUT with the field, wherever GraphQL found them.
+ * Reports the errors of one request: logs every unexpected one where it is masked, under the request id that the client
+ * gets too, and gives the code BAD_USER_INPUT and the field to values that GraphQL itself has refused.
  */
-export const errorMasking = (log: Logger): ApolloServerPlugin<RequestContext> => ({
+export function reportErrors(log: Logger, errors: readonly GraphQLError[], request: FailedRequest): void {
+  let paths: InvalidValuePaths | undefined;
+  for (const error of errors) {
+    if (isUnexpected(error)) {
+      error.extensions.requestId = request.requestId;
+      log.error(
+        {
+          err: unwrapResolverError(error),
+          requestId: request.requestId,
+          path: error.path,
+          operation: request.operationName,
+        },
+        'Unexpected error, masked to the client',
+      );
+      continue;
+    }
+    const { document } = request;
+    if (error.extensions.code === undefined && hasNoCode(error)) {
+      error.extensions.code = isRefusedRequest(error) ? 'BAD_REQUEST' : ErrorCode.BAD_USER_INPUT;
+    }
+    if (document && error.extensions.field === undefined && isInvalidValue(error)) {
+      paths ??= new InvalidValuePaths({ ...request, document });
+      const field = paths.next(error);
+      if (field !== undefined)
+        Object.assign(error.extensions, { code: ErrorCode.BAD_USER_INPUT, field: shorten(field) });
+    }
+  }
+}
+
+/** Reports the errors that Apollo Server meets. */
+export const errorReporting = (log: Logger): ApolloServerPlugin<RequestContext> => ({
   async requestDidStart() {
     return {
       async didEncounterErrors({ errors, contextValue, document, schema, request, operationName }) {
-        for (const error of errors) {
-          if (isUnexpected(error)) {
-            const cause = unwrapResolverError(error);
-            error.extensions.requestId = contextValue.requestId;
-            log.error(
-              { err: cause, requestId: contextValue.requestId, path: error.path, operation: operationName },
-              'Unexpected error, masked to the client',
-            );
-          } else if (document && error.extensions.field === undefined && isMisfit(error)) {
-            const field = fieldOfMisfit(error, { document, schema, variables: request.variables });
-            if (field !== undefined)
-              Object.assign(error.extensions, { code: ErrorCode.BAD_USER_INPUT, field });
-          }
-        }
+        reportErrors(log, errors, {
+          requestId: contextValue.requestId,
+          operationName,
+          schema,
+          document,
+          variables: request.variables,
+        });
       },
     };
   },
 });
 
-/** What a client gets to see of an error. */
+/** What a client gets to see of an error: Apollo Server's `formatError`. */
 export function formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
-  if (!isUnexpected(error)) return formatted;
-  const { requestId } = formatted.extensions ?? {};
-  return {
-    ...formatted,
-    message: MASKED_MESSAGE,
-    extensions: { code: ErrorCode.INTERNAL_SERVER_ERROR, ...(requestId === undefined ? {} : { requestId }) },
-  };
+  if (isUnexpected(error)) {
+    const { requestId } = formatted.extensions ?? {};
+    return {
+      ...formatted,
+      message: MASKED_MESSAGE,
+      extensions: {
+        code: ErrorCode.INTERNAL_SERVER_ERROR,
+        ...(requestId === undefined ? {} : { requestId }),
+      },
+    };
+  }
+  const message = shorten(formatted.message);
+  return message === formatted.message ? formatted : { ...formatted, message };
 }
 
-/** An error that nobody meant for the client: neither one of ours nor one of GraphQL about the client's document. */
+/** The errors of an executed operation as Apollo Server puts them into an answer. Report them first. */
+export const formatErrors = (errors: readonly GraphQLError[]): GraphQLFormattedError[] =>
+  errors.map((error) => {
+    const code = error.extensions.code ?? ErrorCode.INTERNAL_SERVER_ERROR;
+    return formatError({ ...error.toJSON(), extensions: { ...error.extensions, code } }, error);
+  });
+
+/**
+ * An error that nobody meant for the client: neither one of ours nor one of GraphQL's about the request. An error of
+ * graphql-js without a code is about the request if it was raised before any resolver ran, or names the part of the
+ * document that is wrong; else it is about a value that a resolver returned.
+ */
 function isUnexpected(error: unknown): boolean {
   const cause = unwrapResolverError(error);
   if (cause instanceof ApiError) return false;
   if (!(cause instanceof GraphQLError)) return true;
+  if (cause.originalError && !(cause.originalError instanceof GraphQLError)) return true;
   const { code } = cause.extensions;
-  return code === undefined || code === ErrorCode.INTERNAL_SERVER_ERROR;
+  if (code === undefined) return cause.nodes === undefined && (error as GraphQLError).path !== undefined;
+  return code === ErrorCode.INTERNAL_SERVER_ERROR;
 }
 
+const hasNoCode = (error: GraphQLError): boolean => {
+  const cause = unwrapResolverError(error);
+  return cause instanceof GraphQLError && cause.extensions.code === undefined;
+};
+
+/** Whether Apollo Server itself refuses the request, with a status of its own. */
+const isRefusedRequest = ({ extensions: { http } }: GraphQLError): boolean =>
+  typeof http === 'object' && http !== null && 'status' in http;
+
 /** GraphQL's own words for a value that does not fit its type. */
-const MISFIT = /cannot represent|^Expected value of type|does not exist in ".*" enum/;
+const INVALID_VALUE = /cannot represent|^Expected value of type|does not exist in ".*" enum/;
 
 /** Whether GraphQL has refused a value, be it a variable's or one in the document. */
-const isMisfit = ({ message, extensions: { code } }: GraphQLError): boolean =>
-  code === ErrorCode.BAD_USER_INPUT || (code === 'GRAPHQL_VALIDATION_FAILED' && MISFIT.test(message));
+const isInvalidValue = ({ message, extensions: { code } }: GraphQLError): boolean =>
+  code === ErrorCode.BAD_USER_INPUT || (code === 'GRAPHQL_VALIDATION_FAILED' && INVALID_VALUE.test(message));

@@ -1,89 +1,155 @@
 import { HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { LRUCache } from 'lru-cache';
-import { parse as parseJson } from 'secure-json-parse';
 
 import type { Identity } from '../access/access.js';
 import type { IdentityReader } from '../access/identity.js';
 import type { AnswerCache } from '../cache/answer-cache.js';
 import { ReadTrace } from '../cache/read-trace.js';
-import { createRequestContext, type Resources } from '../context.js';
+import { createRequestContext, type RequestContext, type Resources } from '../context.js';
+import { unauthenticated } from '../errors.js';
+import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
+import { executeKnownDocument } from '../graphql/execution.js';
+import type { Logger } from '../logger.js';
+import { responseTypeFor } from './content-negotiation.js';
+import { formatErrors, reportErrors } from './error-masking.js';
+import { refusal, toText, withinBytes, type GraphQLAnswer } from './graphql-answer.js';
 import type { GraphQLServer } from './graphql-server.js';
+import { parseJsonBody } from './json-body.js';
 
 export interface GraphQLRouteOptions {
   readonly graphql: GraphQLServer;
   readonly resources: Resources;
   readonly identify: IdentityReader;
   readonly answers: AnswerCache | undefined;
+  readonly log: Logger;
+  /** The largest answer, in bytes. */
+  readonly maxAnswerBytes: number;
 }
 
-/** The most Accept headers whose outcome is remembered. */
-const MOST_ACCEPTS = 100;
+/** A body that comes without a valid token is parsed up to this length. */
+const MAX_ANONYMOUS_CHARACTERS = 100_000;
+/** Answers to longer requests are not kept: they hardly come again. */
+const MAX_KEY_CHARACTERS = 100_000;
 
-/**
- * Answers one GraphQL request: an answer that is kept and may be given again is sent before GraphQL runs; an operation
- * that is known is executed at once; all else Apollo Server works out. `request.body` is the body's text.
- */
+/** What is known of a request before its body is looked at. */
+interface Asked {
+  readonly request: FastifyRequest;
+  readonly identity: Identity;
+  /** The type of the answer; undefined if the client accepts none that there is. */
+  readonly contentType: string | undefined;
+}
+
+/** Answers GraphQL requests; see the steps in the function that it returns. `request.body` is the body's text. */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
-  const { graphql, resources, identify, answers } = options;
-  /** The type of answer that Apollo Server chose for an Accept header: it is the one that negotiates. */
-  const contentTypes = new LRUCache<string, string>({ max: MOST_ACCEPTS });
+  const { graphql, resources, identify, answers, log, maxAnswerBytes } = options;
 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     reply.header('cache-control', 'no-store');
-    const { accept = '' } = request.headers;
-    const contentType = contentTypes.get(accept);
     const found = identify(request.headers.authorization);
     const identity = found instanceof Promise ? await found : found;
-    const key = answers && answerKey(request, identity);
-    if (key !== undefined && contentType !== undefined) {
+    const asked: Asked = { request, identity, contentType: responseTypeFor(request.headers.accept) };
+
+    const key = answers && answerKey(asked);
+    if (key !== undefined && asked.contentType !== undefined) {
       const kept = await answers?.find(key);
-      if (kept !== undefined) return await reply.header('content-type', contentType).send(kept);
+      if (kept !== undefined) return await reply.header('content-type', asked.contentType).send(kept);
     }
 
     const trace = key === undefined ? undefined : new ReadTrace();
+    const answer = withinBytes(refuseLongBody(asked) ?? (await answerAnew(asked, trace)), maxAnswerBytes);
+    if (key !== undefined && trace && answer.status === 200) answers?.keep(key, answer.text, trace);
+    for (const [name, value] of answer.headers) reply.header(name, value);
+    return await reply.code(answer.status).send(answer.text);
+  };
+
+  async function answerAnew(asked: Asked, trace: ReadTrace | undefined): Promise<GraphQLAnswer> {
+    const { request, identity } = asked;
+    const body = typeof request.body === 'string' ? parseJsonBody(request.body) : request.body;
     const context = createRequestContext(resources, {
       requestId: request.id,
       identity,
-      ...(trace ? { trace } : {}),
+      trace,
+      maxCharacters: maxAnswerBytes,
     });
-    const finish = async (type: string | undefined, text: string): Promise<FastifyReply> => {
-      if (key !== undefined && trace && type !== undefined) answers?.keep(key, text, trace);
-      return await reply.send(text);
-    };
+    return (
+      (await executeKnown(asked, body, context)) ??
+      refuseLargeDocument(asked, body) ??
+      (await askApollo(request, body, context))
+    );
+  }
 
-    const body = typeof request.body === 'string' ? parseBody(request.body) : request.body;
-    const outcome =
-      request.method === 'POST' && contentType !== undefined
-        ? await graphql.knownOperations.run(body, context)
-        : undefined;
-    if (outcome?.result.data && !outcome.result.errors && contentType !== undefined) {
-      if (outcome.isQuery) trace?.conclude();
-      reply.header('content-type', contentType);
-      return await finish(contentType, `${JSON.stringify({ data: outcome.result.data })}\n`);
+  /** Executes an operation whose document came before, if nothing about the request is out of the ordinary. */
+  async function executeKnown(
+    { request, contentType }: Asked,
+    body: unknown,
+    context: RequestContext,
+  ): Promise<GraphQLAnswer | undefined> {
+    if (request.method !== 'POST' || contentType === undefined) return undefined;
+    const executed = await executeKnownDocument(graphql, body, context);
+    if (!executed) return undefined;
+    const { document, operation, variables, result } = executed;
+    const { errors, data } = result;
+    if (errors) {
+      const { requestId } = context;
+      const operationName = operation?.name?.value;
+      reportErrors(log, errors, { requestId, operationName, schema: graphql.schema, document, variables });
+    } else if (operation?.operation === 'query') {
+      context.trace?.conclude();
     }
+    const text = toText(errors ? { errors: formatErrors(errors), data } : { data });
+    return { status: 200, headers: [['content-type', contentType]], text };
+  }
+
+  /** Refuses a document that is too large to be validated, before Apollo Server is asked. */
+  function refuseLargeDocument({ request, contentType }: Asked, body: unknown): GraphQLAnswer | undefined {
+    const text = queryOf(request.method === 'GET' ? request.query : body);
+    if (text === undefined || graphql.documents.get(text)) return undefined;
+    try {
+      checkDocumentLimits(graphql.schema, text);
+      return undefined;
+    } catch (error) {
+      if (error instanceof DocumentTooLargeError) return refusal(400, contentType, error);
+      throw error;
+    }
+  }
+
+  async function askApollo(
+    request: FastifyRequest,
+    body: unknown,
+    context: RequestContext,
+  ): Promise<GraphQLAnswer> {
     const answer = await graphql.apollo.executeHTTPGraphQLRequest({
       httpGraphQLRequest: toHttpGraphQLRequest(request, body),
-      context: async () => await Promise.resolve(outcome ? { ...context, outcome: outcome.result } : context),
+      context: async () => await Promise.resolve(context),
     });
-    for (const [name, value] of answer.headers) reply.header(name, value);
-    const status = answer.status ?? 200;
-    reply.code(status);
-    const chosen = answer.headers.get('content-type');
-    if (chosen !== undefined && status === 200) contentTypes.set(accept, chosen);
     // Incremental delivery is not offered, so every answer is complete.
-    return await finish(chosen, answer.body.kind === 'complete' ? answer.body.string : '');
-  };
+    const text = answer.body.kind === 'complete' ? answer.body.string : '';
+    return { status: answer.status ?? 200, headers: answer.headers, text };
+  }
 }
 
-/** What an answer depends on beside the data: who asks, what, and in which format. */
-function answerKey(request: FastifyRequest, identity: Identity): string | undefined {
-  if ('problem' in identity) return undefined;
-  const { accept } = request.headers;
-  const asked = request.method === 'GET' ? request.url : request.body;
-  return typeof asked === 'string'
-    ? `${identity.userId}\n${request.method} ${accept ?? ''}\n${asked}`
-    : undefined;
+/** Refuses a long body that comes without a valid token, before it is parsed. */
+function refuseLongBody({ request, identity, contentType }: Asked): GraphQLAnswer | undefined {
+  if (!('problem' in identity) || typeof request.body !== 'string') return undefined;
+  if (request.body.length <= MAX_ANONYMOUS_CHARACTERS) return undefined;
+  return refusal(401, contentType, unauthenticated(identity.problem));
+}
+
+/** What an answer depends on beside the data: who asks, and what. Undefined if it is not to be kept. */
+function answerKey({ request, identity, contentType }: Asked): string | undefined {
+  if ('problem' in identity || contentType === undefined) return undefined;
+  const isGet = request.method === 'GET';
+  // Apollo Server may refuse a GET request for the type of its body.
+  if (isGet && request.headers['content-type'] !== undefined) return undefined;
+  const text = isGet ? request.url : request.body;
+  if (typeof text !== 'string' || text.length > MAX_KEY_CHARACTERS) return undefined;
+  return `${identity.userId}\n${request.method}\n${text}`;
+}
+
+/** The document in a body, or in the parameters of a URL. */
+function queryOf(parameters: unknown): string | undefined {
+  const query = (parameters as { query?: unknown } | null | undefined)?.query;
+  return typeof query === 'string' ? query : undefined;
 }
 
 function toHttpGraphQLRequest(request: FastifyRequest, body: unknown): HTTPGraphQLRequest {
@@ -99,13 +165,4 @@ function toHttpGraphQLRequest(request: FastifyRequest, body: unknown): HTTPGraph
     search: query < 0 ? '' : url.slice(query),
     body,
   };
-}
-
-/** @throws SyntaxError with the status 400 if the body is no JSON, or tries to set a prototype */
-function parseBody(text: string): unknown {
-  try {
-    return parseJson(text) as unknown;
-  } catch (cause) {
-    throw Object.assign(new SyntaxError('The body must be JSON', { cause }), { statusCode: 400 });
-  }
 }

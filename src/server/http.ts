@@ -95,7 +95,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) =>
     done(null, body),
   );
-  const handler = createGraphQLHandler(options);
+  const handler = createGraphQLHandler({ ...options, maxAnswerBytes: config.maxAnswerBytes });
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',

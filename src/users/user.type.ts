@@ -1,4 +1,4 @@
-import { Field, ID, ObjectType } from 'type-graphql';
+import { Extensions, Field, ID, ObjectType } from 'type-graphql';
 
 import { Role } from '../access/role.enum.js';
 
@@ -24,5 +24,6 @@ export class User {
   readonly name!: string;
 
   @Field(() => [Membership])
+  @Extensions({ listSize: 10 })
   readonly memberships!: readonly Membership[];
 }

@@ -1,0 +1,138 @@
+import {
+  defaultFieldResolver,
+  getNamedType,
+  getNullableType,
+  isIntrospectionType,
+  isLeafType,
+  isListType,
+  isObjectType,
+  type FieldNode,
+  type GraphQLNamedType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+} from 'graphql';
+
+import { badInput } from '../errors.js';
+import { includedWith, mergeSelections, selectionSetsOf } from './selection.js';
+
+/** Fields of the items of all lists in one answer: what executes within some 100 ms. */
+const MAX_FIELDS = 50_000;
+/** Characters that a value which is no text takes in an answer, about. */
+const VALUE_CHARACTERS = 12;
+/** Items of a list that are completed in one turn of the event loop. */
+const ITEMS_PER_TURN = 100;
+
+/** A request's context, as far as lists need it. */
+export interface BudgetedContext {
+  readonly answerBudget: AnswerBudget;
+}
+
+/**
+ * What one answer may still hold. Lists are charged with the items that they really have, before their items are
+ * completed, so that no selection can make more of an answer than the event loop and the memory bear: nested lists and
+ * aliases multiply, texts count by their length.
+ */
+export class AnswerBudget {
+  private fields = 0;
+  private characters = 0;
+
+  /** @param maxCharacters the largest answer, in characters of JSON */
+  constructor(private readonly maxCharacters: number) {}
+
+  /** @throws ApiError BAD_USER_INPUT naming the list, if the answer would be larger than allowed */
+  chargeList(items: readonly unknown[], info: GraphQLResolveInfo): void {
+    const { fields, names, texts } = selectionOf(info);
+    this.fields += items.length * fields;
+    if (this.fields > MAX_FIELDS) {
+      throw badInput(
+        info.fieldName,
+        `makes the answer too expensive: the items of its lists have more than ${MAX_FIELDS} fields; ask for fewer, or page by page`,
+      );
+    }
+    this.characters += items.length * (names + fields * VALUE_CHARACTERS);
+    for (const item of items) {
+      for (const [name, times] of texts) {
+        const value = (item as Record<string, unknown> | null)?.[name];
+        if (typeof value === 'string') this.characters += value.length * times;
+      }
+    }
+    if (this.characters > this.maxCharacters) throw this.tooLarge(info.fieldName);
+  }
+
+  private tooLarge(field: string): Error {
+    return badInput(
+      field,
+      `makes the answer larger than ${Math.floor(this.maxCharacters / 1_048_576)} MB: ask for fewer fields, or page by page`,
+    );
+  }
+}
+
+/** What is selected of each item of a list: how many fields, the length of their names, and the texts among them. */
+interface ItemSelection {
+  readonly fields: number;
+  readonly names: number;
+  /** How often each text of the item is in the answer. */
+  readonly texts: ReadonlyMap<string, number>;
+}
+
+function selectionOf({
+  fieldNodes,
+  fragments,
+  returnType,
+  variableValues,
+}: GraphQLResolveInfo): ItemSelection {
+  const isIncluded = includedWith(variableValues);
+  const texts = new Map<string, number>();
+  let fields = 0;
+  let names = 0;
+  const count = (nodes: readonly FieldNode[], type: GraphQLNamedType, isItem: boolean): void => {
+    for (const [name, merged] of mergeSelections(selectionSetsOf(nodes), fragments, isIncluded)) {
+      fields++;
+      names += name.length + 4;
+      const field = isObjectType(type) ? type.getFields()[merged[0]?.name.value ?? ''] : undefined;
+      if (!field) continue;
+      if (isItem && isLeafType(getNamedType(field.type)))
+        texts.set(field.name, (texts.get(field.name) ?? 0) + 1);
+      // A list in an item is charged by itself, with the items that it turns out to have.
+      if (!isListType(getNullableType(field.type))) count(merged, getNamedType(field.type), false);
+    }
+  };
+  count(fieldNodes, getNamedType(returnType), true);
+  return { fields, names, texts };
+}
+
+/** Makes every list of a schema charge the request's budget, and long ones leave the event loop to others in between. */
+export function chargeLists(schema: GraphQLSchema): void {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || isIntrospectionType(type)) continue;
+    for (const field of Object.values(type.getFields())) {
+      if (!isListType(getNullableType(field.type))) continue;
+      const resolve = field.resolve ?? defaultFieldResolver;
+      const finish = (items: unknown, context: BudgetedContext, info: GraphQLResolveInfo): unknown => {
+        if (!Array.isArray(items)) return items;
+        context.answerBudget.chargeList(items, info);
+        return inTurns(items);
+      };
+      field.resolve = (source, args, context: BudgetedContext, info) => {
+        const items: unknown = resolve(source, args, context, info);
+        return items instanceof Promise
+          ? items.then((list: unknown) => finish(list, context, info))
+          : finish(items, context, info);
+      };
+    }
+  }
+}
+
+/** The items of a long list, those after the first hundred promised for later turns of the event loop. */
+function inTurns(items: readonly unknown[]): readonly unknown[] {
+  if (items.length <= ITEMS_PER_TURN) return items;
+  let turn = Promise.resolve();
+  return items.map(async (item, i) => {
+    if (i > 0 && i % ITEMS_PER_TURN === 0) {
+      const before = turn;
+      turn = before.then(async () => await new Promise((resolve) => setImmediate(resolve)));
+    }
+    await turn;
+    return item;
+  });
+}

@@ -1,0 +1,119 @@
+import {
+  BREAK,
+  GraphQLError,
+  Kind,
+  Lexer,
+  parse,
+  Source,
+  TokenKind,
+  visit,
+  type DocumentNode,
+  type GraphQLSchema,
+  type Token,
+} from 'graphql';
+
+import { OperationCosts } from './operation-cost.js';
+
+/**
+ * What a document may have. Each limit is far above what a page of a front end asks for, and bounds something that costs
+ * more than its bytes: nesting exhausts the parser's stack; names and lines make messages and locations of errors dear;
+ * operations and aliases multiply the work of validation and execution.
+ */
+export const DOCUMENT_LIMITS = {
+  tokens: 10_000,
+  lines: 5_000,
+  /** Brackets of any kind inside each other. */
+  nesting: 100,
+  /** Characters of a name. */
+  nameLength: 200,
+  operations: 50,
+  aliases: 60,
+} as const;
+
+/** A document that is refused for its size; the message is meant for the client. */
+export class DocumentTooLargeError extends GraphQLError {
+  constructor(message: string) {
+    super(message, { extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
+  }
+}
+
+/**
+ * Checks the limits of a document before Apollo Server validates it, because validation takes time that can grow with
+ * the square of a document. A text that cannot be parsed passes: Apollo Server says what is wrong with it.
+ *
+ * @returns the number of tokens, a measure of the memory that the parsed document takes
+ * @throws DocumentTooLargeError
+ */
+export function checkDocumentLimits(schema: GraphQLSchema, text: string): number {
+  const tokens = checkText(text);
+  const document = parseOrUndefined(text);
+  if (document) checkStructure(schema, document);
+  return tokens;
+}
+
+/** Checks what must be bounded before the text is parsed. */
+function checkText(text: string): number {
+  let lines = 1;
+  for (const _ of text.matchAll(/\r\n|[\n\r]/g)) {
+    if (++lines > DOCUMENT_LIMITS.lines) refuse(`has more than ${DOCUMENT_LIMITS.lines} lines`);
+  }
+  let tokens = 0;
+  let nesting = 0;
+  for (const { kind, value } of tokensOf(text)) {
+    if (++tokens > DOCUMENT_LIMITS.tokens) refuse(`has more than ${DOCUMENT_LIMITS.tokens} tokens`);
+    if (kind === TokenKind.BRACE_L || kind === TokenKind.BRACKET_L || kind === TokenKind.PAREN_L) nesting++;
+    if (kind === TokenKind.BRACE_R || kind === TokenKind.BRACKET_R || kind === TokenKind.PAREN_R) nesting--;
+    if (nesting > DOCUMENT_LIMITS.nesting)
+      refuse(`has more than ${DOCUMENT_LIMITS.nesting} brackets in each other`);
+    if (kind === TokenKind.NAME && value.length > DOCUMENT_LIMITS.nameLength) {
+      refuse(`has a name of more than ${DOCUMENT_LIMITS.nameLength} characters`);
+    }
+  }
+  return tokens;
+}
+
+/** The tokens of a text, up to the first that is none. */
+function* tokensOf(text: string): Generator<Token> {
+  const lexer = new Lexer(new Source(text));
+  for (;;) {
+    let token: Token;
+    try {
+      token = lexer.advance();
+    } catch {
+      return;
+    }
+    if (token.kind === TokenKind.EOF) return;
+    yield token;
+  }
+}
+
+function parseOrUndefined(text: string): DocumentNode | undefined {
+  try {
+    return parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function checkStructure(schema: GraphQLSchema, document: DocumentNode): void {
+  let aliases = 0;
+  visit(document, {
+    Field({ alias }) {
+      if (alias && ++aliases > DOCUMENT_LIMITS.aliases) return BREAK;
+      return undefined;
+    },
+  });
+  if (aliases > DOCUMENT_LIMITS.aliases) refuse(`has more than ${DOCUMENT_LIMITS.aliases} aliases`);
+  const operations = document.definitions.filter(
+    (definition) => definition.kind === Kind.OPERATION_DEFINITION,
+  );
+  if (operations.length > DOCUMENT_LIMITS.operations) {
+    refuse(`has more than ${DOCUMENT_LIMITS.operations} operations`);
+  }
+  const costs = new OperationCosts(schema, document, refuse);
+  for (const operation of operations) costs.check(operation);
+}
+
+function refuse(rule: string): never {
+  throw new DocumentTooLargeError(`The document ${rule}`);
+}

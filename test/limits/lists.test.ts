@@ -1,0 +1,188 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { buildSchema, execute, parse, type GraphQLSchema } from 'graphql';
+
+import { AnswerBudget, chargeLists } from '../../src/graphql/answer-budget.js';
+import { createWorld, type World } from '../contract/world.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+
+/** What an answer may hold is reckoned with what its lists really have. */
+describe('lists in an answer', () => {
+  let world: World;
+  let largeOrgId: string;
+  let fullOrgId: string;
+
+  beforeAll(async () => {
+    world = await createWorld();
+    [largeOrgId, fullOrgId] = await Promise.all([
+      addOrganization(world.database.sql),
+      addOrganization(world.database.sql),
+    ]);
+    await addBots(world.database.sql, largeOrgId, 1_000);
+    await addBots(world.database.sql, fullOrgId, 1_001);
+  });
+
+  afterAll(async () => {
+    await world?.close();
+  });
+
+  const member = async (...orgIds: string[]) => {
+    const { token } = await addUser(
+      world.database.sql,
+      Object.fromEntries(orgIds.map((orgId) => [orgId, 'VIEWER'])),
+    );
+    return world.app.client(token);
+  };
+  const ALL_OF_A_BOT = `id orgId name description status version createdAt updatedAt startedAt
+    organization { id name slug }
+    stats { botId totalMessages inboundMessages outboundMessages failedMessages totalConversations
+      averageResponseTimeMs successRate lastMessageAt computedAt }`;
+
+  test('all that 1,000 bots have, statistics and organization included, is answered', async () => {
+    const client = await member(largeOrgId);
+    const { data, errors } = await client.sendText<{ organization: { bots: unknown[] } }>(
+      `query ($id: ID!) { organization(id: $id) { bots { ${ALL_OF_A_BOT} } } }`,
+      { id: largeOrgId },
+    );
+    expect(errors).toBeUndefined();
+    expect(data?.organization.bots).toHaveLength(1_000);
+  });
+
+  test('more bots than a list may have are refused, naming the field and the way out', async () => {
+    const client = await member(fullOrgId);
+    const { data, errors } = await client.sendText(
+      'query ($id: ID!) { organization(id: $id) { bots { id } } }',
+      {
+        id: fullOrgId,
+      },
+    );
+    expect(data).toEqual({ organization: null });
+    expect(errors).toMatchObject([
+      {
+        message: expect.stringMatching(/1000 bots.*page/),
+        extensions: { code: 'BAD_USER_INPUT', field: 'bots' },
+      },
+    ]);
+  });
+
+  test('the statistics of all bots of all memberships are answered, if they are few', async () => {
+    const orgId = await addOrganization(world.database.sql);
+    await addBots(world.database.sql, orgId, 100);
+    const client = await member(orgId);
+    const { data, errors } = await client.sendText<{
+      me: { memberships: { organization: { bots: unknown[] } }[] };
+    }>('{ me { memberships { organization { bots { stats { totalMessages } } } } } }');
+    expect(errors).toBeUndefined();
+    expect(data?.me.memberships[0]?.organization.bots).toHaveLength(100);
+  });
+
+  test.each([
+    ['lists in lists', 'bots { organization { bots { id } } }'],
+    ['aliases of a list', Array.from({ length: 6 }, (_, i) => `a${i}: bots { ${ALL_OF_A_BOT} }`).join(' ')],
+  ])('%s multiply, and are refused before they are put together', async (_what, selection) => {
+    const client = await member(largeOrgId);
+    const { data, errors } = await client.sendText(
+      `query ($id: ID!) { organization(id: $id) { ${selection} } }`,
+      { id: largeOrgId },
+    );
+    expect(data).toEqual({ organization: null });
+    expect(errors).toMatchObject([
+      {
+        message: expect.stringContaining('too expensive'),
+        extensions: { code: 'BAD_USER_INPUT', field: 'bots' },
+      },
+    ]);
+  });
+
+  test('texts count by their length: an answer that would be larger than the limit is refused', async () => {
+    await world.database.sql`update bots set description = repeat('x', 2000) where org_id = ${largeOrgId}`;
+    await world.admin.flushall();
+    const client = await member(largeOrgId);
+    const descriptions = Array.from({ length: 20 }, (_, i) => `d${i}: description`).join(' ');
+    const query = `query ($id: ID!) { organization(id: $id) { bots { ${descriptions} } } }`;
+    const { data, errors } = await client.sendText(query, { id: largeOrgId });
+    expect(data).toEqual({ organization: null });
+    expect(errors).toMatchObject([
+      {
+        message: expect.stringMatching(/larger than 20 MB/),
+        extensions: { code: 'BAD_USER_INPUT', field: 'bots' },
+      },
+    ]);
+    const fewer = await client.sendText(query.replace(descriptions, 'description'), { id: largeOrgId });
+    expect(fewer.errors).toBeUndefined();
+  });
+
+  test('what a condition leaves out does not count', async () => {
+    const client = await member(largeOrgId);
+    const aliases = Array.from({ length: 55 }, (_, i) => `a${i}: name`).join(' ');
+    const query = `query ($id: ID!, $all: Boolean!) { organization(id: $id) { bots { id ... @include(if: $all) { ${aliases} } } } }`;
+    expect((await client.sendText(query, { id: largeOrgId, all: false })).errors).toBeUndefined();
+    expect((await client.sendText(query, { id: largeOrgId, all: true })).errors).toMatchObject([
+      { extensions: { code: 'BAD_USER_INPUT' } },
+    ]);
+  });
+
+  test('a long list leaves the event loop to others after every hundred items', async () => {
+    const schema: GraphQLSchema = buildSchema('type Item { n: Int } type Query { items: [Item!]! }');
+    let turn = 0;
+    const perTurn = new Map<number, number>();
+    const item = schema.getType('Item') as unknown as {
+      getFields(): Record<string, { resolve: (source: { n: number }) => number }>;
+    };
+    (item.getFields().n as { resolve: unknown }).resolve = ({ n }: { n: number }) => {
+      perTurn.set(turn, (perTurn.get(turn) ?? 0) + 1);
+      return n;
+    };
+    chargeLists(schema);
+    let running = true;
+    const next = () => {
+      turn++;
+      if (running) setImmediate(next);
+    };
+    setImmediate(next);
+    const result = await execute({
+      schema,
+      document: parse('{ items { n } }'),
+      rootValue: { items: Array.from({ length: 1_050 }, (_, n) => ({ n })) },
+      contextValue: { answerBudget: new AnswerBudget(1_000_000) },
+    });
+    running = false;
+    expect((result.data as { items: { n: number }[] }).items.map(({ n }) => n)).toEqual(
+      Array.from({ length: 1_050 }, (_, n) => n),
+    );
+    expect(Math.max(...perTurn.values())).toBeLessThanOrEqual(100);
+  });
+});
+
+describe('an answer that turns out larger than the limit', () => {
+  test('is replaced by an error that says so', async () => {
+    const world = await createWorld({ RESPONSE_LIMIT_MB: '1' });
+    try {
+      const [botId] = await addBots(world.database.sql, world.orgId, 1);
+      // JSON writes a control character in six, so this is far longer than the text was.
+      await world.database.sql`update bots set description = repeat(chr(1), 2000)`;
+      const aliases = Array.from({ length: 58 }, (_, i) => `d${i}: description`).join(' ');
+      const send = async () =>
+        await world.viewer.sendText(
+          `query ($id: ID!) { bot(id: $id) { ${aliases} } b: bot(id: $id) { ${aliases} } }`.replace(
+            'b: bot',
+            'bot',
+          ),
+          { id: botId },
+        );
+      for (let time = 0; time < 3; time++) {
+        const { data, errors } = await send();
+        expect(errors ?? data).toBeDefined();
+      }
+      const page = `query ($org: ID!) { bots(orgId: $org, limit: 100) { items { ${aliases} } } }`;
+      await addBots(world.database.sql, world.orgId, 1);
+      await world.database.sql`update bots set description = repeat(chr(1), 2000)`;
+      const { data, errors } = await world.viewer.sendText(page, { org: world.orgId });
+      expect(data).toBeNull();
+      expect(errors).toMatchObject([
+        { message: expect.stringMatching(/larger than 1 MB/), extensions: { code: 'BAD_USER_INPUT' } },
+      ]);
+    } finally {
+      await world.close();
+    }
+  });
+});
