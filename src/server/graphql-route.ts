@@ -6,7 +6,7 @@ import type { IdentityReader } from '../access/identity.js';
 import type { AnswerCache } from '../cache/answer-cache.js';
 import { ReadTrace } from '../cache/read-trace.js';
 import { createRequestContext, type RequestContext, type Resources } from '../context.js';
-import { unauthenticated } from '../errors.js';
+import { ApiError, unauthenticated } from '../errors.js';
 import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
 import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
@@ -15,6 +15,7 @@ import { formatErrors, reportErrors } from './error-masking.js';
 import { refusal, toText, withinBytes, type GraphQLAnswer } from './graphql-answer.js';
 import type { GraphQLServer } from './graphql-server.js';
 import { parseJsonBody } from './json-body.js';
+import { checkVariableLimits } from './variable-limits.js';
 
 export interface GraphQLRouteOptions {
   readonly graphql: GraphQLServer;
@@ -72,6 +73,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       maxCharacters: maxAnswerBytes,
     });
     return (
+      refuseLargeVariables(asked, body) ??
       (await executeKnown(asked, body, context)) ??
       refuseLargeDocument(asked, body) ??
       (await askApollo(request, body, context))
@@ -133,6 +135,17 @@ function refuseLongBody({ request, identity, contentType }: Asked): GraphQLAnswe
   if (!('problem' in identity) || typeof request.body !== 'string') return undefined;
   if (request.body.length <= MAX_ANONYMOUS_CHARACTERS) return undefined;
   return refusal(401, contentType, unauthenticated(identity.problem));
+}
+
+/** Refuses variables that are too large to be coerced. */
+function refuseLargeVariables({ contentType }: Asked, body: unknown): GraphQLAnswer | undefined {
+  try {
+    checkVariableLimits((body as { variables?: unknown } | null | undefined)?.variables);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ApiError) return refusal(400, contentType, error);
+    throw error;
+  }
 }
 
 /** What an answer depends on beside the data: who asks, and what. Undefined if it is not to be kept. */

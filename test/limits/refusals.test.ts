@@ -101,11 +101,13 @@ const REFUSED: Readonly<Record<string, (size: number) => Body | string>> = {
   }),
   'lines of nothing, then an error of syntax': (size) => ({ query: `${'\n'.repeat(size)}!` }),
   'the same field': (size) => ({ query: `{ me { ${repeat(size, 'id ')} } }` }),
-  'the same object': (size) => ({ query: `{ ${repeat(size, 'me{id} ')} }` }),
+  'the same object': (size) => ({ query: `{ ${repeat(size, 'me{id} ')} nothing }` }),
   'the same failing object': (size) => ({
     query: `{ ${repeat(Math.min(size, 2_000), 'bot(id:"1"){id} ')} }`,
   }),
-  'the same fragment': (size) => ({ query: `{ me { ${repeat(size, '...F ')} } } fragment F on User { id }` }),
+  'the same fragment': (size) => ({
+    query: `{ me { ${repeat(size, '...F ')} } } fragment F on User { nothing }`,
+  }),
   'many fragments': (size) => ({
     query: `{ me { ${repeat(size / 3, (i) => `...F${i} `)} } } ${repeat((size * 2) / 3, (i) => `fragment F${i} on User { id } `)}`,
   }),
