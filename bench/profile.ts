@@ -17,7 +17,7 @@ const SHOWN = 25;
 const COLD_READS = 2_000;
 
 /**
- * `node dist-bench/bench/profile.js [server] [workload] [seconds]`: where a server's CPU time goes under one workload
+ * `npm run bench -- profile [server] [workload] [seconds]`: where a server's CPU time goes under one workload
  * (`ours list 5` by default): packages and functions by their own time, without the start and the warm-up.
  */
 async function main(): Promise<void> {

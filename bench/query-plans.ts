@@ -25,7 +25,7 @@ const AUTO_EXPLAIN = {
 };
 
 /**
- * `node dist-bench/bench/query-plans.js [bots]`: loads 1,000,000 bots into a scratch database and shows how PostgreSQL
+ * `npm run bench -- query-plans [bots]`: loads 1,000,000 bots into a scratch database and shows how PostgreSQL
  * runs the statements that the repositories really send (auto_explain looks over their shoulders), with times.
  */
 async function main(): Promise<void> {

@@ -28,7 +28,7 @@ interface Phase {
 }
 
 /**
- * `node dist-bench/bench/tail-cost.js [seconds]`: what it costs a server, and PostgreSQL, to read the invalidation log
+ * `npm run bench -- tail-cost [seconds]`: what it costs a server, and PostgreSQL, to read the invalidation log
  * while 1,000 transactions a second are written through SQL.
  */
 async function main(): Promise<void> {

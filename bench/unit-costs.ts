@@ -47,7 +47,7 @@ const IDLE_MS = 10_000;
 const FILLED_MS = 200;
 
 /**
- * `node dist-bench/bench/unit-costs.js`: what one request of each kind costs the server, Redis and PostgreSQL, and what a
+ * `npm run bench -- unit-costs`: what one request of each kind costs the server, Redis and PostgreSQL, and what a
  * server costs that nobody asks anything. What `docs/limits.md` calculates with.
  */
 async function main(): Promise<void> {

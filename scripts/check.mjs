@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -27,8 +27,17 @@ function run(tool, ...args) {
 const scratch = mkdtempSync(path.join(tmpdir(), 'flovo-check-'));
 try {
   check('types', () => run('typescript/bin/tsc', '-p', 'tsconfig.json'));
+  if (existsSync('bench/node_modules') || process.env.CI) {
+    check('types of the benchmark', () =>
+      run('typescript/bin/tsc', '-p', 'bench/tsconfig.json', '--noEmit', '--incremental', 'false'),
+    );
+  } else console.log('------ types of the benchmark are not checked: run npm ci --prefix bench first');
   check('lint and import directions', () => run('oxlint/bin/oxlint', '--type-aware', '--deny-warnings'));
   check('format', () => run('prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'));
+  check('every import is a declared dependency, every dependency is used', () => run('knip/bin/knip.js'));
+  check('production imports no development dependency', () =>
+    run('knip/bin/knip.js', '--production', '--strict', '--workspace', '.'),
+  );
   check('schema/schema.graphql is what the resolvers declare', () => {
     const emitted = path.join(scratch, 'schema.graphql');
     const problem =

@@ -96,6 +96,8 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   };
 
   const invalidation = new InvalidationService(cache.invalidator, resources.botStats);
+  // Before the schema is built: that blocks the process, and a connection that cannot go on meanwhile counts as an outage.
+  await cache.start(REDIS_START_MS);
   const schema = await buildGraphQLSchema([
     new BotResolver(new BotService(botRepository, invalidation)),
     new MessageResolver(new MessageService(new MessageRepository(db), statsRepository, invalidation)),
@@ -129,7 +131,6 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   return {
     readiness,
     async listen() {
-      await cache.start(REDIS_START_MS);
       await http.listen({ port: config.http.port, host: config.http.host });
       const { address, port, family } = http.server.address() as AddressInfo;
       return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`;

@@ -1,5 +1,6 @@
-import { createRequire } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
+import path from 'node:path';
 import postgres from 'postgres';
 
 import type { Bench } from '../measure/bench.js';
@@ -51,12 +52,11 @@ export async function describeMachine(bench: Bench): Promise<Machine> {
   };
 }
 
-/** The version of an installed package, whether or not it lets its package.json be imported. */
+/** The version of an installed package: a peer's own, or else one that the root has. */
 function versionOf(name: string): string {
-  const require = createRequire(`${process.cwd()}/package.json`);
-  try {
-    return (require(`./node_modules/${name}/package.json`) as { version: string }).version;
-  } catch {
-    return '?';
+  for (const folder of ['bench/node_modules', 'node_modules']) {
+    const file = path.join(process.cwd(), folder, name, 'package.json');
+    if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
   }
+  return '?';
 }

@@ -9,8 +9,8 @@ import type { CacheObserver, RedisOperation } from './observer.js';
 const CANNOT_SERVE = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH|MISCONF)\b/;
 
 const FIRST_PROBE_MS = 50;
-/** A first connection that takes longer than this is an outage. */
-const FIRST_CONNECTION_MS = 500;
+/** A first connection that takes longer than this is an outage; the client gives up on a server that is silent before. */
+const FIRST_CONNECTION_MS = 3_000;
 const LONGEST_PROBE_MS = 1_000;
 /** After this many probes without an answer the connection itself is suspected and replaced. */
 const PROBES_BEFORE_RECONNECT = 3;
