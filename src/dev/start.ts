@@ -2,7 +2,7 @@ import 'reflect-metadata';
 
 import { createApp } from '../app.js';
 import { ConfigError, processEnvironment, readConfig } from '../config.js';
-import { connectDatabase } from '../db/client.js';
+import { openDriver } from '../db/driver.js';
 import { migrateDatabase } from '../db/migrate.js';
 import { createLogger } from '../logger.js';
 import { closeOnSignal } from '../shutdown.js';
@@ -92,11 +92,8 @@ async function start(
   const log = createLogger(config.logLevel);
   const migrations = await migrateDatabase(config.database.url);
   if (migrations > 0) say(`Applied ${migrations} migrations`);
-  const { sql, close } = connectDatabase({
-    url: config.database.url,
-    poolMax: 1,
-  });
-  if (await seedDemoData(sql).finally(close)) say('Filled the database with the demo data');
+  const sql = openDriver(config.database.url, { max: 1 });
+  if (await seedDemoData(sql).finally(async () => await sql.end({ timeout: 5 }))) say('Filled the database with the demo data');
 
   const token =
     environment.JWKS_URL === undefined
