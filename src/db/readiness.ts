@@ -9,7 +9,7 @@ export interface DatabaseState {
 }
 
 /** How long each of two looks may take (ms): a connection that gives no answer is replaced for the second. */
-const LOOK_TIMEOUT_MS = 450;
+const LOOK_TIMEOUT_MS = 400;
 
 /** Looks after the database over a connection of its own, and answers within a second whatever the database does. */
 export class DatabaseProbe {

@@ -31,7 +31,7 @@ describe('every wait for PostgreSQL ends', () => {
       DATABASE_POOL_MAX: '4',
       DATABASE_STATEMENT_TIMEOUT_MS: String(STATEMENT_TIMEOUT_MS),
       DATABASE_LOCK_TIMEOUT_MS: '300',
-      DATABASE_POOL_TIMEOUT_MS: '500',
+      DATABASE_POOL_TIMEOUT_MS: '4000',
     });
     client = app.client(token);
   });
