@@ -11,7 +11,9 @@ import { createCache } from './cache/create-cache.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
 import { invalidationLogSource } from './db/invalidation-log-source.js';
-import { isMigrated } from './db/migrate.js';
+import { findEndpointKind } from './db/pooler-detection.js';
+import { DatabaseProbe } from './db/readiness.js';
+import { unavailable } from './errors.js';
 import { buildGraphQLSchema } from './graphql/schema.js';
 import { InvalidationService } from './invalidation/invalidation.service.js';
 import type { Logger } from './logger.js';
@@ -54,12 +56,14 @@ const PLAYGROUND: PlaygroundOptions = {
 export async function createApp(config: Config, options: AppOptions): Promise<App> {
   const { log } = options;
   const metrics = createMetrics();
-  const {
-    db,
-    sql,
-    close: closeDatabase,
-  } = connectDatabase({
+  // A database that is away now may be there later; until it tells, it is used as a pooler is.
+  await findEndpointKind(config.database.url).catch(() => undefined);
+  const { db, close: closeDatabase } = connectDatabase({
     ...config.database,
+    toError: ({ message, isOutcomeUnknown, cause }) => {
+      log.warn({ err: cause }, message);
+      return unavailable(message, isOutcomeUnknown ? { outcome: 'unknown' } : {});
+    },
     onStatement: (statement) => {
       metrics.statements.inc();
       options.onStatement?.(statement);
@@ -105,13 +109,14 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
   await graphql.apollo.start();
 
+  const probe = new DatabaseProbe(config.database.url);
   const readiness = async (): Promise<Readiness> => {
-    const migrated = await isMigrated(sql).catch(() => undefined);
+    const { reachable, migrated } = await probe.state();
     const { ageMs } = cache.invalidationLog;
     return {
-      ready: migrated === true,
-      database: migrated === undefined ? 'down' : 'up',
-      migrated: migrated === true,
+      ready: migrated,
+      database: reachable ? 'up' : 'down',
+      migrated,
       cache: cache.state(),
       invalidationLogAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : null,
     };
@@ -139,7 +144,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       await http.close();
       await graphql.apollo.stop();
       await cache.close();
-      await closeDatabase();
+      await Promise.all([closeDatabase(), probe.close()]);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import type { RedisTarget } from './cache/redis-client.js';
+import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
 
 /** TTLs of the contract, in seconds: the defaults, and the longest allowed. */
 const LONGEST_TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 } as const;
@@ -17,6 +18,16 @@ const ttl = (longest: number) => integer(1, longest).default(longest);
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, `must be one of ${values.join(', ')}`);
 
+/** Says which rule the URL breaks, without repeating it: it holds a password. */
+function databaseUrl({ value, issues }: { value: string; issues: z.core.$ZodRawIssue[] }): void {
+  try {
+    parseConnectionUrl(value);
+  } catch (error) {
+    if (!(error instanceof ConnectionUrlError)) throw error;
+    issues.push({ code: 'custom', message: error.message, input: undefined });
+  }
+}
+
 const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
 /** `host:port, host:port` */
@@ -26,8 +37,12 @@ const environment = z.object({
   NODE_ENV: oneOf(['development', 'test', 'production']).default('development'),
   PORT: integer(0, 65_535).default(4_000),
   HOST: z.string().default('127.0.0.1'),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL'),
+  DATABASE_URL: z.string().check(databaseUrl),
   DATABASE_POOL_MAX: integer(1, 1_000).default(10),
+  DATABASE_POOL_TIMEOUT_MS: integer(1, 600_000).default(5_000),
+  DATABASE_STATEMENT_TIMEOUT_MS: integer(1, 600_000).default(10_000),
+  DATABASE_LOCK_TIMEOUT_MS: integer(1, 600_000).default(5_000),
+  DATABASE_PREPARED_STATEMENTS: oneOf(['auto', 'on', 'off']).default('auto'),
   REDIS_URL: z
     .string()
     .regex(REDIS_URL, 'must be redis://, rediss:// or redis+sentinel://host:port/master, or "off"')
@@ -97,7 +112,13 @@ export interface Config {
     /** The largest GraphQL answer, in bytes. */
     readonly maxAnswerBytes: number;
   };
-  readonly database: { readonly url: string; readonly poolMax: number };
+  readonly database: {
+    readonly url: string;
+    readonly poolMax: number;
+    readonly poolTimeoutMs: number;
+    readonly statementTimeoutMs: number;
+    readonly lockTimeoutMs: number;
+  };
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
   readonly cache: {
     readonly prefix: string;
@@ -156,7 +177,13 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
       rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
       maxAnswerBytes: env.RESPONSE_LIMIT_MB * 1_048_576,
     },
-    database: { url: env.DATABASE_URL, poolMax: env.DATABASE_POOL_MAX },
+    database: {
+      url: withPreparedStatements(env.DATABASE_URL, env.DATABASE_PREPARED_STATEMENTS),
+      poolMax: env.DATABASE_POOL_MAX,
+      poolTimeoutMs: env.DATABASE_POOL_TIMEOUT_MS,
+      statementTimeoutMs: env.DATABASE_STATEMENT_TIMEOUT_MS,
+      lockTimeoutMs: env.DATABASE_LOCK_TIMEOUT_MS,
+    },
     redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
       prefix: env.CACHE_PREFIX,
@@ -178,6 +205,11 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
     logLevel: env.LOG_LEVEL,
     dataDir: env.DATA_DIR,
   };
+}
+
+/** The setting becomes a parameter of the URL, so that whoever opens a connection need be given nothing else. */
+function withPreparedStatements(url: string, setting: 'auto' | 'on' | 'off'): string {
+  return setting === 'auto' ? url : `${url}${url.includes('?') ? '&' : '?'}prepare=${setting}`;
 }
 
 function corsOrigins(value: string | undefined): readonly string[] | '*' | undefined {

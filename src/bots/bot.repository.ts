@@ -3,6 +3,7 @@ import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 import type { Writer } from '../access/access.js';
 import type { Snapshotted } from '../cache/resource.js';
 import type { Database } from '../db/client.js';
+import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships } from '../db/tables.js';
 import { LONGEST_PAGE, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
@@ -225,7 +226,7 @@ export class BotRepository {
     ]);
     return grouped(rows.flat(), queries.length).map((page) => ({
       snapshot: page[0].snapshot,
-      value: { total: page[0].total, items: botsOf(page) },
+      value: { total: toCount(page[0].total), items: botsOf(page) },
     }));
   }
 

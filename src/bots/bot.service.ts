@@ -1,14 +1,12 @@
 import { Role } from '../access/role.enum.js';
 import type { RequestContext } from '../context.js';
-import { sqlState } from '../db/client.js';
+import { isForeignKeyViolation } from '../db/failures.js';
 import { conflict, notFound } from '../errors.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import { parseId, parseInput } from '../validation.js';
 import { createBotRules, updateBotRules, type CreateBotInput, type UpdateBotInput } from './bot.input.js';
 import type { BotRepository, WritableBot } from './bot.repository.js';
 import { BotStatus, type Bot } from './bot.type.js';
-
-const FOREIGN_KEY_VIOLATION = '23503';
 
 /** Which bot, and where it is: what a change of it outdates. */
 interface BotKey {
@@ -79,7 +77,7 @@ export class BotService {
     try {
       return await this.repository.insert(values);
     } catch (error) {
-      if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Organization');
+      if (isForeignKeyViolation(error)) throw notFound('Organization');
       throw error;
     }
   }

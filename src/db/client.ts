@@ -1,56 +1,96 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 
-import { openDriver, type Sql } from './driver.js';
+import { parseConnectionUrl } from './connection-url.js';
+import type { Sql } from './driver.js';
+import { ConnectionPool } from './pool.js';
+import {
+  StatementRunner,
+  type StatementClient,
+  type StatementListener,
+  type Unserved,
+} from './statements.js';
 import * as tables from './tables.js';
+
+export type { StatementListener, Unserved };
 
 export type Database = PostgresJsDatabase<typeof tables>;
 
-/** Called with each SQL statement that is sent; tests count them. */
-export type StatementListener = (statement: string) => void;
-
 export interface DatabaseConnection {
   readonly db: Database;
-  readonly sql: Sql;
   /** Waits for running statements, 5 s at most, and disconnects. */
   close(): Promise<void>;
 }
 
-const LONGEST_RECONNECT_PAUSE_S = 0.5;
-
-/**
- * How long a connection waits before it is tried again, in seconds. The driver's own pauses grow to 20 s, and queries
- * wait them out long after the database is back.
- */
-const reconnectPauseSeconds = (attempt: number): number =>
-  Math.min(0.025 * 2 ** Math.min(attempt, 5), LONGEST_RECONNECT_PAUSE_S) * (0.5 + Math.random() / 2);
-
-/** Opens a pool. Connections are made when first needed; a query waits for one at most 5 s. */
-export function connectDatabase(options: {
-  url: string;
-  poolMax: number;
-  onStatement?: StatementListener | undefined;
-}): DatabaseConnection {
-  const { onStatement } = options;
-  const sql = openDriver(options.url, {
-    max: options.poolMax,
-    connect_timeout: 5,
-    backoff: reconnectPauseSeconds,
-    // Instants are then written as `toIsoInstant` expects them.
-    connection: { application_name: 'flovo-bots', TimeZone: 'UTC' },
-    ...(onStatement ? { debug: (_: number, statement: string) => onStatement(statement) } : {}),
-  });
-  return {
-    sql,
-    db: drizzle(sql, { schema: tables }),
-    close: async () => await sql.end({ timeout: 5 }),
-  };
+export interface DatabaseOptions {
+  readonly url: string;
+  readonly poolMax: number;
+  /** How long a statement waits for a connection, runs, and waits for a lock (ms). */
+  readonly poolTimeoutMs?: number;
+  readonly statementTimeoutMs?: number;
+  readonly lockTimeoutMs?: number;
+  readonly onStatement?: StatementListener | undefined;
+  /** Makes the error for a statement that could not be served, for a reason that passes by itself. */
+  readonly toError?: (unserved: Unserved) => Error;
 }
 
-/** The SQLSTATE of a database error, however deep it is wrapped: `23503` foreign key, `23505` unique, … */
-export function sqlState(error: unknown): string | undefined {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    const code = (cause as { code?: unknown }).code;
-    if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code)) return code;
-  }
-  return undefined;
+const DEFAULT_LIMITS = { poolTimeoutMs: 5_000, statementTimeoutMs: 10_000, lockTimeoutMs: 5_000 };
+const OPEN_TIMEOUT_MS = 6_000;
+const CLOSE_TIMEOUT_MS = 5_000;
+
+/** Opens a pool. Connections are made when first needed; every wait ends, see {@link DatabaseOptions}. */
+export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
+  const { url } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options };
+  const pool = new ConnectionPool({
+    url,
+    max: parseConnectionUrl(url).connectionLimit ?? options.poolMax,
+    waitMs: limits.poolTimeoutMs,
+    openMs: OPEN_TIMEOUT_MS,
+    sessionSettings: {
+      statement_timeout: String(limits.statementTimeoutMs),
+      lock_timeout: String(limits.lockTimeoutMs),
+    },
+  });
+  const statements = new StatementRunner({
+    url,
+    pool,
+    statementTimeoutMs: limits.statementTimeoutMs,
+    onStatement: options.onStatement,
+    toError: options.toError ?? (({ message, cause }) => new Error(message, { cause })),
+  });
+  return { db: drizzleOn(statements), close: async () => await pool.close(CLOSE_TIMEOUT_MS) };
+}
+
+/** What Drizzle keeps of a statement. */
+interface PreparedQuery {
+  execute(values?: Record<string, unknown>): Promise<unknown>;
+  getQuery(): { readonly sql: string };
+}
+
+interface Session {
+  prepareQuery(...description: unknown[]): PreparedQuery;
+}
+
+/**
+ * Drizzle, whose statements all go through the runner. Each execution gets the connection that the runner chose; Drizzle
+ * itself only writes the SQL and reads the rows.
+ */
+function drizzleOn(statements: StatementRunner): Database {
+  const client = {
+    options: { parsers: {}, serializers: {} },
+    begin: statements.transaction.bind(statements, ''),
+  };
+  const db = drizzle(client as unknown as Sql, { schema: tables });
+  const session = db._.session as unknown as Session;
+  const prepareQuery = session.prepareQuery.bind(session);
+  session.prepareQuery = (...description) => {
+    const prepared = prepareQuery(...description);
+    const { execute } = prepared;
+    const isRead = /^\s*select\b/i.test(prepared.getQuery().sql);
+    const on = (client: StatementClient): unknown => Object.assign(Object.create(prepared), { client });
+    prepared.execute = async (values) =>
+      await statements.run(isRead, async (client) => await execute.call(on(client), values));
+    return prepared;
+  };
+  return db;
 }

@@ -1,6 +1,6 @@
 import { createApp } from '../app.js';
 import { readConfig } from '../config.js';
-import { connectDatabase } from '../db/client.js';
+import { openDriver } from '../db/driver.js';
 import { migrateDatabase } from '../db/migrate.js';
 import { createLogger } from '../logger.js';
 import { briefly, type Closer } from './closers.js';
@@ -27,10 +27,8 @@ export async function serveDemoData(
   const log = createLogger(config.logLevel);
   const migrations = await migrateDatabase(config.database.url);
   if (migrations > 0) say(`Applied ${migrations} migrations`);
-  const { sql, close } = connectDatabase({
-    url: config.database.url,
-    poolMax: 1,
-  });
+  const sql = openDriver(config.database.url, { max: 1 });
+  const close = async () => await sql.end({ timeout: 5 });
   if (await seedDemoData(sql).finally(close)) say('Filled the database with the demo data');
 
   const { secret, issuer, audience } = config.auth;

@@ -35,11 +35,19 @@ export class MessageRepository {
           where ${bots.id} = ${sql.placeholder('id')}::uuid and ${isWriters}`,
       )
       .prepare('messages_insert');
+    // The bot is locked before its message, as deleting a bot does: in the other order each would wait for the other.
     this.setStatus = db
       .update(messages)
       .set({ status: sql`${sql.placeholder('status')}::message_status` })
-      .from(bots)
-      .where(and(eq(messages.id, sql.placeholder('id')), eq(bots.id, messages.botId), isWriters))
+      .from(
+        sql`(
+          select ${bots.id} from ${bots}
+          where ${bots.id} = (select ${messages.botId} from ${messages} where ${messages.id} = ${sql.placeholder('id')})
+            and ${isWriters}
+          for key share
+        ) as locked`,
+      )
+      .where(and(eq(messages.id, sql.placeholder('id')), eq(messages.botId, sql`locked.id`)))
       .returning(columns)
       .prepare('message_set_status');
   }

@@ -2,7 +2,7 @@ import { Role } from '../access/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import { requireBot } from '../bots/bot.service.js';
 import type { RequestContext } from '../context.js';
-import { sqlState } from '../db/client.js';
+import { isForeignKeyViolation } from '../db/failures.js';
 import { notFound } from '../errors.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import type { BotStatsRepository } from '../stats/bot-stats.repository.js';
@@ -11,8 +11,6 @@ import { parseId, parseInput } from '../validation.js';
 import { messagesRules, type MessageInput } from './message.input.js';
 import type { MessageRepository } from './message.repository.js';
 import type { Message, MessageStatus } from './message.type.js';
-
-const FOREIGN_KEY_VIOLATION = '23503';
 
 /** The writes of messages. Each invalidates after its transaction has committed and before it answers. */
 export class MessageService {
@@ -55,7 +53,7 @@ export class MessageService {
     try {
       return await this.messages.insert(bot, messages);
     } catch (error) {
-      if (sqlState(error) === FOREIGN_KEY_VIOLATION) throw notFound('Bot');
+      if (isForeignKeyViolation(error)) throw notFound('Bot');
       throw error;
     }
   }

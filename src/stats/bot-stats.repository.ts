@@ -3,6 +3,7 @@ import { eq, sql } from 'drizzle-orm';
 import { botColumns, toBot } from '../bots/bot.repository.js';
 import type { Snapshotted } from '../cache/resource.js';
 import type { Database } from '../db/client.js';
+import { toCount } from '../db/count.js';
 import { bots, botStats } from '../db/tables.js';
 import type { BotDetails, BotStats } from './bot-stats.type.js';
 
@@ -26,11 +27,11 @@ const ratio = (part: number, whole: number): number | null => (whole === 0 ? nul
 
 const toBotStats = (totals: TotalsRow, computedAt: string): BotStats => ({
   botId: totals.botId,
-  totalMessages: totals.inbound + totals.outbound,
-  inboundMessages: totals.inbound,
-  outboundMessages: totals.outbound,
-  failedMessages: totals.failed,
-  totalConversations: totals.conversations,
+  totalMessages: toCount(totals.inbound + totals.outbound),
+  inboundMessages: toCount(totals.inbound),
+  outboundMessages: toCount(totals.outbound),
+  failedMessages: toCount(totals.failed),
+  totalConversations: toCount(totals.conversations),
   averageResponseTimeMs: ratio(totals.responseTimeSum, totals.responseTimeCount),
   successRate: ratio(totals.outboundDelivered, totals.outboundDelivered + totals.outboundFailed),
   lastMessageAt: totals.lastMessageAt,

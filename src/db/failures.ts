@@ -1,0 +1,146 @@
+/** The SQLSTATEs that this server treats in a way of their own. All knowledge of SQLSTATEs is in this file. */
+const FOREIGN_KEY_VIOLATION = '23503';
+const LOCK_NOT_AVAILABLE = '55P03';
+const QUERY_CANCELED = '57014';
+
+const MAX_CAUSES = 10;
+
+/** The SQLSTATE of a database error, however deep it is wrapped: `23503` foreign key, `23505` unique, … */
+export function sqlState(error: unknown): string | undefined {
+  const code = codeOf(error);
+  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+export const isForeignKeyViolation = (error: unknown): boolean => sqlState(error) === FOREIGN_KEY_VIOLATION;
+
+export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_NOT_AVAILABLE;
+
+/** A statement that was not served in time, or not at all, for a reason of ours. */
+export class StatementError extends Error {
+  override readonly name = 'StatementError';
+
+  constructor(
+    readonly code: 'POOL_TIMEOUT' | 'NO_ANSWER' | 'NOT_CONNECTED',
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** A failure that passes by itself. */
+export interface TransientFailure {
+  /** What is told to clients: what happened and what to do. */
+  readonly message: string;
+  /** Whether the database has certainly done nothing, so that a write may be tried again. */
+  readonly nothingDone: boolean;
+  /** Whether trying again at once is likely to succeed. */
+  readonly retryAtOnce: boolean;
+  /** Whether the connection may be used again. */
+  readonly keepsConnection: boolean;
+  /** The connection turned out to lead to a pooler, see {@link endpointKind}. */
+  readonly showsPooler: boolean;
+}
+
+const failure = (message: string, traits: Partial<TransientFailure> = {}): TransientFailure => ({
+  message,
+  nothingDone: false,
+  retryAtOnce: false,
+  keepsConnection: false,
+  showsPooler: false,
+  ...traits,
+});
+
+const AWAY = 'The database cannot be reached at the moment; try again';
+const COLLIDED = failure('The change collided with another one, and nothing was changed; try again', {
+  nothingDone: true,
+  retryAtOnce: true,
+  keepsConnection: true,
+});
+const LOST = failure(AWAY, { retryAtOnce: true });
+const REFUSED = failure(AWAY, { nothingDone: true, retryAtOnce: true });
+const POOLER = failure(AWAY, { nothingDone: true, retryAtOnce: true, showsPooler: true });
+const TOO_SLOW = 'The database took longer than allowed; try again later';
+
+/** By SQLSTATE, by the first two characters of one, or by the code of the driver, the operating system or this server. */
+const FAILURES: Readonly<Record<string, TransientFailure>> = {
+  // Deadlocks and serialization failures: PostgreSQL has rolled the statement back.
+  '40001': COLLIDED,
+  '40P01': COLLIDED,
+  [LOCK_NOT_AVAILABLE]: failure(
+    'What this needs is locked by another change, and nothing was changed; try again later',
+    {
+      nothingDone: true,
+      keepsConnection: true,
+    },
+  ),
+  [QUERY_CANCELED]: failure(TOO_SLOW, { nothingDone: true, keepsConnection: true }),
+  '25P04': failure(TOO_SLOW, { nothingDone: true }),
+  // A primary that has become a standby: another connection may lead to its successor.
+  '25006': REFUSED,
+  // Ended while idle, or not let in.
+  '57P03': REFUSED,
+  '57P05': REFUSED,
+  '53300': REFUSED,
+  '53': failure('The database lacks the resources for this at the moment; try again later', {
+    nothingDone: true,
+    keepsConnection: true,
+  }),
+  '57P01': LOST,
+  '57P02': LOST,
+  '08': LOST,
+  // Named statements and session settings that a pooler does not know.
+  '26000': POOLER,
+  '42P05': POOLER,
+  '08P01': POOLER,
+  CONNECTION_CLOSED: LOST,
+  CONNECTION_ENDED: LOST,
+  CONNECTION_DESTROYED: LOST,
+  ECONNRESET: LOST,
+  EPIPE: LOST,
+  ETIMEDOUT: LOST,
+  ECONNREFUSED: REFUSED,
+  EAI_AGAIN: REFUSED,
+  ENOTFOUND: REFUSED,
+  ENOENT: REFUSED,
+  EHOSTUNREACH: failure(AWAY, { nothingDone: true }),
+  ENETUNREACH: failure(AWAY, { nothingDone: true }),
+  CONNECT_TIMEOUT: failure(AWAY, { nothingDone: true }),
+  NOT_CONNECTED: REFUSED,
+  NO_ANSWER: failure(TOO_SLOW),
+  POOL_TIMEOUT: failure('All connections to the database are in use; try again later', {
+    nothingDone: true,
+    keepsConnection: true,
+  }),
+};
+
+/** What kind of passing failure an error is; undefined if it is none. */
+export function transientFailure(error: unknown): TransientFailure | undefined {
+  const code = codeOf(error);
+  if (code === undefined) return undefined;
+  const found = FAILURES[code] ?? (/^[0-9A-Z]{5}$/.test(code) ? FAILURES[code.slice(0, 2)] : undefined);
+  // While a connection is being opened, no statement has been sent.
+  return found && isNotConnected(error) ? { ...found, nothingDone: true } : found;
+}
+
+function isNotConnected(error: unknown): boolean {
+  return causesOf(error).some((cause) => cause instanceof StatementError && cause.code === 'NOT_CONNECTED');
+}
+
+/** The innermost code that an error or one of its causes has. */
+function codeOf(error: unknown): string | undefined {
+  return causesOf(error)
+    .map(({ code }) => code)
+    .findLast((code) => typeof code === 'string');
+}
+
+/** An error and what caused it, the outermost first. */
+function causesOf(error: unknown): { readonly code?: unknown }[] {
+  const causes: { readonly code?: unknown; readonly cause?: unknown }[] = [];
+  // Not by `instanceof Error`: the system's errors may come from another realm.
+  for (let cause = error; typeof cause === 'object' && cause !== null; cause = causes.at(-1)?.cause) {
+    if (causes.length === MAX_CAUSES) break;
+    causes.push(cause);
+  }
+  return causes;
+}

@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+
+import { BotsWithStatsDocument } from '../generated/graphql.js';
+import { startApp, type TestApp } from '../support/app.js';
+import { addOrganization, addUser } from '../support/people.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
+
+const MAX_INT = 2_147_483_647;
+
+describe('a row from outside that nobody expects does not take its neighbours down', () => {
+  let database: TestDatabase;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    app = await startApp({ DATABASE_URL: database.url });
+  });
+
+  afterAll(async () => {
+    await app?.close();
+    await database?.drop();
+  });
+
+  test.each([
+    ['infinity', '+275760-09-13T00:00:00.000Z'],
+    ['-infinity', '-271821-04-20T00:00:00.000Z'],
+    ['0044-03-15 12:00:00+00 BC', '-000043-03-15T12:00:00.000Z'],
+    ['12026-01-31 09:30:00+00', '+012026-01-31T09:30:00.000Z'],
+    ['294276-01-01 00:00:00+00', '+275760-09-13T00:00:00.000Z'],
+    ['0001-01-01 00:00:00+00', '0001-01-01T00:00:00.000Z'],
+  ])('created at %s', async (written, answered) => {
+    const orgId = await addOrganization(database.sql);
+    const { token } = await addUser(database.sql, { [orgId]: 'VIEWER' });
+    await database.sql`insert into bots (org_id, name, created_at) values
+      (${orgId}, 'usual', '2026-01-01T00:00:00Z'), (${orgId}, 'odd', ${written}::text::timestamptz)`;
+    const { bots } = await app.client(token).ask(BotsWithStatsDocument, { orgId });
+    expect(bots.items.find(({ name }) => name === 'odd')?.createdAt).toBe(answered);
+    expect(bots.items.find(({ name }) => name === 'usual')?.createdAt).toBe('2026-01-01T00:00:00.000Z');
+  });
+
+  test('names of any characters', async () => {
+    const orgId = await addOrganization(database.sql);
+    const { token } = await addUser(database.sql, { [orgId]: 'VIEWER' });
+    const names = [
+      '\u{1F468}\u200D\u{1F469}\u200D\u{1F467}',
+      '\u202Eright',
+      '\u0001\u001F\u2028',
+      '"\\{}',
+      '\u0000'.replace('\u0000', '\uFFFD'),
+    ];
+    for (const name of names) await database.sql`insert into bots (org_id, name) values (${orgId}, ${name})`;
+    const { bots } = await app.client(token).ask(BotsWithStatsDocument, { orgId });
+    expect(bots.items.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+  });
+
+  test('totals that GraphQL cannot count to, which stay at the largest number that it can', async () => {
+    const orgId = await addOrganization(database.sql);
+    const { token } = await addUser(database.sql, { [orgId]: 'VIEWER' });
+    await database.sql`insert into bots (org_id, name) values (${orgId}, 'usual'), (${orgId}, 'busy')`;
+    await database.sql`update bot_stats set inbound = 3e9, outbound = 9e18, failed = -1, outbound_delivered = 8e18,
+      outbound_failed = 0, conversations = 4e9, last_message_at = 'infinity'
+      where bot_id = (select id from bots where org_id = ${orgId} and name = 'busy')`;
+    await database.sql`update bot_counts set total = 5e9 where org_id = ${orgId}`;
+    const { bots } = await app.client(token).ask(BotsWithStatsDocument, { orgId });
+    expect(bots.total).toBe(MAX_INT);
+    expect(bots.items.find(({ name }) => name === 'usual')?.stats.totalMessages).toBe(0);
+    expect(bots.items.find(({ name }) => name === 'busy')?.stats).toMatchObject({
+      totalMessages: MAX_INT,
+      inboundMessages: MAX_INT,
+      failedMessages: 0,
+      successRate: 1,
+    });
+  });
+});

@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+
+import { migrateDatabase } from '../../src/db/migrate.js';
+import {
+  BotDocument,
+  BotsWithStatsDocument,
+  CreateBotDocument,
+  DeleteBotDocument,
+  MeDocument,
+  RecordMessagesDocument,
+  UpdateBotDocument,
+} from '../generated/graphql.js';
+import { startApp } from '../support/app.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { startPgBouncer, type PgBouncer } from '../support/pgbouncer.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
+
+/** As in src/db/migrate.ts. */
+const MIGRATION_LOCK = 7_305_190_412;
+
+const MESSAGE = {
+  conversationId: 'c',
+  contactId: 'p',
+  direction: 'OUTBOUND' as never,
+  status: 'DELIVERED' as never,
+  text: 'say "hi" \\ {}',
+  responseTimeMs: 7,
+};
+
+describe.each([
+  ['that refuses unknown startup parameters', {}],
+  [
+    'that ignores them',
+    { ignore_startup_parameters: 'extra_float_digits,search_path,statement_timeout,lock_timeout,options' },
+  ],
+])('behind PgBouncer in transaction mode %s', (_, settings: Record<string, string>) => {
+  let database: TestDatabase;
+  let bouncer: PgBouncer;
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    bouncer = await startPgBouncer(database.url, settings);
+  });
+
+  afterAll(async () => {
+    await bouncer?.stop();
+    await database?.drop();
+  });
+
+  test('no request fails under load, and what is written from outside is seen', async () => {
+    const orgId = await addOrganization(database.sql);
+    const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
+    const ids = await addBots(database.sql, orgId, 8);
+    const app = await startApp({ DATABASE_URL: bouncer.url });
+    try {
+      const client = app.client(token);
+      const work = ids.map(async (id, n) => {
+        for (let i = 0; i < 6; i++) {
+          await client.ask(UpdateBotDocument, { id, input: { name: `bot ${n} ${i}` } });
+          await client.ask(RecordMessagesDocument, { botId: id, messages: [MESSAGE, MESSAGE] });
+          await client.ask(BotsWithStatsDocument, { orgId });
+          await client.ask(BotDocument, { id });
+          const made = await client.ask(CreateBotDocument, { input: { orgId, name: `new ${n} ${i}` } });
+          await client.ask(DeleteBotDocument, { id: made.createBot.id });
+        }
+      });
+      await Promise.all(work);
+      const answer = await client.ask(BotsWithStatsDocument, { orgId });
+      expect(answer.bots.items.map(({ stats }) => stats.totalMessages)).toEqual(ids.map(() => 12));
+      const readiness = (await (await fetch(new URL('/readyz', app.url))).json()) as object;
+      expect(readiness).toMatchObject({ ready: true, database: 'up', migrated: true });
+      expect(app.logs.filter(({ level }) => Number(level) >= 50)).toEqual([]);
+    } finally {
+      await app.close();
+    }
+  });
+
+  test('several starts at once migrate in turn, and leave no lock behind', async () => {
+    await database.sql`delete from drizzle.__drizzle_migrations where id = (select max(id) from drizzle.__drizzle_migrations)`;
+    await database.sql.unsafe(`
+      drop event trigger if exists flovo_log_altered_table; drop function if exists log_altered_table cascade;
+      drop function if exists bots_log_replicated cascade; drop function if exists bot_stats_log_replicated cascade;
+      drop function if exists organizations_log_replicated cascade;
+      drop function if exists users_log_replicated cascade; drop function if exists memberships_log_replicated cascade`);
+    const applied = await Promise.all([1, 2, 3].map(async () => await migrateDatabase(bouncer.url)));
+    expect(applied.reduce((sum, count) => sum + count, 0)).toBe(1);
+    const [left] = await database.sql<{ free: boolean }[]>`
+      select pg_try_advisory_xact_lock(${MIGRATION_LOCK}) as free`;
+    expect(left).toEqual({ free: true });
+  });
+
+  test('a statement that runs too long is ended in the database, too', async () => {
+    const { id: userId, token } = await addUser(database.sql);
+    const app = await startApp({ DATABASE_URL: bouncer.url, DATABASE_STATEMENT_TIMEOUT_MS: '500' });
+    const lock = await database.sql.reserve();
+    try {
+      await lock`begin`;
+      await lock`lock table users in access exclusive mode`;
+      const failure = await app.client(token).failure(MeDocument, {});
+      expect(failure.code).toBe('UNAVAILABLE');
+      await eventually(async () => {
+        const waiting = await database.sql`
+          select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+        return waiting.length === 0;
+      });
+      await lock`rollback`;
+      expect(await app.client(token).ask(MeDocument, {})).toMatchObject({ me: { id: userId } });
+    } finally {
+      lock.release();
+      await app.close();
+    }
+  });
+});
+
+test('a statement whose plan has become invalid is repeated with the same arrays', async () => {
+  const database = await createDatabase();
+  const { token } = await addUser(database.sql);
+  const orgId = await addOrganization(database.sql);
+  const owner = await addUser(database.sql, { [orgId]: 'OWNER' });
+  const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+  const app = await startApp({ DATABASE_URL: database.url, DATABASE_POOL_MAX: '1' });
+  try {
+    await app.client(token).ask(MeDocument, {});
+    await app.client(owner.token).ask(BotDocument, { id });
+    await database.sql.unsafe('alter table bots alter column name type varchar(200)');
+    expect(await app.client(owner.token).ask(BotDocument, { id })).toMatchObject({ bot: { id } });
+  } finally {
+    await app.close();
+    await database.drop();
+  }
+});
