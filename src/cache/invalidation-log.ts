@@ -37,8 +37,11 @@ export interface LogSource {
   poll(since: SnapshotText): Promise<LogBatch>;
   /** Whether this process is the one of all that tends the log and sweeps; it tries to become it. */
   lead(): Promise<boolean>;
-  /** Forgets entries below a transaction id, a bounded number a call. Returns how many. */
-  prune(below: number): Promise<number>;
+  /**
+   * Forgets entries below a transaction id, those that are running now excepted. Returns how many.
+   * @param lowest no entry below it is left to be removed.
+   */
+  prune(lowest: number, below: number): Promise<number>;
   close(): Promise<void>;
 }
 
