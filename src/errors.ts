@@ -8,6 +8,7 @@ export const ErrorCode = {
   BAD_USER_INPUT: 'BAD_USER_INPUT',
   CONFLICT: 'CONFLICT',
   RATE_LIMITED: 'RATE_LIMITED',
+  UNAVAILABLE: 'UNAVAILABLE',
   INTERNAL_SERVER_ERROR: 'INTERNAL_SERVER_ERROR',
 } as const;
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
@@ -36,3 +37,7 @@ export const conflict = (message: string, extensions: Record<string, unknown>): 
   new ApiError(ErrorCode.CONFLICT, message, extensions);
 
 export const rateLimited = (message: string): ApiError => new ApiError(ErrorCode.RATE_LIMITED, message);
+
+/** A part that is needed is away just now. */
+export const unavailable = (message: string, extensions: Record<string, unknown>): ApiError =>
+  new ApiError(ErrorCode.UNAVAILABLE, message, extensions);

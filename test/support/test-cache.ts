@@ -171,7 +171,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     details: gated(botDetailsResource(stats, TTL)),
   };
 
-  const invalidation = new InvalidationService(cache.invalidator, resources.stats);
+  const invalidation = new InvalidationService(cache.invalidator, resources.stats, cache.invalidationLog);
   if (options.keeper === true) await cache.start(5_000);
   else await cache.invalidationLog.start();
   const isUp = async () => {
