@@ -7,6 +7,7 @@ import { BotRepository } from './bots/bot.repository.js';
 import { BotResolver } from './bots/bot.resolver.js';
 import { botPageResource, botResource, organizationBotsResource } from './bots/bot.resources.js';
 import { BotService } from './bots/bot.service.js';
+import { RefusedWrites } from './bots/refused-writes.js';
 import { createCache } from './cache/create-cache.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
@@ -88,9 +89,10 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
 
   const botRepository = new BotRepository(db);
   const statsRepository = new BotStatsRepository(db);
+  const principalRepository = new PrincipalRepository(db);
   const ttl = config.cache.ttlSeconds;
   const resources = {
-    principal: cache.resource(principalResource(new PrincipalRepository(db))),
+    principal: cache.resource(principalResource(principalRepository)),
     organization: cache.resource(organizationResource(new OrganizationRepository(db))),
     bot: cache.resource(botResource(botRepository, ttl)),
     botPage: cache.resource(botPageResource(botRepository, ttl)),
@@ -99,12 +101,15 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
   };
 
-  const invalidation = new InvalidationService(cache.invalidator, resources.botStats);
+  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
+  const refused = new RefusedWrites(botRepository, principalRepository, invalidation);
   // Before the schema is built: that blocks the process, and a connection that cannot go on meanwhile counts as an outage.
   await cache.start(REDIS_START_MS);
   const schema = await buildGraphQLSchema([
-    new BotResolver(new BotService(botRepository, invalidation)),
-    new MessageResolver(new MessageService(new MessageRepository(db), statsRepository, invalidation)),
+    new BotResolver(new BotService(botRepository, refused, invalidation)),
+    new MessageResolver(
+      new MessageService(new MessageRepository(db), statsRepository, refused, invalidation),
+    ),
   ]);
   const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
   await graphql.apollo.start();

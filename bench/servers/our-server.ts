@@ -5,6 +5,7 @@ import { BotRepository } from '../../src/bots/bot.repository.js';
 import { BotResolver } from '../../src/bots/bot.resolver.js';
 import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
 import { BotService } from '../../src/bots/bot.service.js';
+import { RefusedWrites } from '../../src/bots/refused-writes.js';
 import type { Invalidator } from '../../src/cache/invalidator.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import type { Tag } from '../../src/cache/tags.js';
@@ -38,9 +39,10 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
   const { db } = connectDatabase({ ...config.database, onStatement: tally.onStatement });
   const bots = new BotRepository(db);
   const stats = new BotStatsRepository(db);
+  const principals = new PrincipalRepository(db);
   const ttl = config.cache.ttlSeconds;
   const resources = {
-    principal: caching.resource(principalResource(new PrincipalRepository(db))),
+    principal: caching.resource(principalResource(principals)),
     organization: caching.resource(organizationResource(new OrganizationRepository(db))),
     bot: caching.resource(botResource(bots, ttl)),
     botPage: caching.resource(botPageResource(bots, ttl)),
@@ -49,10 +51,13 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     botDetails: caching.resource(botDetailsResource(stats, ttl)),
   };
   const invalidator: Pick<Invalidator, 'invalidate'> = caching;
-  const invalidation = new InvalidationService(invalidator as Invalidator, resources.botStats);
+  const invalidation = new InvalidationService(invalidator as Invalidator, resources.botStats, {
+    touching: async (tags) => tags,
+  });
+  const refused = new RefusedWrites(bots, principals, invalidation);
   const schema = await buildGraphQLSchema([
-    new BotResolver(new BotService(bots, invalidation)),
-    new MessageResolver(new MessageService(new MessageRepository(db), stats, invalidation)),
+    new BotResolver(new BotService(bots, refused, invalidation)),
+    new MessageResolver(new MessageService(new MessageRepository(db), stats, refused, invalidation)),
   ]);
   const graphql = createGraphQLServer({ schema, introspection: false, log });
   await graphql.apollo.start();

@@ -58,9 +58,19 @@ export class Access {
    * @throws ApiError UNAUTHENTICATED, NOT_FOUND or FORBIDDEN
    */
   async require(needed: Role, orgId: string | undefined, what: string): Promise<void> {
-    const { memberships } = await this.principal();
-    const role = memberships.find((membership) => membership.orgId === orgId)?.role;
-    if (role === undefined) throw notFound(what);
-    if (!allows(role, needed)) throw forbidden(`This needs the role ${needed}; yours is ${role}`);
+    requireRole(await this.principal(), needed, orgId, what);
   }
+}
+
+/** As {@link Access.require}, of a caller who was read elsewhere. @throws ApiError UNAUTHENTICATED, NOT_FOUND or FORBIDDEN */
+export function requireRole(
+  caller: Principal | null | undefined,
+  needed: Role,
+  orgId: string | undefined,
+  what: string,
+): void {
+  if (!caller) throw unauthenticated('the user of the token does not exist');
+  const role = caller.memberships.find((membership) => membership.orgId === orgId)?.role;
+  if (role === undefined) throw notFound(what);
+  if (!allows(role, needed)) throw forbidden(`This needs the role ${needed}; yours is ${role}`);
 }

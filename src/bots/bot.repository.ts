@@ -115,7 +115,7 @@ export class BotRepository {
   private readonly change;
   private readonly setStatus;
   private readonly remove;
-  private readonly current;
+  private readonly create;
 
   constructor(private readonly db: Database) {
     this.byIds = db
@@ -194,7 +194,19 @@ export class BotRepository {
       .prepare('bot_set_status');
 
     this.remove = db.delete(bots).where(writable).returning({ orgId: bots.orgId }).prepare('bot_delete');
-    this.current = db.select(botColumns).from(bots).where(writable).prepare('bot_current');
+
+    // All columns of the table in their order; what a new bot does not say has its default here as well.
+    this.create = db
+      .insert(bots)
+      .select(
+        sql`select gen_random_uuid(), ${memberships.orgId}, ${sql.placeholder('name')}::text,
+            ${sql.placeholder('description')}::text, 'STOPPED'::bot_status, 1, now(), now(), null::timestamptz
+          from ${memberships}
+          where ${memberships.userId} = ${sql.placeholder('userId')} and ${memberships.orgId} = ${sql.placeholder('orgId')}
+            and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[])`,
+      )
+      .returning(botColumns)
+      .prepare('bot_create');
   }
 
   /** Bots aligned with the ids, in one statement. */
@@ -269,9 +281,15 @@ export class BotRepository {
     }));
   }
 
-  async insert(values: { orgId: string; name: string; description: string }): Promise<Bot> {
-    const [row] = await this.db.insert(bots).values(values).returning(botColumns);
-    return toBot(row as BotRow);
+  /**
+   * The new bot; undefined if the organization is not the writer's to change.
+   * @throws SQLSTATE 23503 if the organization is deleted meanwhile
+   */
+  async insert(
+    values: Writer & { readonly orgId: string; readonly name: string; readonly description: string },
+  ): Promise<Bot | undefined> {
+    const [row] = await this.create.execute({ ...values });
+    return row && toBot(row);
   }
 
   /** The changed bot; undefined if it is not there, not the writer's to change, or not of the expected version. */
@@ -298,11 +316,5 @@ export class BotRepository {
   async delete(which: WritableBot): Promise<{ orgId: string } | undefined> {
     const [row] = await this.remove.execute({ ...which });
     return row;
-  }
-
-  /** A bot as it is in the database now, beside every cache; undefined if it is not the writer's to change. */
-  async findCurrent(which: WritableBot): Promise<Bot | undefined> {
-    const [row] = await this.current.execute({ ...which });
-    return row && toBot(row);
   }
 }

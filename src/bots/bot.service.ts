@@ -1,12 +1,18 @@
 import { Role } from '../access/role.enum.js';
 import type { RequestContext } from '../context.js';
-import { isForeignKeyViolation } from '../db/failures.js';
-import { conflict, notFound } from '../errors.js';
+import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
+import { conflict, type ApiError } from '../errors.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
+import { botStatsTag, botTag, orgTag } from '../invalidation/tags.js';
+import { withTimeLimit } from '../time-limit.js';
 import { parseId, parseInput } from '../validation.js';
 import { createBotRules, updateBotRules, type CreateBotInput, type UpdateBotInput } from './bot.input.js';
 import type { BotRepository, WritableBot } from './bot.repository.js';
 import { BotStatus, type Bot } from './bot.type.js';
+import type { RefusedWrites } from './refused-writes.js';
+
+/** How long the organization of a bot is looked for after a write has failed (ms). */
+const MAX_SEARCH_MS = 1_000;
 
 /** Which bot, and where it is: what a change of it outdates. */
 interface BotKey {
@@ -14,22 +20,33 @@ interface BotKey {
   readonly orgId: string;
 }
 
+/** What forbade a change was gone a moment later: to answer as if it had been made would be wrong. */
+export const justChanged = ({ version: currentVersion }: Bot): ApiError =>
+  conflict('The bot has just been changed by somebody else', { currentVersion });
+
 /** The changes of bots. Each invalidates after its transaction has committed and before it answers. */
 export class BotService {
   constructor(
     private readonly repository: BotRepository,
+    private readonly refused: RefusedWrites,
     private readonly invalidation: InvalidationService<unknown>,
   ) {}
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND (organization), FORBIDDEN */
   async create(context: RequestContext, input: CreateBotInput): Promise<Bot> {
-    context.access.requireToken();
+    const writer = context.access.writer(Role.EDITOR);
     const orgId = parseId('orgId', input.orgId);
     const { name, description } = parseInput(createBotRules, input);
-    await context.access.require(Role.EDITOR, orgId, 'Organization');
-    const bot = await this.insert({ orgId, name, description: description ?? '' });
-    await this.changed(context, bot);
-    return bot;
+    const bot = await this.write(
+      () => [orgTag.of(orgId)],
+      async () => await this.insert({ ...writer, orgId, name, description: description ?? '' }),
+    );
+    if (bot) {
+      await this.changed(context, bot);
+      return bot;
+    }
+    await this.refused.ofOrganization(context, orgId, Role.EDITOR);
+    throw conflict('Your membership has just been changed by somebody else', {});
   }
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
@@ -39,61 +56,84 @@ export class BotService {
     const { expectedVersion } = changes;
     const which = writable(context, id, Role.EDITOR);
     const isChange = changes.name != null || changes.description != null;
-    const changed = isChange ? await this.repository.update(which, changes) : undefined;
+    const changed = isChange
+      ? await this.writeBot(context, which, async () => await this.repository.update(which, changes))
+      : undefined;
     if (changed) {
       await this.changed(context, changed);
       return changed;
     }
-    const current = await this.current(context, which, Role.EDITOR);
+    const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
     const { version: currentVersion } = current;
     if (expectedVersion != null && currentVersion !== expectedVersion) {
       throw conflict(`The bot is at version ${currentVersion}, not ${expectedVersion}`, { currentVersion });
     }
-    // What forbade the change was gone a moment later: to answer with the bot would be to say that it was made.
-    if (isChange) throw conflict('The bot has just been changed by somebody else', { currentVersion });
+    if (isChange) throw justChanged(current);
     return current;
   }
 
   /** Starts or stops a bot; one that has the status already is returned as it is. */
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
     const which = writable(context, id, Role.EDITOR);
-    const changed = await this.repository.updateStatus(which, status);
-    if (!changed) return await this.current(context, which, Role.EDITOR);
-    await this.changed(context, changed);
-    return changed;
+    const changed = await this.writeBot(
+      context,
+      which,
+      async () => await this.repository.updateStatus(which, status),
+    );
+    if (changed) {
+      await this.changed(context, changed);
+      return changed;
+    }
+    const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
+    if (current.status !== status) throw justChanged(current);
+    return current;
   }
 
   /** Deletes a bot with all that belongs to it. Returns its id. */
   async delete(context: RequestContext, id: string): Promise<string> {
     const which = writable(context, id, Role.OWNER);
-    const deleted = await this.repository.delete(which);
-    const { orgId } = deleted ?? (await requireBot(context, id, Role.OWNER));
-    await this.changed(context, { id: which.id, orgId });
-    if (!deleted) throw notFound('Bot');
+    const deleted = await this.writeBot(context, which, async () => await this.repository.delete(which));
+    if (!deleted) {
+      // If they may delete it now, the caller became an owner, or the bot came to be, a moment later.
+      throw justChanged(await this.refused.ofBot(context, which.id, Role.OWNER));
+    }
+    await this.changed(context, { id: which.id, orgId: deleted.orgId });
     return which.id;
   }
 
-  private async insert(values: { orgId: string; name: string; description: string }): Promise<Bot> {
+  private async insert(values: Parameters<BotRepository['insert']>[0]): Promise<Bot | undefined> {
     try {
       return await this.repository.insert(values);
     } catch (error) {
-      if (isForeignKeyViolation(error)) throw notFound('Organization');
+      if (isForeignKeyViolation(error)) return undefined;
       throw error;
     }
   }
 
-  /**
-   * The bot as the database has it, if the writer may change it by the database's own account: what is cached may not
-   * tell yet that they no longer may. Who made the bot so may not have invalidated yet; since this answer tells of it,
-   * nobody may read anything older from now on.
-   * @throws ApiError NOT_FOUND, FORBIDDEN
-   */
-  private async current(context: RequestContext, which: WritableBot, needed: Role): Promise<Bot> {
-    const known = await requireBot(context, which.id, needed);
-    const bot = await this.repository.findCurrent(which);
-    await this.changed(context, known);
-    if (!bot) throw notFound('Bot');
-    return bot;
+  private async writeBot<Result>(
+    context: RequestContext,
+    { id }: WritableBot,
+    write: () => Promise<Result>,
+  ): Promise<Result> {
+    return await this.write(async () => {
+      // What is cached is good enough to know where the bot is. If nothing is, the invalidation log tells of the write.
+      const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
+      const bot = await search.catch(() => null);
+      return [botTag.of(id), botStatsTag.of(id), ...(bot ? [orgTag.of(bot.orgId)] : [])];
+    }, write);
+  }
+
+  /** Makes a write; if nobody knows what has become of it, what it may have changed is invalidated before that is told. */
+  private async write<Result>(
+    tags: () => readonly string[] | Promise<readonly string[]>,
+    write: () => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await write();
+    } catch (error) {
+      if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
+      throw error;
+    }
   }
 
   private async changed(context: RequestContext, bot: BotKey): Promise<void> {
@@ -104,7 +144,8 @@ export class BotService {
 
 /**
  * A bot and who wants to change it, for a statement that changes it only if they may: so nothing need be looked up first,
- * and the memberships that count are those at the time of the change. What it leaves undone, {@link requireBot} says why.
+ * and the memberships that count are those at the time of the change. Why it leaves something undone,
+ * {@link RefusedWrites} says.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
  */
 export function writable(context: RequestContext, id: string, needed: Role): WritableBot {

@@ -4,7 +4,7 @@ import { AnswerCache } from './answer-cache.js';
 import { CoherentCache } from './coherent-cache.js';
 import { InvalidationLog, type LogSource } from './invalidation-log.js';
 import { Invalidator } from './invalidator.js';
-import { LogKeeper } from './log-keeper.js';
+import { LogKeeper, type LogRetention } from './log-keeper.js';
 import { KeySpace } from './keys.js';
 import type { CacheObserver } from './observer.js';
 import { connectRedis, type RedisTarget } from './redis-client.js';
@@ -26,6 +26,7 @@ export interface CacheOptions {
   readonly logSource: LogSource;
   readonly observer: CacheObserver;
   readonly log: Logger;
+  readonly logRetention?: LogRetention | undefined;
 }
 
 export interface Cache {
@@ -55,7 +56,14 @@ export function createCache(options: CacheOptions): Cache {
   // What was cached before an outage is not believed on what was known before it.
   gateway?.beforeRecovery(async () => await invalidationLog.confirm());
   const invalidator = new Invalidator({ store, gateway, keys, log });
-  const keeper = new LogKeeper({ invalidationLog, source: options.logSource, invalidator, store, log });
+  const keeper = new LogKeeper({
+    invalidationLog,
+    source: options.logSource,
+    invalidator,
+    store,
+    log,
+    retention: options.logRetention,
+  });
   const coherent = new CoherentCache({ store, keys, invalidator, freshness: invalidationLog, observer, log });
   const answers =
     store && options.answerCacheBytes > 0

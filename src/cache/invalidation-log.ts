@@ -29,6 +29,15 @@ export interface LogBatch {
   readonly completeFrom: number;
 }
 
+/** What has been written lately: a process may not have read of it yet, and may show older values. */
+export interface RecentWrites {
+  /**
+   * The tags of all recent writes that touched one of these, those committed just before this call included; undefined if
+   * that is not known now.
+   */
+  touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined>;
+}
+
 /** Where the log is kept. */
 export interface LogSource {
   /** Opens a connection of its own and reads all that is kept, oldest first. */
@@ -37,8 +46,11 @@ export interface LogSource {
   poll(since: SnapshotText): Promise<LogBatch>;
   /** Whether this process is the one of all that tends the log and sweeps; it tries to become it. */
   lead(): Promise<boolean>;
-  /** Forgets entries below a transaction id, a bounded number a call. Returns how many. */
-  prune(below: number): Promise<number>;
+  /**
+   * Forgets entries below a transaction id, those that are running now excepted. Returns how many.
+   * @param lowest no entry below it is left to be removed.
+   */
+  prune(lowest: number, below: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -55,6 +67,8 @@ const POLL_INTERVAL_MS = 100;
 /** A log not read for this long says nothing any more. */
 export const LONGEST_BLINDNESS_MS = 2_000;
 const MOST_TAGS = 200_000;
+/** The most entries that are remembered as they were logged; see {@link RecentWrites}. */
+const MAX_RECENT_ENTRIES = 20_000;
 /** A tag that more transactions than this changed between two polls is remembered by the last of them alone. */
 const MOST_XIDS = 8;
 
@@ -73,7 +87,7 @@ type Writes = number | number[] | { readonly upTo: number };
  * For a tag it is enough to remember the transactions of the latest poll in which it changed: commits become visible in
  * one order for everybody, so a snapshot that sees them sees all that came before.
  */
-export class InvalidationLog implements Freshness {
+export class InvalidationLog implements Freshness, RecentWrites {
   private readonly changes = new Map<Tag, Writes>();
   private readonly source: LogSource;
   private readonly log: Logger;
@@ -88,6 +102,13 @@ export class InvalidationLog implements Freshness {
   /** Reads of the log that began before this are not enough, see {@link confirm}. */
   private trustedFrom = -Infinity;
   private isFailing = false;
+  /** The entries that became visible within {@link LONGEST_BLINDNESS_MS}. */
+  private recent: {
+    readonly seenAt: number;
+    readonly count: number;
+    readonly entries: readonly LogEntry[];
+  }[] = [];
+  private recentEntries = 0;
   private polling: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
@@ -159,6 +180,19 @@ export class InvalidationLog implements Freshness {
     if (this.lastPollStartedAt < calledAt) this.trustedFrom = calledAt;
   }
 
+  async touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined> {
+    await this.confirm();
+    if (!this.isCurrent || this.recentEntries > MAX_RECENT_ENTRIES) return undefined;
+    const found = new Set<Tag>();
+    for (const { entries } of this.recent) {
+      for (const entry of entries) {
+        if (entry.tags.includes(EVERYTHING)) for (const tag of tags) found.add(tag);
+        else if (tags.some((tag) => entry.tags.includes(tag))) for (const tag of entry.tags) found.add(tag);
+      }
+    }
+    return [...found];
+  }
+
   async stop(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
@@ -187,6 +221,7 @@ export class InvalidationLog implements Freshness {
       const batch =
         this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
       this.remember(batch);
+      this.rememberRecent(batch.entries);
       if (batch.entries.length > 0 || batch.completeFrom - 1 > this.floor) this.changesSeen++;
       this.floor = Math.max(this.floor, batch.completeFrom - 1);
       this.cursor = batch.snapshot;
@@ -201,6 +236,19 @@ export class InvalidationLog implements Freshness {
       this.blind = true;
       this.isFailing = true;
     }
+  }
+
+  /** Remembers entries for as long as a process may not have read them. Of too many, none. */
+  private rememberRecent(entries: readonly LogEntry[]): void {
+    const now = performance.now();
+    while (this.recent[0] && now - this.recent[0].seenAt > 2 * LONGEST_BLINDNESS_MS) {
+      this.recentEntries -= this.recent.shift()?.count ?? 0;
+    }
+    if (entries.length === 0) return;
+    this.recentEntries += entries.length;
+    // Counted, but not kept: {@link touching} knows that it does not know.
+    const isTooMuch = this.recentEntries > MAX_RECENT_ENTRIES;
+    this.recent.push({ seenAt: now, count: entries.length, entries: isTooMuch ? [] : entries });
   }
 
   private remember(batch: LogBatch): void {

@@ -5,7 +5,7 @@ import { CacheUnavailableError } from './errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
 import type { RedisStore } from './redis-store.js';
-import { isVisible, xminOf } from './snapshot.js';
+import { isVisible, xmaxOf } from './snapshot.js';
 import { EVERYTHING, type Tag } from './tags.js';
 
 const TICK_MS = 500;
@@ -16,14 +16,24 @@ const PRUNE_EVERY_MS = 10_000;
 const KEEP_MS = 660_000;
 /** More entries than this are not kept, however young: values from before them are refused instead. */
 const KEEP_ENTRIES = 100_000;
+/** How long a process that does not lead waits before it tries to again (ms). */
+const LEAD_AGAIN_MS = 2_000;
+/** The most entries that wait for the sweep; the oldest are left to the log alone. */
+const MAX_DUE_ENTRIES = 20_000;
 /** The most tags swept in one tick; the rest is covered by the log alone. */
 const MOST_TAGS_A_SWEEP = 5_000;
 
-/** A point of the log: all entries below `xmin` were there when `entries` had been seen. */
+/** A point of the log: a value loaded later has seen every entry below `xmax`, except of what was running still. */
 interface Horizon {
   readonly takenAt: number;
-  readonly xmin: number;
+  readonly xmax: number;
   readonly entries: number;
+}
+
+/** How much of the log is kept; tests keep less. */
+export interface LogRetention {
+  readonly keepEntries?: number;
+  readonly pruneEveryMs?: number;
 }
 
 /**
@@ -36,9 +46,13 @@ interface Horizon {
 export class LogKeeper {
   private timer: NodeJS.Timeout | undefined;
   private due: { readonly at: number; readonly batch: LogBatch }[] = [];
+  private dueEntries = 0;
   private horizons: Horizon[] = [];
   private entriesSeen = 0;
   private prunedAt = performance.now();
+  private leadAgainAt = 0;
+  /** No entry below this is left to be removed. */
+  private lowestLeft = 0;
   private working: Promise<void> | undefined;
 
   constructor(
@@ -48,6 +62,7 @@ export class LogKeeper {
       readonly invalidator: Invalidator;
       readonly store: RedisStore | undefined;
       readonly log: Logger;
+      readonly retention?: LogRetention | undefined;
     },
   ) {
     parts.invalidationLog.onPoll((batch) => this.note(batch));
@@ -67,26 +82,56 @@ export class LogKeeper {
     await this.working;
   }
 
+  /** What this process remembers between two ticks, whether it leads or not. */
+  get size(): { readonly dueEntries: number; readonly horizons: number } {
+    return { dueEntries: this.dueEntries, horizons: this.horizons.length };
+  }
+
   private note(batch: LogBatch): void {
     const now = performance.now();
+    const { keepEntries, pruneEveryMs } = this.retention;
     this.entriesSeen += batch.entries.length;
-    if (batch.entries.length > 0) this.due.push({ at: now + SWEEP_AFTER_MS, batch });
-    const last = this.horizons.at(-1);
-    if (!last || now - last.takenAt > PRUNE_EVERY_MS || this.entriesSeen - last.entries > KEEP_ENTRIES / 10) {
-      this.horizons.push({ takenAt: now, xmin: xminOf(batch.snapshot), entries: this.entriesSeen });
+    // A transaction may commit long after its id was passed by.
+    for (const { xid } of batch.entries) this.lowestLeft = Math.min(this.lowestLeft, xid);
+    if (batch.entries.length > 0) {
+      this.due.push({ at: now + SWEEP_AFTER_MS, batch });
+      this.dueEntries += batch.entries.length;
+      while (this.dueEntries > MAX_DUE_ENTRIES)
+        this.dueEntries -= this.due.shift()?.batch.entries.length ?? 0;
     }
+    const last = this.horizons.at(-1);
+    if (!last || now - last.takenAt > pruneEveryMs || this.entriesSeen - last.entries > keepEntries / 10) {
+      this.horizons.push({ takenAt: now, xmax: xmaxOf(batch.snapshot), entries: this.entriesSeen });
+    }
+    // Of those that have outlived what depends on them, the last will do.
+    while (this.horizons[1] && this.isOutlived(this.horizons[1], now)) this.horizons.shift();
+  }
+
+  private get retention(): Required<LogRetention> {
+    return { keepEntries: KEEP_ENTRIES, pruneEveryMs: PRUNE_EVERY_MS, ...this.parts.retention };
+  }
+
+  private isOutlived({ takenAt, entries }: Horizon, now: number): boolean {
+    return now - takenAt > KEEP_MS || this.entriesSeen - entries > this.retention.keepEntries;
   }
 
   private async work(): Promise<void> {
     const now = performance.now();
     const ripe = this.due.filter(({ at }) => at <= now);
     this.due = this.due.filter(({ at }) => at > now);
-    const isTimeToPrune = now - this.prunedAt > PRUNE_EVERY_MS;
-    if (ripe.length === 0 && !isTimeToPrune) return;
+    this.dueEntries = this.due.reduce((sum, { batch }) => sum + batch.entries.length, 0);
+    const isTimeToPrune = now - this.prunedAt > this.retention.pruneEveryMs;
+    if ((ripe.length === 0 && !isTimeToPrune) || now < this.leadAgainAt) return;
     try {
-      if (!(await this.parts.source.lead())) return;
-      if (ripe.length > 0) await this.sweep(ripe.map(({ batch }) => batch));
+      if (!(await this.parts.source.lead())) {
+        this.leadAgainAt = now + LEAD_AGAIN_MS;
+        // What another leader leaves behind is not known here.
+        this.lowestLeft = 0;
+        return;
+      }
+      // A sweep that fails must not keep the log from being cut.
       if (isTimeToPrune) await this.prune(now);
+      if (ripe.length > 0) await this.sweep(ripe.map(({ batch }) => batch));
     } catch (error) {
       if (error instanceof CacheUnavailableError) return;
       this.parts.log.warn({ err: error }, 'Could not tend the invalidation log');
@@ -95,14 +140,18 @@ export class LogKeeper {
 
   private async prune(now: number): Promise<void> {
     this.prunedAt = now;
-    const outlived = this.horizons.filter(
-      ({ takenAt, entries }) => now - takenAt > KEEP_MS || this.entriesSeen - entries > KEEP_ENTRIES,
-    );
-    const horizon = outlived.at(-1);
-    if (!horizon) return;
-    const removed = await this.parts.source.prune(horizon.xmin);
-    this.horizons = this.horizons.slice(outlived.length - 1);
-    if (removed > 0) this.parts.log.debug({ removed, below: horizon.xmin }, 'Pruned the invalidation log');
+    const [horizon] = this.horizons;
+    if (!horizon || !this.isOutlived(horizon, now)) return;
+    const below = horizon.xmax;
+    const lowest = this.lowestLeft;
+    this.lowestLeft = below;
+    try {
+      const removed = await this.parts.source.prune(Math.min(lowest, below), below);
+      if (removed > 0) this.parts.log.debug({ removed, below }, 'Pruned the invalidation log');
+    } catch (error) {
+      this.lowestLeft = Math.min(this.lowestLeft, lowest);
+      throw error;
+    }
   }
 
   private async sweep(batches: readonly LogBatch[]): Promise<void> {

@@ -15,8 +15,11 @@ export function isVisible(xid: number, snapshot: SnapshotText): boolean {
   return !`,${snapshot.slice(second + 1)},`.includes(`,${xid},`);
 }
 
-/** The first transaction that was still running when a snapshot was taken: all below it had ended. */
-export const xminOf = (snapshot: SnapshotText): number => Number(snapshot.slice(0, snapshot.indexOf(':')));
+/** The first transaction id that was not in use yet when a snapshot was taken: it has seen none from there on. */
+export function xmaxOf(snapshot: SnapshotText): number {
+  const first = snapshot.indexOf(':');
+  return Number(snapshot.slice(first + 1, snapshot.indexOf(':', first + 1)));
+}
 
 /** The transactions that were still running when a snapshot was taken. */
 function runningIn(snapshot: SnapshotText): number[] {

@@ -123,6 +123,15 @@ export function transientFailure(error: unknown): TransientFailure | undefined {
   return found && isNotConnected(error) ? { ...found, nothingDone: true } : found;
 }
 
+/**
+ * Whether a write that failed may have been committed all the same: its connection was lost, or nobody has answered in
+ * time. What PostgreSQL itself refuses was rolled back.
+ */
+export function isOutcomeUnknown(error: unknown): boolean {
+  const passing = transientFailure(error);
+  return passing ? !passing.nothingDone : sqlState(error) === undefined;
+}
+
 function isNotConnected(error: unknown): boolean {
   return causesOf(error).some((cause) => cause instanceof StatementError && cause.code === 'NOT_CONNECTED');
 }

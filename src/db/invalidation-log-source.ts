@@ -1,10 +1,14 @@
 import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation-log.js';
-import type { SnapshotText } from '../cache/snapshot.js';
+import { xmaxOf, type SnapshotText } from '../cache/snapshot.js';
 import { openDriver, type Sql } from './driver.js';
+
+/** A part of a statement. */
+type PendingQuery = ReturnType<Sql>;
 
 interface LogRow {
   snapshot: SnapshotText;
-  complete_from: string;
+  /** null: the row of the log's state is gone. */
+  complete_from: string | null;
   xid: string | null;
   tags: string[] | null;
 }
@@ -12,12 +16,18 @@ interface LogRow {
 /** A poll without an answer for this long has failed; the connection is then replaced. */
 const POLL_TIMEOUT_MS = 1_000;
 /** As long for a read that may find very much: the first one, and the first one after a failure. */
-const CATCH_UP_TIMEOUT_MS = 30_000;
-/** The most entries read at the start; values from before them are not judged, but refused. */
-const MOST_ROWS = 100_000;
+const CATCH_UP_TIMEOUT_MS = 10_000;
+/** The most entries of the first read; values from before them are not judged, but refused. */
+const MAX_ROWS_AT_START = 50_000;
+/** Likewise, of the reads that follow: what 2 s of 10,000 writes a second leave. */
+const MAX_ROWS = 20_000;
+/** The most tags in the entries of one read, likewise: about 10 MB. */
+const MAX_TAGS = 200_000;
+/** A read that failed is repeated with fewer entries, down to this many, so that a backlog blinds nobody for good. */
+const MIN_ROWS = 500;
+/** The most entries that are removed in one transaction. */
+const PRUNED_AT_ONCE = 5_000;
 const LEADER_LOCK = 7_305_190_415;
-/** The one that `keep_cache_log_short()` takes in the database. */
-const PRUNE_LOCK = 7_305_190_414;
 
 /**
  * Reads the table `cache_invalidations` over a connection of its own, so that a busy pool cannot delay it.
@@ -48,30 +58,48 @@ export function invalidationLogSource(url: string): LogSource {
 
   /** Whether the last read failed, or there was none. */
   let isBehind = true;
+  let mostRows = MAX_ROWS_AT_START;
 
-  const batch = async (query: (sql: Sql) => Promise<LogRow[]>): Promise<LogBatch> => {
+  /** Reads entries, the newest first, `most` and one more. */
+  const read = async (
+    session: Sql,
+    most: number,
+    entries: (limit: number) => PendingQuery,
+  ): Promise<LogBatch> => {
+    const rows = await session<LogRow[]>`
+      select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
+      from (
+        select pg_current_snapshot()::text as snapshot,
+          (select pruned_below::text from cache_log_state) as complete_from
+      ) as now
+      left join (
+        select xid, tags from (
+          select xid, tags, sum(cardinality(tags)) over (order by xid desc rows unbounded preceding) as tags_so_far
+          from (${entries(most + 1)}) as newest
+        ) as counted
+        where tags_so_far - cardinality(tags) <= ${MAX_TAGS}
+        order by xid desc limit ${most + 1}
+      ) as o on true`;
+    const batch = toBatch(rows, most);
+    if (rows[0]?.complete_from === null) await session`select restore_cache_log_state()`;
+    return batch;
+  };
+
+  const inTime = async (query: (sql: Sql) => Promise<LogBatch>): Promise<LogBatch> => {
     const timeoutMs = isBehind ? CATCH_UP_TIMEOUT_MS : POLL_TIMEOUT_MS;
     let timer: NodeJS.Timeout | undefined;
     try {
-      const rows = await Promise.race([
+      const batch = await Promise.race([
         query(connection()),
         new Promise<never>((_, reject) => {
           timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
         }),
       ]);
       isBehind = false;
-      const entries: LogEntry[] = [];
-      for (const { xid, tags } of rows)
-        if (xid !== null && tags !== null) entries.push({ xid: Number(xid), tags });
-      return {
-        snapshot: rows[0]?.snapshot ?? '',
-        entries,
-        completeFrom: Math.max(
-          Number(rows[0]?.complete_from ?? 0),
-          rows.length > MOST_ROWS ? oldestOf(entries) : 0,
-        ),
-      };
+      mostRows = MAX_ROWS_AT_START;
+      return batch;
     } catch (error) {
+      if (isBehind) mostRows = Math.max(MIN_ROWS, Math.floor(mostRows / 4));
       isBehind = true;
       drop();
       throw error;
@@ -82,28 +110,36 @@ export function invalidationLogSource(url: string): LogSource {
 
   return {
     open: async () =>
-      await batch(
-        async (sql) =>
-          await sql<LogRow[]>`
-          select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
-          from (
-            select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
-          ) as now
-          left join (
-            select xid, tags from cache_invalidations order by xid desc limit ${MOST_ROWS + 1}
-          ) as o on true`,
+      await inTime(
+        async (session) =>
+          // What is below has not all been kept, and need not be read: index entries of removed rows are many there.
+          await read(
+            session,
+            mostRows,
+            (limit) => session`
+              select xid, tags from cache_invalidations
+              where xid >= coalesce((select pruned_below from cache_log_state), '0')
+                and xid < pg_snapshot_xmax(pg_current_snapshot())
+              order by xid desc limit ${limit}`,
+          ),
       ),
+    // Ids from the future belong to rows that were restored from another cluster.
     poll: async (since) =>
-      await batch(
-        async (sql) =>
-          await sql<LogRow[]>`
-          select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
-          from (
-            select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
-          ) as now
-          left join cache_invalidations as o
-            on o.xid >= pg_snapshot_xmax(${since}::pg_snapshot)
-            or o.xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot)))`,
+      await inTime(
+        async (session) =>
+          await read(
+            session,
+            Math.min(mostRows, MAX_ROWS),
+            (limit) => session`
+              (select xid, tags from cache_invalidations
+                where xid >= pg_snapshot_xmax(${since}::pg_snapshot)
+                  and xid < pg_snapshot_xmax(pg_current_snapshot())
+                order by xid desc limit ${limit})
+              union all
+              (select xid, tags from cache_invalidations
+                where xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot))) order by xid desc limit ${limit})
+              order by xid desc limit ${limit}`,
+          ),
       ),
     lead: async () => {
       // What waits for a connection that is given up makes the driver open it again, and nobody would ever close it.
@@ -114,11 +150,16 @@ export function invalidationLogSource(url: string): LogSource {
       leading = row?.leads === true ? session : undefined;
       return leading !== undefined;
     },
-    prune: async (below) => {
-      if (isBehind) return 0;
-      const [row] = await connection()<{ removed: string }[]>`
-        select prune_cache_invalidations(${String(below)}::xid8) as removed where pg_try_advisory_xact_lock(${PRUNE_LOCK})`;
-      return Number(row?.removed ?? 0);
+    prune: async (lowest, below) => {
+      if (isBehind) throw new Error('The log cannot be read');
+      let removed = 0;
+      for (;;) {
+        // Polls take turns with the batches on this connection.
+        const [row] = await connection()<{ removed: string }[]>`
+          select prune_cache_log(${String(lowest)}::xid8, ${String(below)}::xid8, ${PRUNED_AT_ONCE}::int) as removed`;
+        removed += Number(row?.removed ?? 0);
+        if (Number(row?.removed ?? 0) < PRUNED_AT_ONCE) return removed;
+      }
     },
     close: async () => {
       await sql?.end({ timeout: 1 });
@@ -126,5 +167,25 @@ export function invalidationLogSource(url: string): LogSource {
   };
 }
 
-const oldestOf = (entries: readonly LogEntry[]): number =>
-  entries.reduce((oldest, { xid }) => Math.min(oldest, xid), Infinity) + 1;
+function toBatch(rows: readonly LogRow[], most: number): LogBatch {
+  const [first] = rows;
+  if (!first) throw new Error('The database has answered nothing');
+  const { snapshot, complete_from: completeFrom } = first;
+  const entries: LogEntry[] = [];
+  let tagCount = 0;
+  for (const { xid, tags } of rows.toReversed()) {
+    if (xid === null || tags === null) continue;
+    entries.push({ xid: Number(xid), tags });
+    tagCount += tags.length;
+  }
+  const isCut = entries.length > most || tagCount > MAX_TAGS;
+  return {
+    snapshot,
+    entries,
+    completeFrom: Math.max(
+      // Nobody knows what has been removed: no value that was read until now can be judged.
+      completeFrom === null ? xmaxOf(snapshot) : Number(completeFrom),
+      isCut ? (entries[0]?.xid ?? 0) + 1 : 0,
+    ),
+  };
+}

@@ -1,5 +1,7 @@
+import type { RecentWrites } from '../cache/invalidation-log.js';
 import type { Invalidator } from '../cache/invalidator.js';
 import type { CachedResource, Snapshotted } from '../cache/resource.js';
+import type { Tag } from '../cache/tags.js';
 import { botStatsTag, botTag, orgTag } from './tags.js';
 
 /**
@@ -10,6 +12,7 @@ export class InvalidationService<Stats> {
   constructor(
     private readonly invalidator: Invalidator,
     private readonly botStats: CachedResource<string, Stats>,
+    private readonly recentWrites: RecentWrites,
   ) {}
 
   /** A bot was created, changed, started, stopped or deleted: its own values and its organization's lists. */
@@ -34,5 +37,21 @@ export class InvalidationService<Stats> {
       await this.invalidator.invalidate([botStatsTag.of(botId)]);
       throw error;
     }
+  }
+
+  /**
+   * An answer is about to tell of what was just read from PostgreSQL, beside the cache. Whoever wrote it may not have
+   * invalidated yet, or cannot (psql), and nobody may be shown an older state after this answer: so the recent writes of
+   * these tags are invalidated here, with all that they touched.
+   */
+  async reveal(tags: readonly Tag[]): Promise<void> {
+    const touched = (await this.recentWrites.touching(tags)) ?? tags;
+    if (touched.length > 0) await this.invalidator.invalidate(touched);
+  }
+
+  /** Nobody knows whether a write of these tags was committed, because its connection was lost: it may have been. */
+  async mayHaveChanged(tags: readonly Tag[]): Promise<void> {
+    const touched = (await this.recentWrites.touching(tags)) ?? [];
+    await this.invalidator.invalidate([...new Set([...tags, ...touched])]);
   }
 }

@@ -69,14 +69,14 @@ export class MessageRepository {
     return count > 0;
   }
 
-  /** The organization of the bot of a message. */
-  async findOrganization(id: string): Promise<string | undefined> {
+  /** The bot of a message. */
+  async findBot(id: string): Promise<{ id: string; orgId: string } | undefined> {
     const [row] = await this.db
-      .select({ orgId: bots.orgId })
+      .select({ id: bots.id, orgId: bots.orgId })
       .from(messages)
       .innerJoin(bots, eq(bots.id, messages.botId))
       .where(eq(messages.id, id));
-    return row?.orgId;
+    return row;
   }
 
   /** The changed message; undefined if it is not there, or not the writer's to change. */

@@ -1,59 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import { Role } from '../access/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
-import { requireBot } from '../bots/bot.service.js';
+import { justChanged } from '../bots/bot.service.js';
+import type { RefusedWrites } from '../bots/refused-writes.js';
 import type { RequestContext } from '../context.js';
-import { isForeignKeyViolation } from '../db/failures.js';
-import { notFound } from '../errors.js';
+import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
+import { notFound, unavailable, type ApiError } from '../errors.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
+import { botStatsTag } from '../invalidation/tags.js';
 import type { BotStatsRepository } from '../stats/bot-stats.repository.js';
 import type { BotStats } from '../stats/bot-stats.type.js';
+import { withTimeLimit } from '../time-limit.js';
 import { parseId, parseInput } from '../validation.js';
 import { messagesRules, type MessageInput } from './message.input.js';
 import type { MessageRepository } from './message.repository.js';
 import type { Message, MessageStatus } from './message.type.js';
+
+/** How long the statistics of messages that were recorded are tried to be read (ms). */
+const MAX_READ_MS = 3_000;
+const FIRST_PAUSE_MS = 25;
+/** How long the bot of a message is looked for after its write has failed (ms). */
+const MAX_SEARCH_MS = 1_000;
+
+/** Says that sending the messages again would record them twice. */
+const statsUnavailable = (cause: unknown): ApiError =>
+  Object.assign(
+    unavailable('The messages were recorded, but their statistics cannot be read now', {
+      recorded: true,
+      retryable: false,
+    }),
+    { cause },
+  );
 
 /** The writes of messages. Each invalidates after its transaction has committed and before it answers. */
 export class MessageService {
   constructor(
     private readonly messages: MessageRepository,
     private readonly stats: BotStatsRepository,
+    private readonly refused: RefusedWrites,
     private readonly invalidation: InvalidationService<BotStats>,
   ) {}
 
-  /** Records 1 to 500 messages, all or none. Returns the bot's statistics, these messages included. */
+  /**
+   * Records 1 to 500 messages, all or none. Returns the bot's statistics, these messages included.
+   * @throws ApiError UNAVAILABLE, with `recorded: true`, if only the statistics cannot be read
+   */
   async record(context: RequestContext, botId: string, inputs: readonly MessageInput[]): Promise<BotStats> {
     context.access.requireToken();
     const id = parseId('botId', botId);
     const messages = parseInput(messagesRules, inputs, 'messages');
-    if (!(await this.insert({ id, ...context.access.writer(Role.EDITOR) }, messages))) {
-      await requireBot(context, id, Role.EDITOR);
-      throw notFound('Bot');
+    const isRecorded = await this.write(
+      async () => await this.insert({ id, ...context.access.writer(Role.EDITOR) }, messages),
+      () => [botStatsTag.of(id)],
+    );
+    if (!isRecorded) {
+      throw justChanged(await this.refused.ofBot(context, id, Role.EDITOR));
     }
-    const stats = await this.invalidation.botStatsChanged(id, this.stats.findMany([id]));
+    const stats = await this.statsAfterWrite(id);
     context.forgetLoaded();
-    if (!stats?.value) throw notFound('Bot');
-    return stats.value;
+    if (stats) return stats;
+    // Somebody has deleted the bot since, and the messages with it.
+    await this.refused.ofBot(context, id, Role.EDITOR);
+    throw statsUnavailable(new Error('The bot has no statistics'));
   }
 
   async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
     context.access.requireToken();
     const messageId = parseId('id', id);
     const writer = context.access.writer(Role.EDITOR);
-    const message = await this.messages.updateStatus({ id: messageId, ...writer }, status);
+    const message = await this.write(
+      async () => await this.messages.updateStatus({ id: messageId, ...writer }, status),
+      async () => {
+        // If not even this can be found out, the invalidation log tells of the write.
+        const search = withTimeLimit(this.messages.findBot(messageId), MAX_SEARCH_MS);
+        const bot = await search.catch(() => undefined);
+        return bot ? [botStatsTag.of(bot.id)] : [];
+      },
+    );
     if (!message) {
-      await context.access.require(Role.EDITOR, await this.messages.findOrganization(messageId), 'Message');
+      await this.refused.ofMessage(context, this.messages.findBot(messageId), Role.EDITOR);
       throw notFound('Message');
     }
-    await this.invalidation.botStatsChanged(message.botId, this.stats.findMany([message.botId]));
+    // The answer does not need them: if they cannot be read, they are invalidated, and the change is made all the same.
+    await this.invalidation
+      .botStatsChanged(message.botId, this.stats.findMany([message.botId]))
+      .catch(() => undefined);
     context.forgetLoaded();
     return message;
+  }
+
+  /**
+   * The statistics, which must not fail for a moment's trouble: the messages are recorded, and a client that is told of an
+   * error would send them again.
+   */
+  private async statsAfterWrite(botId: string): Promise<BotStats | null | undefined> {
+    const endsAt = performance.now() + MAX_READ_MS;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs *= 2) {
+      try {
+        const read = withTimeLimit(this.stats.findMany([botId]), endsAt - performance.now());
+        return (await this.invalidation.botStatsChanged(botId, read))?.value;
+      } catch (cause) {
+        if (performance.now() + pauseMs > endsAt) throw statsUnavailable(cause);
+        await sleep(pauseMs);
+      }
+    }
   }
 
   private async insert(bot: WritableBot, messages: readonly MessageInput[]): Promise<boolean> {
     try {
       return await this.messages.insert(bot, messages);
     } catch (error) {
-      if (isForeignKeyViolation(error)) throw notFound('Bot');
+      // The bot was deleted meanwhile.
+      if (isForeignKeyViolation(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Makes a write; if nobody knows what has become of it, what it may have changed is invalidated before that is told. */
+  private async write<Result>(
+    write: () => Promise<Result>,
+    tags: () => readonly string[] | Promise<readonly string[]>,
+  ): Promise<Result> {
+    try {
+      return await write();
+    } catch (error) {
+      if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
       throw error;
     }
   }

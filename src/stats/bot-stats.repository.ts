@@ -5,7 +5,7 @@ import type { Snapshotted } from '../cache/resource.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { bots, botStats } from '../db/tables.js';
-import type { BotDetails, BotStats } from './bot-stats.type.js';
+import { noMessages, type BotDetails, type BotStats } from './bot-stats.type.js';
 
 type TotalsRow = typeof botStats.$inferSelect;
 
@@ -78,7 +78,10 @@ export class BotStatsRepository {
     const rows = await this.detailsByIds.execute({ ids });
     return rows.map(({ snapshot, bot, totals }) => ({
       snapshot,
-      value: bot && totals && { bot: toBot(bot), stats: toBotStats(totals, computedAt) },
+      value: bot && {
+        bot: toBot(bot),
+        stats: totals ? toBotStats(totals, computedAt) : noMessages(bot.id),
+      },
     }));
   }
 }

@@ -4,9 +4,8 @@ import { Role } from '../access/role.enum.js';
 import { requireBot } from '../bots/bot.service.js';
 import { Bot } from '../bots/bot.type.js';
 import type { RequestContext } from '../context.js';
-import { notFound } from '../errors.js';
 import { parseId } from '../validation.js';
-import { BotDetails, BotStats } from './bot-stats.type.js';
+import { BotDetails, BotStats, noMessages } from './bot-stats.type.js';
 
 @Resolver(() => BotStats)
 export class BotStatsResolver {
@@ -18,8 +17,7 @@ export class BotStatsResolver {
       context.loaders.botStats.load(botId),
       requireBot(context, botId, Role.VIEWER),
     ]);
-    if (!stats) throw notFound('Bot');
-    return stats;
+    return stats ?? noMessages(botId);
   }
 
   @Query(() => BotDetails, { nullable: true })
@@ -39,19 +37,6 @@ export class BotStatsResolver {
 export class BotStatsFieldResolver {
   @FieldResolver(() => BotStats)
   async stats(@Ctx() context: RequestContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
-    const stats = await context.loaders.botStats.load(bot.id);
-    return stats ?? { ...NO_MESSAGES, botId: bot.id, computedAt: new Date().toISOString() };
+    return (await context.loaders.botStats.load(bot.id)) ?? noMessages(bot.id);
   }
 }
-
-/** The figures of a bot that was deleted after it was read: it must not cost the answer the rest of its list. */
-const NO_MESSAGES = {
-  totalMessages: 0,
-  inboundMessages: 0,
-  outboundMessages: 0,
-  failedMessages: 0,
-  totalConversations: 0,
-  averageResponseTimeMs: null,
-  successRate: null,
-  lastMessageAt: null,
-} as const;

@@ -47,3 +47,20 @@ export class BotDetails {
   @Field(() => BotStats)
   readonly stats!: BotStats;
 }
+
+/**
+ * The figures of a bot without totals: it was deleted after it was read, or somebody has removed them with triggers
+ * disabled. It must not cost the answer the rest of its list.
+ */
+export const noMessages = (botId: string): BotStats => ({
+  botId,
+  totalMessages: 0,
+  inboundMessages: 0,
+  outboundMessages: 0,
+  failedMessages: 0,
+  totalConversations: 0,
+  averageResponseTimeMs: null,
+  successRate: null,
+  lastMessageAt: null,
+  computedAt: new Date().toISOString(),
+});

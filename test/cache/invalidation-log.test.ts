@@ -532,26 +532,6 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
   });
 });
 
-describe('the log', () => {
-  test('is cut by writers where no server does it', async () => {
-    const [id] = (await addBots(sql, orgId, 1)) as [string];
-    await rename(id, 'old');
-    await sql`delete from cache_log_horizons`;
-    await sql`insert into cache_log_horizons (taken_at, snapshot)
-      values (now() - interval '12 minutes', pg_current_snapshot()), (now() - interval '1 minute', pg_current_snapshot())`;
-    await rename(id, 'newer');
-    await sql`select keep_cache_log_short()`;
-    const [left] = await sql<[{ older: number; newer: number; refused: boolean }]>`
-      select
-        count(*) filter (where xid < pruned_below)::int as older,
-        count(*) filter (where xid >= pruned_below)::int as newer,
-        bool_and(pruned_below > '0') as refused
-      from cache_log_state left join cache_invalidations on true`;
-    expect(left).toEqual({ older: 0, newer: expect.any(Number), refused: true });
-    expect(left.newer).toBeGreaterThan(0);
-  });
-});
-
 describe('a write from outside', () => {
   let app: TestApp;
   let reader: Client;

@@ -17,17 +17,18 @@ export class PostgresHost implements TestDatabase {
     private readonly folder: string,
     private readonly proxy: TcpProxy,
     readonly sql: postgres.Sql,
+    private readonly settings: Readonly<Record<string, string>>,
   ) {}
 
-  static async start(): Promise<PostgresHost> {
+  static async start(settings: Readonly<Record<string, string>> = {}): Promise<PostgresHost> {
     const { FLOVO_TEST_FOLDER: testFolder = '' } = process.env;
     const folder = await mkdtemp(`${testFolder}-postgres-`);
-    const service = await launch(folder);
+    const service = await launch(folder, settings);
     const { migrateDatabase } = await serverModule<typeof import('../../src/db/migrate.js')>('db/migrate');
     await migrateDatabase(service.url);
     const proxy = await TcpProxy.before(service.url);
     const sql = postgres(proxy.url, { max: 4, onnotice: () => {}, connect_timeout: 2 });
-    return new PostgresHost(service, folder, proxy, sql);
+    return new PostgresHost(service, folder, proxy, sql, settings);
   }
 
   get url(): string {
@@ -38,7 +39,7 @@ export class PostgresHost implements TestDatabase {
   async restart(how: 'stop' | 'kill', downMs: number): Promise<void> {
     await this.service[how]();
     await new Promise((resolve) => setTimeout(resolve, downMs));
-    this.service = await launch(this.folder);
+    this.service = await launch(this.folder, this.settings);
     this.proxy.retarget(this.service.url);
   }
 
@@ -49,10 +50,10 @@ export class PostgresHost implements TestDatabase {
   }
 }
 
-const launch = async (folder: string): Promise<PostgresService> =>
+const launch = async (folder: string, settings: Readonly<Record<string, string>>): Promise<PostgresService> =>
   await startPostgres({
     dataDir: path.join(folder, 'postgres'),
     log: () => {},
     // Commits outlive a crash of the server, if not one of the machine.
-    settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' },
+    settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300', ...settings },
   });

@@ -8,6 +8,7 @@ import { botPageResource, botResource, organizationBotsResource } from '../../sr
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
 import type { LogBatch, LogSource } from '../../src/cache/invalidation-log.js';
 import type { CacheObserver, MissReason, RedisOperation } from '../../src/cache/observer.js';
+import type { LogRetention } from '../../src/cache/log-keeper.js';
 import type { RedisTarget } from '../../src/cache/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import { connectDatabase } from '../../src/db/client.js';
@@ -111,6 +112,8 @@ export interface TestCacheOptions {
   readonly deaf?: boolean;
   /** Whether it also tends the log and sweeps. */
   readonly keeper?: boolean;
+  /** How much of the log it keeps. */
+  readonly logRetention?: LogRetention;
 }
 
 /** One server process's cache over the application's tables, without the server. */
@@ -135,6 +138,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     logSource: options.deaf === true ? deafened(source) : source,
     observer: tally,
     log,
+    logRetention: options.logRetention,
   });
 
   const gates: { resource: string; when: 'before' | 'after'; pass: () => Promise<void> }[] = [];
@@ -167,7 +171,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     details: gated(botDetailsResource(stats, TTL)),
   };
 
-  const invalidation = new InvalidationService(cache.invalidator, resources.stats);
+  const invalidation = new InvalidationService(cache.invalidator, resources.stats, cache.invalidationLog);
   if (options.keeper === true) await cache.start(5_000);
   else await cache.invalidationLog.start();
   const isUp = async () => {

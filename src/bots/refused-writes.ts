@@ -1,0 +1,60 @@
+import { requireRole } from '../access/access.js';
+import type { PrincipalRepository } from '../access/principal.repository.js';
+import type { Role } from '../access/role.enum.js';
+import type { RequestContext } from '../context.js';
+import type { InvalidationService } from '../invalidation/invalidation.service.js';
+import { botStatsTag, botTag, orgTag, userTag } from '../invalidation/tags.js';
+import type { BotRepository } from './bot.repository.js';
+import type { Bot } from './bot.type.js';
+
+/**
+ * Says why the statement of a write has changed nothing, by what PostgreSQL holds now: the statement has decided by that,
+ * and the cache may be older.
+ */
+export class RefusedWrites {
+  constructor(
+    private readonly bots: Pick<BotRepository, 'findMany'>,
+    private readonly principals: Pick<PrincipalRepository, 'findMany'>,
+    private readonly invalidation: Pick<InvalidationService<unknown>, 'reveal'>,
+  ) {}
+
+  /** The bot, which the caller may change. @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN */
+  async ofBot(context: RequestContext, id: string, needed: Role): Promise<Bot> {
+    const [[found], caller] = await Promise.all([this.bots.findMany([id]), this.callerOf(context)]);
+    const bot = found?.value ?? undefined;
+    await this.reveal(context, [botTag.of(id), botStatsTag.of(id)]);
+    requireRole(caller, needed, bot?.orgId, 'Bot');
+    return bot as Bot;
+  }
+
+  /** @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is why */
+  async ofOrganization(context: RequestContext, orgId: string, needed: Role): Promise<void> {
+    const caller = await this.callerOf(context);
+    await this.reveal(context, [orgTag.of(orgId)]);
+    requireRole(caller, needed, orgId, 'Organization');
+  }
+
+  /**
+   * @param bot whose message it is; undefined if there is no such message
+   * @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is why
+   */
+  async ofMessage(
+    context: RequestContext,
+    bot: Promise<{ readonly id: string; readonly orgId: string } | undefined>,
+    needed: Role,
+  ): Promise<void> {
+    const [found, caller] = await Promise.all([bot, this.callerOf(context)]);
+    await this.reveal(context, found ? [botTag.of(found.id), botStatsTag.of(found.id)] : []);
+    requireRole(caller, needed, found?.orgId, 'Message');
+  }
+
+  private async callerOf(context: RequestContext) {
+    const [caller] = await this.principals.findMany([context.access.requireToken()]);
+    return caller?.value;
+  }
+
+  private async reveal(context: RequestContext, tags: readonly string[]): Promise<void> {
+    await this.invalidation.reveal([...tags, userTag.of(context.access.requireToken())]);
+    context.forgetLoaded();
+  }
+}

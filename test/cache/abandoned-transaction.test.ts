@@ -1,0 +1,96 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type postgres from 'postgres';
+
+import { PostgresHost } from '../coherence/postgres-host.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization } from '../support/people.js';
+import { createRedis, type RedisService } from '../support/services.js';
+import { openCache, type TestCache } from '../support/test-cache.js';
+
+/** A PostgreSQL of its own: an old transaction is in the snapshots of all its databases. */
+
+const WRITES = 5_000;
+const KEEP_ENTRIES = 1_000;
+const PRUNE_EVERY_MS = 250;
+
+let postgresHost: PostgresHost;
+let redis: RedisService;
+let sql: postgres.Sql;
+let cache: TestCache;
+let abandoned: string;
+let untouched: string;
+
+beforeAll(async () => {
+  [postgresHost, redis] = await Promise.all([
+    PostgresHost.start({ max_prepared_transactions: '5', synchronous_commit: 'off' }),
+    createRedis(),
+  ]);
+  ({ sql } = postgresHost);
+  const orgId = await addOrganization(sql);
+  [abandoned, untouched] = (await addBots(sql, orgId, 2)) as [string, string];
+  await sql`insert into bots (org_id, name) select ${orgId}, 'written ' || n from generate_series(1, 500) as n`;
+  cache = await openCache({
+    databaseUrl: postgresHost.url,
+    redis: { kind: 'standalone', url: redis.url },
+    keeper: true,
+    logRetention: { keepEntries: KEEP_ENTRIES, pruneEveryMs: PRUNE_EVERY_MS },
+  });
+  await cache.isUp();
+}, 60_000);
+
+afterAll(async () => {
+  await cache?.close();
+  await redis?.stop();
+  await postgresHost?.drop();
+});
+
+/** Each a transaction of its own, of about 1,000 a second. (The same row again and again would be ever slower to find.) */
+const write = async (count: number): Promise<void> => {
+  await sql.unsafe(`
+    do $$
+    declare ids uuid[] := array(select id from bots where name like 'written%');
+    begin
+      for i in 1..${count} loop
+        update bots set description = md5(random()::text) where id = ids[1 + i % cardinality(ids)];
+        commit;
+        perform pg_sleep(0.0005);
+      end loop;
+    end $$`);
+};
+
+test('a prepared transaction that nobody ends lets neither the log nor memory grow, and values are served', async () => {
+  const session = await sql.reserve();
+  await session`begin`;
+  await session`update bots set name = 'abandoned' where id = ${abandoned}`;
+  await session`prepare transaction 'abandoned'`;
+  session.release();
+  let mostEntries = 0;
+  const watching = new AbortController();
+  const watch = (async () => {
+    while (!watching.signal.aborted) {
+      const [row] = await sql<[{ count: number }]>`select count(*)::int as count from cache_invalidations`;
+      mostEntries = Math.max(mostEntries, row.count);
+      expect(await cache.nameOf(untouched)).toBe('bot 2');
+      expect(await cache.nameOf(abandoned)).toBe('bot 1');
+      await pause(5);
+    }
+  })();
+  await write(WRITES);
+  const { hits, misses } = cache.tally;
+  watching.abort();
+  await watch;
+  // What is kept, what was written since the last look, and what is written while rows are being removed.
+  expect(mostEntries).toBeLessThan(2.5 * KEEP_ENTRIES);
+  expect(cache.cache.invalidationLog.rememberedTags).toBeLessThan(1_500);
+  // Values that were loaded before the entries that are left are refused, others are hits.
+  expect(hits).toBeGreaterThan(misses);
+  expect(hits).toBeGreaterThan(50);
+  await sql.unsafe(`commit prepared 'abandoned'`);
+  await eventually(async () => (await cache.nameOf(abandoned)) === 'abandoned', 2_000);
+  const hitsBefore = cache.tally.hits;
+  await eventually(async () => {
+    await cache.nameOf(untouched);
+    return cache.tally.hits > hitsBefore;
+  });
+}, 60_000);

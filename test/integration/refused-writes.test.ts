@@ -1,0 +1,240 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+
+import {
+  BotDocument,
+  BotsDocument,
+  CreateBotDocument,
+  DeleteBotDocument,
+  MeDocument,
+  RecordMessagesDocument,
+  StartBotDocument,
+  StopBotDocument,
+  UpdateBotDocument,
+  UpdateMessageStatusDocument,
+} from '../generated/graphql.js';
+import { startApp, type TestApp } from '../support/app.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+
+type Client = ReturnType<TestApp['client']>;
+
+const MESSAGE = {
+  conversationId: 'c',
+  contactId: 'c',
+  direction: 'INBOUND' as never,
+  status: 'DELIVERED' as never,
+  text: '',
+};
+
+interface Target {
+  readonly orgId: string;
+  readonly id: string;
+  readonly messageId: string;
+}
+
+const CHANGES: readonly [string, (client: Client, target: Target) => Promise<{ code: string }>][] = [
+  [
+    'createBot',
+    async (client, { orgId }) => await client.failure(CreateBotDocument, { input: { orgId, name: 'never' } }),
+  ],
+  [
+    'updateBot',
+    async (client, { id }) => await client.failure(UpdateBotDocument, { id, input: { name: 'never' } }),
+  ],
+  [
+    'updateBot with nothing to change',
+    async (client, { id }) => await client.failure(UpdateBotDocument, { id, input: {} }),
+  ],
+  [
+    'updateBot of another version',
+    async (client, { id }) =>
+      await client.failure(UpdateBotDocument, { id, input: { name: 'never', expectedVersion: 99 } }),
+  ],
+  ['startBot', async (client, { id }) => await client.failure(StartBotDocument, { id })],
+  ['stopBot of one that is stopped', async (client, { id }) => await client.failure(StopBotDocument, { id })],
+  ['deleteBot', async (client, { id }) => await client.failure(DeleteBotDocument, { id })],
+  [
+    'recordMessages',
+    async (client, { id }) =>
+      await client.failure(RecordMessagesDocument, { botId: id, messages: [MESSAGE] }),
+  ],
+  [
+    'updateMessageStatus',
+    async (client, { messageId }) =>
+      await client.failure(UpdateMessageStatusDocument, { id: messageId, status: 'FAILED' as never }),
+  ],
+];
+
+/** Before any server has read of it in the invalidation log, so that what is cached still says otherwise. */
+describe('a change that PostgreSQL refuses, though what is cached allows it', () => {
+  let database: TestDatabase;
+  let redis: RedisService;
+  let proxy: TcpProxy;
+  let app: TestApp;
+  let otherProxy: TcpProxy;
+  let other: TestApp;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
+    proxy = await TcpProxy.before(database.url);
+    otherProxy = await TcpProxy.before(database.url);
+    const settings = { REDIS_URL: redis.url, REDIS_TIMEOUT_MS: '3000' };
+    app = await startApp({ DATABASE_URL: proxy.url, ...settings });
+    other = await startApp({ DATABASE_URL: otherProxy.url, ...settings });
+  });
+
+  afterAll(async () => {
+    await app?.close();
+    await other?.close();
+    proxy?.close();
+    otherProxy?.close();
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  interface World extends Target {
+    readonly userId: string;
+    readonly token: string;
+    readonly client: Client;
+  }
+
+  const prepare = async (): Promise<World> => {
+    const orgId = await addOrganization(database.sql);
+    const { id: userId, token } = await addUser(database.sql, { [orgId]: 'OWNER' });
+    const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+    const [message] = await database.sql<[{ id: string }]>`
+      insert into messages (bot_id, conversation_id, contact_id, direction) values (${id}, 'c', 'c', 'OUTBOUND') returning id`;
+    return { orgId, id, messageId: message.id, userId, token, client: app.client(token) };
+  };
+  /** Until everything is answered from what is cached. */
+  const warm = async (views: () => Promise<unknown>): Promise<void> => {
+    await eventually(async () => {
+      app.statements.length = 0;
+      other.statements.length = 0;
+      await views();
+      return app.statements.length + other.statements.length === 0;
+    });
+  };
+  const state = async (orgId: string) =>
+    await database.sql`select * from bots left join messages on bot_id = bots.id where bots.org_id = ${orgId}`;
+
+  test.each(CHANGES)(
+    '%s is NOT_FOUND for one who is no member any more, and is not done',
+    async (_name, change) => {
+      const world = await prepare();
+      await warm(async () => await world.client.ask(MeDocument, {}));
+      const before = await state(world.orgId);
+      const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+      await poll.caught;
+      await database.sql`delete from memberships where user_id = ${world.userId}`;
+      try {
+        expect((await change(world.client, world)).code).toBe('NOT_FOUND');
+        expect(await state(world.orgId)).toEqual(before);
+      } finally {
+        poll.release();
+      }
+    },
+  );
+
+  test.each(CHANGES)(
+    '%s is FORBIDDEN for one who is a VIEWER now, and is not done',
+    async (_name, change) => {
+      const world = await prepare();
+      await warm(async () => await world.client.ask(MeDocument, {}));
+      const before = await state(world.orgId);
+      const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+      await poll.caught;
+      await database.sql`update memberships set role = 'VIEWER' where user_id = ${world.userId}`;
+      try {
+        expect((await change(world.client, world)).code).toBe('FORBIDDEN');
+        expect(await state(world.orgId)).toEqual(before);
+      } finally {
+        poll.release();
+      }
+    },
+  );
+
+  test('is UNAUTHENTICATED for a user who does not exist any more', async () => {
+    const world = await prepare();
+    await warm(async () => await world.client.ask(MeDocument, {}));
+    const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+    await poll.caught;
+    await database.sql`delete from users where id = ${world.userId}`;
+    try {
+      for (const [, change] of CHANGES) {
+        expect((await change(world.client, world)).code).toBe('UNAUTHENTICATED');
+      }
+    } finally {
+      poll.release();
+    }
+  });
+
+  const roles = async (client: Client) =>
+    (await client.ask(MeDocument, {})).me.memberships.map(({ role }) => role as string);
+  const names = async (client: Client, { orgId, id }: Target) => ({
+    bot: (await client.send(BotDocument, { id })).data?.bot?.name,
+    list: (await client.ask(BotsDocument, { orgId })).bots.items.map(({ name }) => name),
+  });
+
+  test.each(CHANGES)(
+    'after %s no server shows the membership that was, nor what was answered with',
+    async (_name, change) => {
+      const world = await prepare();
+      const reader = other.client(world.token);
+      await warm(async () => await roles(reader));
+      const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
+      await poll.caught;
+      await database.sql`update memberships set role = 'VIEWER' where user_id = ${world.userId}`;
+      try {
+        expect(await roles(reader)).toEqual(['OWNER']);
+        await change(world.client, world);
+        expect(await roles(reader)).toEqual(['VIEWER']);
+      } finally {
+        poll.release();
+      }
+    },
+  );
+
+  test.each(CHANGES.filter(([name]) => !/createBot|MessageStatus/.test(name)))(
+    'after %s of a bot that somebody has deleted, no server shows it',
+    async (_name, change) => {
+      const world = await prepare();
+      const reader = other.client(world.token);
+      await warm(async () => await names(reader, world));
+      const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
+      await poll.caught;
+      await database.sql`delete from bots where id = ${world.id}`;
+      try {
+        expect(await names(reader, world)).toEqual({ bot: 'bot 1', list: ['bot 1'] });
+        expect((await change(world.client, world)).code).toBe('NOT_FOUND');
+        expect(await names(reader, world)).toEqual({ bot: undefined, list: [] });
+      } finally {
+        poll.release();
+      }
+    },
+  );
+
+  test('a CONFLICT, and a bot that is started already, are followed by nothing older on any server', async () => {
+    const world = await prepare();
+    const reader = other.client(world.token);
+    const version = async () => (await reader.ask(BotDocument, { id: world.id })).bot?.version;
+    await warm(version);
+    const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
+    await poll.caught;
+    await database.sql`update bots set name = 'newer' where id = ${world.id}`;
+    try {
+      expect(await version()).toBe(1);
+      const input = { name: 'x', expectedVersion: 1 };
+      expect((await world.client.failure(UpdateBotDocument, { id: world.id, input })).code).toBe('CONFLICT');
+      expect(await version()).toBe(2);
+      await database.sql`update bots set status = 'RUNNING' where id = ${world.id}`;
+      expect(await version()).toBe(2);
+      expect((await world.client.ask(StartBotDocument, { id: world.id })).startBot.version).toBe(3);
+      expect(await version()).toBe(3);
+    } finally {
+      poll.release();
+    }
+  });
+});

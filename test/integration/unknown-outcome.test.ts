@@ -1,0 +1,204 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+
+import {
+  BotDocument,
+  BotsDocument,
+  BotStatsDocument,
+  CreateBotDocument,
+  DeleteBotDocument,
+  RecordMessagesDocument,
+  StartBotDocument,
+  UpdateBotDocument,
+  UpdateMessageStatusDocument,
+} from '../generated/graphql.js';
+import { startApp, type TestApp } from '../support/app.js';
+import type { Client } from '../support/client.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
+
+interface Target {
+  readonly orgId: string;
+  readonly id: string;
+  readonly messageId: string;
+}
+
+const MESSAGE = {
+  conversationId: 'c',
+  contactId: 'c',
+  direction: 'OUTBOUND' as never,
+  status: 'DELIVERED' as never,
+  text: '',
+};
+const WRITES: readonly [string, (client: Client, target: Target) => Promise<unknown>][] = [
+  [
+    'createBot',
+    async (client, { orgId }) => await client.send(CreateBotDocument, { input: { orgId, name: 'new' } }),
+  ],
+  [
+    'updateBot',
+    async (client, { id }) => await client.send(UpdateBotDocument, { id, input: { name: 'new' } }),
+  ],
+  ['startBot', async (client, { id }) => await client.send(StartBotDocument, { id })],
+  ['deleteBot', async (client, { id }) => await client.send(DeleteBotDocument, { id })],
+  [
+    'recordMessages',
+    async (client, { id }) => await client.send(RecordMessagesDocument, { botId: id, messages: [MESSAGE] }),
+  ],
+  [
+    'updateMessageStatus',
+    async (client, { messageId }) =>
+      await client.send(UpdateMessageStatusDocument, { id: messageId, status: 'FAILED' as never }),
+  ],
+];
+
+describe('a write whose connection is lost', () => {
+  let database: TestDatabase;
+  let redis: RedisService;
+  let proxy: TcpProxy;
+  let app: TestApp;
+  let otherProxy: TcpProxy;
+  let other: TestApp;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
+    proxy = await TcpProxy.before(database.url);
+    otherProxy = await TcpProxy.before(database.url);
+    const settings = { REDIS_URL: redis.url, REDIS_TIMEOUT_MS: '3000' };
+    app = await startApp({ DATABASE_URL: proxy.url, ...settings });
+    other = await startApp({ DATABASE_URL: otherProxy.url, ...settings });
+  });
+
+  afterAll(async () => {
+    await app?.close();
+    await other?.close();
+    proxy?.close();
+    otherProxy?.close();
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  const isLog = (opening: string): boolean => opening.includes('invalidation log');
+
+  test.each(WRITES)(
+    'between commit and reply: after %s has failed, all servers show what it has done',
+    async (_name, write) => {
+      const orgId = await addOrganization(database.sql);
+      const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
+      const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+      const [message] = await database.sql<[{ id: string }]>`
+        insert into messages (bot_id, conversation_id, contact_id, direction, status)
+        values (${id}, 'c', 'c', 'OUTBOUND', 'DELIVERED') returning id`;
+      const target = { orgId, id, messageId: message.id };
+      const reader = other.client(token);
+      const seen = async () => {
+        const { bots } = await reader.ask(BotsDocument, { orgId });
+        const stats = (await reader.send(BotStatsDocument, { id })).data?.botStats;
+        return {
+          bot: (await reader.send(BotDocument, { id })).data?.bot?.version,
+          list: bots.items.map(({ name, status }) => `${name} ${status}`),
+          total: stats?.totalMessages,
+          failed: stats?.failedMessages,
+        };
+      };
+      // Until the other server answers all from what is cached.
+      await eventually(async () => {
+        other.statements.length = 0;
+        await seen();
+        return other.statements.length === 0;
+      });
+      const before = await seen();
+      const reply = proxy.hold(
+        (text, opening) => !isLog(opening) && /(INSERT 0|UPDATE|DELETE) \d/.test(text),
+        'down',
+      );
+      const [{ xmax }] = await database.sql<
+        [{ xmax: string }]
+      >`select pg_snapshot_xmax(pg_current_snapshot())::text as xmax`;
+      const poll = otherProxy.hold((_text, opening) => isLog(opening));
+      await poll.caught;
+      try {
+        const written = write(app.client(token), target);
+        await reply.caught;
+        await eventually(
+          async () =>
+            (await database.sql`select from cache_invalidations where xid >= ${xmax}::xid8`).length > 0,
+        );
+        expect(await seen()).toEqual(before);
+        proxy.cut();
+        expect(await written).toMatchObject({ errors: [{ extensions: { code: expect.any(String) } }] });
+        const after = await seen();
+        expect(after).not.toEqual(before);
+        if (_name === 'updateBot') expect(after).toMatchObject({ bot: 2, list: ['new STOPPED'] });
+        if (_name === 'deleteBot') expect(after).toMatchObject({ bot: undefined, list: [] });
+      } finally {
+        poll.release();
+        reply.release();
+      }
+    },
+  );
+
+  describe('after messages were recorded, before their statistics are read', () => {
+    let id: string;
+    let client: Client;
+
+    /** Cuts the connection when the statistics are asked for, that many times. */
+    const cutReads = (times: number): (() => number) => {
+      let cuts = 0;
+      proxy.watch(({ direction, text, opening }) => {
+        if (direction !== 'up' || isLog(opening) || cuts === times) return;
+        if (!/select[^;]*"bot_stats"|bot_stats_by_ids/.test(text)) return;
+        cuts += 1;
+        proxy.cut();
+      });
+      return () => cuts;
+    };
+
+    const prepare = async (): Promise<void> => {
+      const orgId = await addOrganization(database.sql);
+      const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
+      [id] = (await addBots(database.sql, orgId, 1)) as [string];
+      client = app.client(token);
+    };
+    const recorded = async (): Promise<number> =>
+      (await database.sql`select from messages where bot_id = ${id}`).length;
+
+    test('they are read again, and the answer is right', async () => {
+      await prepare();
+      const cuts = cutReads(2);
+      try {
+        const { recordMessages } = await client.ask(RecordMessagesDocument, {
+          botId: id,
+          messages: [MESSAGE],
+        });
+        expect(recordMessages.totalMessages).toBe(1);
+        expect(cuts()).toBe(2);
+        expect(await recorded()).toBe(1);
+      } finally {
+        proxy.watch(undefined);
+      }
+    });
+
+    test('in vain, the error says that the messages were recorded, and the next read shows them', async () => {
+      await prepare();
+      await eventually(
+        async () => (await client.send(BotStatsDocument, { id })).data?.botStats?.totalMessages === 0,
+      );
+      cutReads(Infinity);
+      try {
+        const { errors } = await client.send(RecordMessagesDocument, { botId: id, messages: [MESSAGE] });
+        expect(errors).toMatchObject([
+          { extensions: { code: 'UNAVAILABLE', recorded: true, retryable: false } },
+        ]);
+        expect(JSON.stringify(errors)).not.toMatch(/CONNECTION|127\.0\.0\.1/);
+      } finally {
+        proxy.watch(undefined);
+      }
+      expect(await recorded()).toBe(1);
+      await eventually(
+        async () => (await client.send(BotStatsDocument, { id })).data?.botStats?.totalMessages === 1,
+      );
+    });
+  });
+});
