@@ -14,6 +14,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY patches patches
 RUN npm ci --omit=dev
 COPY drizzle drizzle
+COPY scripts/run-built.mjs scripts/run-built.mjs
 COPY --from=build /app/dist dist
 USER node
 EXPOSE 4000

@@ -5,7 +5,7 @@ import { CacheUnavailableError } from './errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
 import type { RedisStore } from './redis-store.js';
-import { isVisible, xminOf } from './snapshot.js';
+import { epochOf, isVisible, xminOf } from './snapshot.js';
 import { EVERYTHING, type Tag } from './tags.js';
 
 const TICK_MS = 500;
@@ -38,6 +38,7 @@ export class LogKeeper {
   private due: { readonly at: number; readonly batch: LogBatch }[] = [];
   private horizons: Horizon[] = [];
   private entriesSeen = 0;
+  private epoch = '';
   private prunedAt = performance.now();
   private working: Promise<void> | undefined;
 
@@ -69,6 +70,13 @@ export class LogKeeper {
 
   private note(batch: LogBatch): void {
     const now = performance.now();
+    const epoch = epochOf(batch.snapshot);
+    if (epoch !== this.epoch) {
+      // Transaction ids of another database would cut this one's log.
+      this.epoch = epoch;
+      this.due = [];
+      this.horizons = [];
+    }
     this.entriesSeen += batch.entries.length;
     if (batch.entries.length > 0) this.due.push({ at: now + SWEEP_AFTER_MS, batch });
     const last = this.horizons.at(-1);

@@ -1,5 +1,6 @@
 import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation-log.js';
-import type { SnapshotText } from '../cache/snapshot.js';
+import { withoutEpoch, type SnapshotText } from '../cache/snapshot.js';
+import { renewForeignEpoch } from './cache-epoch.js';
 import { openDriver, type Sql } from './driver.js';
 
 interface LogRow {
@@ -49,12 +50,12 @@ export function invalidationLogSource(url: string): LogSource {
   /** Whether the last read failed, or there was none. */
   let isBehind = true;
 
-  const batch = async (query: (sql: Sql) => Promise<LogRow[]>): Promise<LogBatch> => {
+  const batch = async (query: (sql: Sql) => Promise<LogRow[]>, since?: SnapshotText): Promise<LogBatch> => {
     const timeoutMs = isBehind ? CATCH_UP_TIMEOUT_MS : POLL_TIMEOUT_MS;
     let timer: NodeJS.Timeout | undefined;
     try {
       const rows = await Promise.race([
-        query(connection()),
+        renewForeignEpoch(connection(), since).then(async () => await query(connection())),
         new Promise<never>((_, reject) => {
           timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
         }),
@@ -87,7 +88,8 @@ export function invalidationLogSource(url: string): LogSource {
           await sql<LogRow[]>`
           select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
           from (
-            select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
+            select pg_current_snapshot()::text || '@' || epoch as snapshot, pruned_below::text as complete_from
+            from cache_log_state
           ) as now
           left join (
             select xid, tags from cache_invalidations order by xid desc limit ${MOST_ROWS + 1}
@@ -99,11 +101,13 @@ export function invalidationLogSource(url: string): LogSource {
           await sql<LogRow[]>`
           select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
           from (
-            select pg_current_snapshot()::text as snapshot, pruned_below::text as complete_from from cache_log_state
+            select pg_current_snapshot()::text || '@' || epoch as snapshot, pruned_below::text as complete_from
+            from cache_log_state
           ) as now
           left join cache_invalidations as o
-            on o.xid >= pg_snapshot_xmax(${since}::pg_snapshot)
-            or o.xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot)))`,
+            on o.xid >= pg_snapshot_xmax(${withoutEpoch(since)}::pg_snapshot)
+            or o.xid = any (array(select pg_snapshot_xip(${withoutEpoch(since)}::pg_snapshot)))`,
+        since,
       ),
     lead: async () => {
       // What waits for a connection that is given up makes the driver open it again, and nobody would ever close it.

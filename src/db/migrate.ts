@@ -5,7 +5,8 @@ import { migrate } from 'drizzle-orm/postgres-js/migrator';
 
 import { openDriver, type Sql } from './driver.js';
 
-const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
+/** The folder of the migrations, beside the compiled code. */
+export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
 /** Any constant serves, as long as nothing else in the database takes the same advisory lock. */
 const MIGRATION_LOCK = 7_305_190_412;
 

@@ -103,6 +103,7 @@ async function start(
       ? await signToken(secret, DEMO.owner.id, {
           issuer: config.auth.issuer,
           audience: config.auth.audience,
+          userClaim: config.auth.userClaim,
         })
       : '<token>';
   const app = await createApp(config, {
