@@ -19,6 +19,7 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=4000
 COPY package.json ./
 COPY drizzle drizzle
 COPY --from=production-packages /app/node_modules node_modules
+COPY scripts/run-built.mjs scripts/run-built.mjs
 COPY --from=build /app/dist dist
 USER node
 EXPOSE 4000

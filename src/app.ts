@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { createIdentityReader } from './access/identity.js';
 import { PrincipalRepository } from './access/principal.repository.js';
 import { principalResource } from './access/principal.resource.js';
+import { SubjectRepository } from './access/subject.repository.js';
+import { subjectResource } from './access/subject.resource.js';
 import { BotRepository } from './bots/bot.repository.js';
 import { BotResolver } from './bots/bot.resolver.js';
 import { botPageResource, botResource, organizationBotsResource } from './bots/bot.resources.js';
@@ -132,7 +134,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     graphql,
     resources,
     answers: cache.answers,
-    identify: createIdentityReader(config.auth),
+    identify: createIdentityReader(config.auth, cache.resource(subjectResource(new SubjectRepository(db)))),
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,

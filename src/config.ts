@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { RedisTarget } from './cache/redis-client.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
+import { readSecretFiles } from './secret-files.js';
 
 /** TTLs of the contract, in seconds: the defaults, and the longest allowed. */
 const LONGEST_TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 } as const;
@@ -30,6 +31,25 @@ function databaseUrl({ value, issues }: { value: string; issues: z.core.$ZodRawI
 
 const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
+/** What is wrong with a URL is mostly its password. The URL itself must not be repeated. */
+const ENCODED = 'in a user or password, characters such as @ : / ? # % are percent-encoded';
+
+/** Whether a URL of a service can be taken apart: its first host stands for the others that some lists have. */
+function isReadableUrl(text: string): boolean {
+  if (text === 'off') return true;
+  try {
+    const [, scheme = '', user = '', hosts = '', rest = ''] =
+      /^([a-z+]+:\/\/)((?:[^@/?#]*@)?)([^/?#@]*)(.*)$/i.exec(text) ?? [];
+    if (hosts === '' && user !== '') return false;
+    const url = new URL(`${scheme}${user}${hosts.split(',')[0]}${rest}`);
+    for (const part of [url.username, url.password, url.pathname]) decodeURIComponent(part);
+    // A password with one of these characters ends where the host begins.
+    return url.hash === '' && !rest.includes('@');
+  } catch {
+    return false;
+  }
+}
+
 /** `host:port, host:port` */
 const CLUSTER_NODES = /^\s*[^\s,]+:\d+\s*(,\s*[^\s,]+:\d+\s*)*$/;
 
@@ -43,9 +63,11 @@ const environment = z.object({
   DATABASE_STATEMENT_TIMEOUT_MS: integer(1, 600_000).default(10_000),
   DATABASE_LOCK_TIMEOUT_MS: integer(1, 600_000).default(5_000),
   DATABASE_PREPARED_STATEMENTS: oneOf(['auto', 'on', 'off']).default('auto'),
+  MIGRATE_ON_START: oneOf(['on', 'off']).default('on'),
   REDIS_URL: z
     .string()
     .regex(REDIS_URL, 'must be redis://, rediss:// or redis+sentinel://host:port/master, or "off"')
+    .refine(isReadableUrl, `must be a URL; ${ENCODED}`)
     .optional(),
   REDIS_CLUSTER_NODES: z.string().regex(CLUSTER_NODES, 'must be host:port, comma-separated').optional(),
   REDIS_TIMEOUT_MS: integer(1, 10_000).default(100),
@@ -59,7 +81,8 @@ const environment = z.object({
   CACHE_TTL_LIST: ttl(LONGEST_TTL.list),
   CACHE_TTL_ORG: ttl(LONGEST_TTL.org),
   JWT_SECRET: z.string().optional(),
-  JWKS_URL: z.url('must be a URL').optional(),
+  JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }).optional(),
+  JWT_USER_CLAIM: z.string().max(255, 'must be the name of a claim').default('sub'),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
   LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
@@ -118,6 +141,8 @@ export interface Config {
     readonly poolTimeoutMs: number;
     readonly statementTimeoutMs: number;
     readonly lockTimeoutMs: number;
+    /** Whether the server migrates the database itself; if not, it refuses one that is not migrated. */
+    readonly migrateOnStart: boolean;
   };
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
   readonly cache: {
@@ -131,6 +156,8 @@ export interface Config {
     readonly jwksUrl: string | undefined;
     readonly issuer: string | undefined;
     readonly audience: string | undefined;
+    /** The claim that names the user. */
+    readonly userClaim: string;
   };
   readonly logLevel: string;
   readonly dataDir: string;
@@ -141,29 +168,23 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** The environment of this process, with empty variables counted as absent. The only reader of `process.env`. */
+/**
+ * The environment of this process, with empty variables counted as absent, and with the secrets that are in files. The only
+ * reader of `process.env`.
+ */
 export function processEnvironment(): Record<string, string> {
   const environment: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) if (value) environment[name] = value;
-  return environment;
+  // What could not be read is still named, so that it is reported with the other mistakes.
+  return readSecretFiles(environment).variables;
 }
 
 /**
  * Reads and checks all settings at once.
  * @throws ConfigError naming every variable that is missing or wrong.
  */
-export function readConfig(variables: Record<string, string | undefined>): Config {
-  const parsed = environment.safeParse(variables);
-  const together = contradictions(variables);
-  if (!parsed.success || together.length > 0) {
-    const each = (parsed.error?.issues ?? []).map((issue): [string, string] => {
-      const name = String(issue.path[0]);
-      return [name, variables[name] === undefined ? 'is required' : issue.message];
-    });
-    const lines = [...each, ...together].map(([name, mistake]) => `  ${name} ${mistake}`);
-    throw new ConfigError(`The configuration is not usable:\n${lines.join('\n')}`);
-  }
-  const env = parsed.data;
+export function readConfig(given: Record<string, string | undefined>): Config {
+  const env = parse(environment, given, contradictions);
   const production = env.NODE_ENV === 'production';
   const switched = (value: 'on' | 'off' | undefined) => (value === undefined ? !production : value === 'on');
   return {
@@ -183,6 +204,7 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
       poolTimeoutMs: env.DATABASE_POOL_TIMEOUT_MS,
       statementTimeoutMs: env.DATABASE_STATEMENT_TIMEOUT_MS,
       lockTimeoutMs: env.DATABASE_LOCK_TIMEOUT_MS,
+      migrateOnStart: env.MIGRATE_ON_START === 'on',
     },
     redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
@@ -196,12 +218,7 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
         org: env.CACHE_TTL_ORG,
       },
     },
-    auth: {
-      secret: env.JWT_SECRET,
-      jwksUrl: env.JWKS_URL,
-      issuer: env.JWT_ISSUER,
-      audience: env.JWT_AUDIENCE,
-    },
+    auth: authOf(env),
     logLevel: env.LOG_LEVEL,
     dataDir: env.DATA_DIR,
   };
@@ -211,6 +228,69 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
 function withPreparedStatements(url: string, setting: 'auto' | 'on' | 'off'): string {
   return setting === 'auto' ? url : `${url}${url.includes('?') ? '&' : '?'}prepare=${setting}`;
 }
+
+/** What the commands of an operator need: the database, and what tokens are signed with. */
+export interface OperatorConfig {
+  readonly databaseUrl: string;
+  readonly auth: Config['auth'];
+}
+
+/** Reads and checks the settings of an operator's commands. @throws ConfigError as {@link readConfig} */
+export function readOperatorConfig(given: Record<string, string | undefined>): OperatorConfig {
+  const env = parse(
+    environment.pick({
+      DATABASE_URL: true,
+      JWT_SECRET: true,
+      JWKS_URL: true,
+      JWT_ISSUER: true,
+      JWT_AUDIENCE: true,
+      JWT_USER_CLAIM: true,
+    }),
+    given,
+    () => [],
+  );
+  return { databaseUrl: env.DATABASE_URL, auth: authOf(env) };
+}
+
+/**
+ * Checks variables by rules.
+ * @param together finds what is wrong only in several variables at once
+ * @throws ConfigError naming all mistakes
+ */
+function parse<Rules extends z.ZodType>(
+  rules: Rules,
+  given: Record<string, string | undefined>,
+  together: (variables: Record<string, string | undefined>) => [name: string, mistake: string][],
+): z.infer<Rules> {
+  const { variables, mistakes } = readSecretFiles(given);
+  const parsed = rules.safeParse(variables);
+  const each = (parsed.error?.issues ?? []).map((issue): [string, string] => {
+    const name = String(issue.path[0]);
+    return [name, variables[name] === undefined ? 'is required' : issue.message];
+  });
+  // A secret whose file cannot be read is not missing as well.
+  const unreadable = new Set(mistakes.map(([name]) => name.slice(0, -'_FILE'.length)));
+  const found = [...each, ...together(variables)].filter(([name]) => !unreadable.has(name));
+  if (!parsed.success || found.length + mistakes.length > 0) {
+    const lines = [...found, ...mistakes].map(([name, mistake]) => `  ${name} ${mistake}`);
+    throw new ConfigError(`The configuration is not usable:\n${lines.join('\n')}`);
+  }
+  return parsed.data;
+}
+
+const authOf = (env: {
+  JWT_SECRET?: string | undefined;
+  JWKS_URL?: string | undefined;
+  JWT_ISSUER?: string | undefined;
+  JWT_AUDIENCE?: string | undefined;
+  JWT_USER_CLAIM: string;
+}): Config['auth'] => ({
+  secret: env.JWT_SECRET,
+  jwksUrl: env.JWKS_URL,
+  issuer: env.JWT_ISSUER,
+  audience: env.JWT_AUDIENCE,
+  userClaim: env.JWT_USER_CLAIM,
+});
 
 function corsOrigins(value: string | undefined): readonly string[] | '*' | undefined {
   if (value === undefined || value === '*') return value;

@@ -1,10 +1,11 @@
 import 'reflect-metadata';
 
 import { createApp } from './app.js';
-import { ConfigError, processEnvironment, readConfig } from './config.js';
-import { migrateDatabase } from './db/migrate.js';
+import { processEnvironment, readConfig } from './config.js';
+import { migrateAtStart, requireMigrated } from './database-start.js';
 import { createLogger } from './logger.js';
 import { closeOnSignal } from './shutdown.js';
+import { endWith, listenProblem } from './start-failure.js';
 
 /**
  * The production server: `npm run serve`. It brings nothing up by itself but the database's schema, and refuses to start
@@ -13,14 +14,21 @@ import { closeOnSignal } from './shutdown.js';
 async function main(): Promise<void> {
   const config = readConfig({ NODE_ENV: 'production', ...processEnvironment() });
   const log = createLogger(config.logLevel);
-  const migrations = await migrateDatabase(config.database.url);
-  if (migrations > 0) log.info({ migrations }, 'Migrated the database');
+  const { url: databaseUrl, migrateOnStart } = config.database;
+  const onWait = (reason: string) => log.warn({ reason }, 'Waiting for PostgreSQL');
+  if (migrateOnStart) {
+    const migrations = await migrateAtStart(databaseUrl, onWait);
+    if (migrations > 0) log.info({ migrations }, 'Migrated the database');
+  } else {
+    await requireMigrated(databaseUrl, onWait);
+  }
   const app = await createApp(config, { log });
   closeOnSignal(log, async () => await app.close());
-  log.info({ url: await app.listen() }, 'Serving');
+  try {
+    log.info({ url: await app.listen() }, 'Serving');
+  } catch (error) {
+    throw listenProblem(error, config.http) ?? error;
+  }
 }
 
-main().catch((error: unknown) => {
-  console.error(error instanceof ConfigError ? error.message : error);
-  process.exit(1);
-});
+main().catch(endWith);

@@ -1,18 +1,26 @@
+import { createHash } from 'node:crypto';
 import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import { LRUCache } from 'lru-cache';
 
+import type { CachedResource } from '../cache/resource.js';
 import type { Config } from '../config.js';
 import type { Identity } from './access.js';
 
 /**
- * Turns the `Authorization` header of a request into an identity; at once where the token was checked before.
- * @throws Error if the keys to check it with cannot be had
+ * Turns the `Authorization` header of a request into an identity; at once where the token was checked before and names the
+ * user by their id.
+ * @throws Error if the keys to check it with, or the user whom it names, cannot be had
  */
 export type IdentityReader = (authorization: string | undefined) => Identity | Promise<Identity>;
 
+/** Finds users by what the identity provider calls them. */
+export type Subjects = Pick<CachedResource<string, string>, 'readMany'>;
+
 /** A checked token is believed this long (ms), or until it expires; a key that is withdrawn stops counting then. */
 const BELIEVED_MS = 60_000;
-const MOST_TOKENS = 10_000;
+const MAX_TOKENS = 10_000;
+/** As long as a subject may be in the database. */
+const MAX_SUBJECT_CHARACTERS = 255;
 
 /** What jose says of keys that it could not fetch, or not read; everything else is about the token. */
 const KEYS_NOT_HAD: ReadonlySet<string> = new Set([
@@ -21,36 +29,36 @@ const KEYS_NOT_HAD: ReadonlySet<string> = new Set([
   'ERR_JWKS_INVALID',
 ]);
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Whom a token names: a user by their id, or by what the identity provider calls them. */
+type Named = { readonly userId: string } | { readonly subject: string };
 
 /**
  * Checks bearer tokens: HS256 with the shared secret, or the asymmetric algorithms of a JWKS, with issuer and audience
- * where they are configured. `sub` is the user's id.
+ * where they are configured. The claim JWT_USER_CLAIM (`sub`) names the user: a uuid is the user's id, anything else is
+ * looked for in `users.subject`, through the cache, on every request.
  */
-export function createIdentityReader(auth: Config['auth']): IdentityReader {
+export function createIdentityReader(auth: Config['auth'], subjects?: Subjects): IdentityReader {
   const options = {
     ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
     ...(auth.audience === undefined ? {} : { audience: auth.audience }),
-    requiredClaims: ['sub'],
     clockTolerance: 5,
   };
   const verify = verifier(auth, options);
-  const believed = new LRUCache<string, { identity: Identity; until: number }>({ max: MOST_TOKENS });
+  /** By the digest of the header, which a client can make 16 kB long. */
+  const believed = new LRUCache<string, { named: Named; until: number }>({ max: MAX_TOKENS });
 
-  const check = async (authorization: string): Promise<Identity> => {
+  const check = async (authorization: string, digest: string): Promise<Identity> => {
     const [, token] = /^Bearer +(\S+)$/i.exec(authorization.trim()) ?? [];
     if (token === undefined) return { problem: 'the Authorization header must be "Bearer <token>"' };
     try {
-      const { sub, exp } = await verify(token);
-      const userId = sub?.toLowerCase() ?? '';
-      if (!UUID.test(userId)) return { problem: 'the token names no user' };
-      const identity = { userId };
-      const now = Date.now();
-      believed.set(authorization, {
-        identity,
-        until: Math.min(now + BELIEVED_MS, (exp ?? Infinity) * 1_000),
-      });
-      return identity;
+      const payload = await verify(token);
+      const named = whomItNames(payload, auth.userClaim);
+      if (named === undefined) return { problem: `the token names no user in its claim ${auth.userClaim}` };
+      const until = Math.min(Date.now() + BELIEVED_MS, (payload.exp ?? Infinity) * 1_000);
+      believed.set(digest, { named, until });
+      return await identityOf(named);
     } catch (error) {
       if (error instanceof errors.JWTExpired) return { problem: 'the token has expired' };
       if (!(error instanceof errors.JOSEError) || KEYS_NOT_HAD.has(error.code)) throw error;
@@ -58,11 +66,29 @@ export function createIdentityReader(auth: Config['auth']): IdentityReader {
     }
   };
 
+  const identityOf = (named: Named): Identity | Promise<Identity> =>
+    'userId' in named ? named : bySubject(named.subject);
+
+  const bySubject = async (subject: string): Promise<Identity> => {
+    const [userId] = (await subjects?.readMany([subject])) ?? [];
+    return userId == null ? { problem: 'the user of the token does not exist' } : { userId };
+  };
+
   return (authorization) => {
     if (authorization === undefined) return { problem: 'send the header Authorization: Bearer <token>' };
-    const known = believed.get(authorization);
-    return known && known.until > Date.now() ? known.identity : check(authorization);
+    const digest = createHash('sha256').update(authorization).digest('base64url');
+    const known = believed.get(digest);
+    return known && known.until > Date.now() ? identityOf(known.named) : check(authorization, digest);
   };
+}
+
+/** Undefined for a claim that can name nobody: none, no text, or a text that no row can hold. */
+function whomItNames(payload: JWTPayload, claim: string): Named | undefined {
+  const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
+  if (typeof value !== 'string' || value === '' || value.length > MAX_SUBJECT_CHARACTERS) return undefined;
+  if (UUID.test(value)) return { userId: value.toLowerCase() };
+  // Half a surrogate pair has no UTF-8 form: all of them would be one subject.
+  return value.includes('\0') || /\p{Surrogate}/u.test(value) ? undefined : { subject: value };
 }
 
 function verifier(auth: Config['auth'], options: object): (token: string) => Promise<JWTPayload> {

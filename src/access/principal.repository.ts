@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/resource.js';
+import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { memberships, users } from '../db/tables.js';
 import type { Principal } from './principal.js';
@@ -11,7 +12,7 @@ export class PrincipalRepository {
   constructor(db: Database) {
     this.byIds = db
       .select({
-        snapshot: sql<string>`pg_current_snapshot()::text`,
+        snapshot: currentSnapshot,
         principal: sql<Principal | null>`(
           select json_build_object('id', ${users.id}, 'email', ${users.email}, 'name', ${users.name}, 'memberships', (
             select coalesce(json_agg(json_build_object('orgId', ${memberships.orgId}, 'role', ${memberships.role})

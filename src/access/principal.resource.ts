@@ -14,6 +14,12 @@ export const principalResource = (repository: PrincipalRepository): Resource<str
   },
   entityId: (id) => id,
   dependsOn: [userTag],
+  shape: {
+    id: 'string',
+    email: 'string',
+    name: 'string',
+    memberships: [{ orgId: 'string', role: 'string' }],
+  },
   ttlSeconds: TTL_SECONDS,
   load: async (ids) => await repository.findMany(ids),
 });

@@ -2,6 +2,7 @@ import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 
 import type { Writer } from '../access/access.js';
 import type { Snapshotted } from '../cache/resource.js';
+import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships } from '../db/tables.js';
@@ -55,7 +56,6 @@ export const isWriters = sql`${bots.orgId} in (
   where ${memberships.userId} = ${sql.placeholder('userId')}
     and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
 
-const snapshot = sql<string>`pg_current_snapshot()::text`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
 /** A LIKE pattern that matches any text holding this one, whatever characters it has. */
@@ -119,7 +119,7 @@ export class BotRepository {
 
   constructor(private readonly db: Database) {
     this.byIds = db
-      .select({ snapshot, bot: botColumns })
+      .select({ snapshot: currentSnapshot, bot: botColumns })
       .from(sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`)
       .leftJoin(bots, eq(bots.id, sql`wanted.id`))
       .orderBy(sql`wanted.position`)
@@ -131,7 +131,7 @@ export class BotRepository {
     this.pages = db
       .select({
         position: sql<number>`wanted.position`,
-        snapshot,
+        snapshot: currentSnapshot,
         total: sql<number>`coalesce(${botCounts.total}, 0)`.mapWith(Number),
         bot: botColumns,
       })
@@ -164,7 +164,7 @@ export class BotRepository {
       .limit(sql.placeholder('most'))
       .as('bots');
     this.allOfOrganizations = db
-      .select({ snapshot, position: sql<number>`wanted.position::int`, bot: botColumns })
+      .select({ snapshot: currentSnapshot, position: sql<number>`wanted.position::int`, bot: botColumns })
       .from(sql`unnest(${sql.placeholder('orgIds')}::uuid[]) with ordinality as wanted(org_id, position)`)
       .leftJoinLateral(newest, sql`true`)
       .orderBy(sql`wanted.position`, ...newestFirst)
@@ -261,7 +261,7 @@ export class BotRepository {
     return await this.db
       .select({
         position: sql<number>`found.position`,
-        snapshot,
+        snapshot: currentSnapshot,
         total: sql<number>`found.total`.mapWith(Number),
         bot: botColumns,
       })

@@ -1,10 +1,24 @@
 import { encodeKeyText } from '../cache/keys.js';
 import type { Resource } from '../cache/resource.js';
+import type { ShapeOf } from '../cache/shape.js';
 import type { Config } from '../config.js';
 import { botTag, orgTag } from '../invalidation/tags.js';
 import type { BotPageContent } from './bot-page.type.js';
 import type { BotPageQuery, BotRepository } from './bot.repository.js';
 import type { Bot } from './bot.type.js';
+
+/** The fields of a bot, as they are cached. */
+export const BOT_SHAPE: ShapeOf<Bot> = {
+  id: 'string',
+  orgId: 'string',
+  name: 'string',
+  description: 'string',
+  status: 'string',
+  version: 'number',
+  createdAt: 'string',
+  updatedAt: 'string',
+  startedAt: 'string?',
+};
 
 type Ttls = Config['cache']['ttlSeconds'];
 
@@ -20,6 +34,7 @@ export const botResource = (repository: BotRepository, ttl: Ttls): Resource<stri
   },
   entityId: (id) => id,
   dependsOn: [botTag],
+  shape: BOT_SHAPE,
   ttlSeconds: ttl.bot,
   load: async (ids) => await repository.findMany(ids),
 });
@@ -37,6 +52,7 @@ export const botPageResource = (
   entityId: ({ orgId }) => orgId,
   dependsOn: [orgTag],
   indexed: true,
+  shape: { items: [BOT_SHAPE], total: 'number' },
   ttlSeconds: ttl.list,
   load: async (queries) => await repository.findPages(queries),
 });
@@ -53,6 +69,7 @@ export const organizationBotsResource = (
   },
   entityId: (orgId) => orgId,
   dependsOn: [orgTag],
+  shape: [BOT_SHAPE],
   ttlSeconds: ttl.org,
   load: async (orgIds) => await repository.findAllOf(orgIds, MOST_BOTS_UNPAGED + 1),
 });

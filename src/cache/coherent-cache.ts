@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 
 import { Answers, MISALIGNED, pick, type Answer, type Entry } from './answers.js';
 import { DirectLoads } from './direct-loads.js';
-import { encodeEnvelope } from './envelope.js';
+import { encodeEnvelope, type Envelope } from './envelope.js';
 import { freshGeneration } from './fresh-generation.js';
 import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation-log.js';
@@ -15,7 +15,9 @@ import { ParsedValues } from './parsed-values.js';
 import type { ReadTrace } from './read-trace.js';
 import type { CacheStore, Claim, Fill, Lock, Stored } from './redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
+import { digestOfShape } from './shape.js';
 import { SingleFlight } from './single-flight.js';
+import { ValueKeys } from './value-keys.js';
 
 /** Life of "there is no such row", in seconds. */
 export const NEGATIVE_TTL_SECONDS = 10;
@@ -62,18 +64,25 @@ export class CoherentCache {
   constructor(private readonly parts: CacheParts) {}
 
   /** Binds a description to this cache. */
-  resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
-    const reader = new ResourceReader(resource, this.parts);
+  resource<Id, Value>(
+    resource: Resource<Id, Value>,
+    valueKeys = this.valueKeysOf(resource),
+  ): CachedResource<Id, Value> {
+    const reader = new ResourceReader(resource, this.parts, valueKeys);
     return {
       name: resource.name,
       readMany: async (ids, trace) => await reader.readMany(ids, trace),
       replace: async (id, newer) => await reader.replace(id, newer),
     };
   }
+
+  /** The keys of a resource's values, which its reader and its invalidation share. */
+  valueKeysOf<Id, Value>(resource: Resource<Id, Value>): ValueKeys<Id> {
+    return new ValueKeys(resource.key(this.parts.keys), digestOfShape(resource.shape));
+  }
 }
 
 class ResourceReader<Id, Value> {
-  private readonly keyOf: (id: Id) => string;
   private readonly generationsOf: ((params: { id: string }) => string)[];
   private readonly indexOf: ((params: { id: string }) => string) | undefined;
   private readonly parsed: ParsedValues<Value>;
@@ -85,11 +94,11 @@ class ResourceReader<Id, Value> {
   constructor(
     private readonly resource: Resource<Id, Value>,
     private readonly parts: CacheParts,
+    private readonly valueKeys: ValueKeys<Id>,
   ) {
     const { keys, mostEntries = MOST_ENTRIES } = parts;
-    this.parsed = new ParsedValues(mostEntries);
+    this.parsed = new ParsedValues(mostEntries, resource.shape, () => valueKeys.stepAside());
     this.entries = new LRUCache({ max: mostEntries });
-    this.keyOf = resource.key(keys);
     this.generationsOf = resource.dependsOn.map(({ entity, facet }) => keys.generation(entity, facet));
     const entity = resource.dependsOn[0]?.entity ?? resource.name;
     this.indexOf = resource.indexed === true ? keys.index(entity) : undefined;
@@ -141,7 +150,7 @@ class ResourceReader<Id, Value> {
   }
 
   private entryOf(id: Id): Entry<Id> {
-    const key = this.keyOf(id);
+    const key = this.valueKeys.of(id);
     const known = this.entries.get(key);
     if (known) return known;
     const entityId = this.resource.entityId(id);
@@ -327,10 +336,14 @@ class ResourceReader<Id, Value> {
     }
     const token = freshGeneration();
     const expiresAt = this.expiryOf(value);
-    const envelope = encodeEnvelope({ generation: token, snapshot, expiresAt, version, value });
+    const envelope = this.envelope({ generation: token, snapshot, expiresAt, version, value });
     const others = invalidator.targetsOf(tags[0] ?? '').values.filter((key) => key !== slot.key);
     const ttlMs = Math.max(1, expiresAt - Date.now());
     await invalidator.orOwe(tags, store.replace(slot, others, { token, envelope, ttlMs, version }));
+  }
+
+  private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {
+    return encodeEnvelope({ ...envelope, shape: this.valueKeys.shape });
   }
 
   private async fill(
@@ -345,7 +358,7 @@ class ResourceReader<Id, Value> {
         slot: entry.slot,
         generation,
         lock,
-        envelope: encodeEnvelope({ generation, snapshot, expiresAt, version, value }),
+        envelope: this.envelope({ generation, snapshot, expiresAt, version, value }),
         ttlMs: Math.max(1, expiresAt - now),
       };
     });

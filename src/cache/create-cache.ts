@@ -79,8 +79,9 @@ export function createCache(options: CacheOptions): Cache {
     invalidator,
     invalidationLog,
     resource<Id, Value>(resource: Resource<Id, Value>) {
-      invalidator.register(resource);
-      return coherent.resource(resource);
+      const valueKeys = coherent.valueKeysOf(resource);
+      invalidator.register({ ...resource, key: () => (id: Id) => valueKeys.of(id) });
+      return coherent.resource(resource, valueKeys);
     },
     state() {
       if (!gateway) return 'off';

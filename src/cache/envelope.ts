@@ -4,17 +4,18 @@ import type { SnapshotText } from './snapshot.js';
  * What is stored in Redis for a value: JSON with a fixed order of fields, so that the head can be checked without
  * parsing the data, and so that `redis-cli GET` shows something readable.
  *
- *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"version":7,"data":{…}}
+ *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"version":7,"shape":"1f0c2a9b","data":{…}}
  *
  * `gen` holds the generations of the value's tags, joined by dots, as they were before the database was read;
  * `snapshot` is the PostgreSQL snapshot under which it was read; `expires` is when its TTL ends (ms since 1970);
- * `version` grows with every change of the value, or is 0 if that is not known.
+ * `version` grows with every change of the value, or is 0 if that is not known; `shape` names the fields that the data has.
  */
 export interface Envelope<Value> {
   readonly generation: string;
   readonly snapshot: SnapshotText;
   readonly expiresAt: number;
   readonly version: number;
+  readonly shape: string;
   /** null: the database has no such row. */
   readonly value: Value | null;
 }
@@ -23,17 +24,20 @@ const HEAD = '{"gen":"';
 const MIDDLE = '","snapshot":"';
 const EXPIRES = '","expires":';
 const VERSION = ',"version":';
+const SHAPE = ',"shape":"';
 const DATA = ',"data":';
 
 export function encodeEnvelope<Value>(envelope: Envelope<Value>): string {
-  const { generation, snapshot, expiresAt, version, value } = envelope;
-  return `${HEAD}${generation}${MIDDLE}${snapshot}${EXPIRES}${expiresAt}${VERSION}${version}${DATA}${JSON.stringify(value)}}`;
+  const { generation, snapshot, expiresAt, version, shape, value } = envelope;
+  return `${HEAD}${generation}${MIDDLE}${snapshot}${EXPIRES}${expiresAt}${VERSION}${version}${SHAPE}${shape}"${DATA}${JSON.stringify(value)}}`;
 }
 
 /** The head of a stored envelope, and where its data begins. */
 export interface OpenedEnvelope {
   readonly snapshot: SnapshotText;
   readonly expiresAt: number;
+  /** Empty: it was written by a release that names no shapes. */
+  readonly shape: string;
   readonly dataStart: number;
 }
 
@@ -52,11 +56,17 @@ export function openEnvelope(raw: string, generation: string): OpenedEnvelope | 
   const expiresEnd = raw.indexOf(',', expiresStart);
   if (expiresEnd < 0 || !raw.startsWith(VERSION, expiresEnd)) return undefined;
   const versionEnd = raw.indexOf(',', expiresEnd + VERSION.length);
-  if (versionEnd < 0 || !raw.startsWith(DATA, versionEnd)) return undefined;
+  if (versionEnd < 0) return undefined;
+  const shapeStart = versionEnd + SHAPE.length;
+  const shapeEnd = raw.startsWith(SHAPE, versionEnd) ? raw.indexOf('"', shapeStart) : -1;
+  const dataStart = shapeEnd < 0 ? versionEnd : shapeEnd + 1;
+  const expiresAt = Number(raw.slice(expiresStart, expiresEnd));
+  if (!raw.startsWith(DATA, dataStart) || !Number.isFinite(expiresAt)) return undefined;
   return {
     snapshot: raw.slice(snapshotStart, snapshotEnd),
-    expiresAt: Number(raw.slice(expiresStart, expiresEnd)),
-    dataStart: versionEnd + DATA.length,
+    expiresAt,
+    shape: shapeEnd < 0 ? '' : raw.slice(shapeStart, shapeEnd),
+    dataStart: dataStart + DATA.length,
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 
-import { hasSeenAllUpTo, isVisible, type SnapshotText } from './snapshot.js';
+import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from './snapshot.js';
 import { EVERYTHING, type Tag } from './tags.js';
 
 /** What decides, beside Redis, whether a cached value may be used. */
@@ -97,6 +97,8 @@ export class InvalidationLog implements Freshness, RecentWrites {
   private floor = 0;
   private everything: Writes = [];
   private cursor: SnapshotText | undefined;
+  /** The epoch of the cursor: a snapshot of another one says nothing about this database. */
+  private epoch = '';
   private changesSeen = 0;
   private lastPollStartedAt = -Infinity;
   /** Reads of the log that began before this are not enough, see {@link confirm}. */
@@ -153,7 +155,8 @@ export class InvalidationLog implements Freshness, RecentWrites {
   }
 
   accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean {
-    if (!this.isCurrent || !this.hasSeen(this.everything, snapshot)) return false;
+    if (!this.isCurrent || !snapshot.endsWith(this.epoch)) return false;
+    if (!this.hasSeen(this.everything, snapshot)) return false;
     if (this.floor > 0 && !hasSeenAllUpTo(this.floor, snapshot, this.cursor)) return false;
     for (const tag of tags) {
       const writes = this.changes.get(tag);
@@ -218,8 +221,13 @@ export class InvalidationLog implements Freshness, RecentWrites {
   private async pollOnce(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const batch =
-        this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
+      let batch = this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
+      if (this.cursor !== undefined && epochOf(batch.snapshot) !== this.epoch) {
+        this.log.warn('The database was restored or moved, or its cache reset: no cached value is trusted');
+        this.forget();
+        batch = await this.source.open();
+      }
+      this.epoch = epochOf(batch.snapshot);
       this.remember(batch);
       this.rememberRecent(batch.entries);
       if (batch.entries.length > 0 || batch.completeFrom - 1 > this.floor) this.changesSeen++;
@@ -249,6 +257,18 @@ export class InvalidationLog implements Freshness, RecentWrites {
     // Counted, but not kept: {@link touching} knows that it does not know.
     const isTooMuch = this.recentEntries > MAX_RECENT_ENTRIES;
     this.recent.push({ seenAt: now, count: entries.length, entries: isTooMuch ? [] : entries });
+  }
+
+  /** Nothing that was known is of use in another epoch. */
+  private forget(): void {
+    this.changes.clear();
+    this.recent.length = 0;
+    this.recentEntries = 0;
+    this.everything = [];
+    this.floor = 0;
+    this.cursor = undefined;
+    this.lastPollStartedAt = -Infinity;
+    this.changesSeen++;
   }
 
   private remember(batch: LogBatch): void {

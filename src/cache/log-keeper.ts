@@ -5,7 +5,7 @@ import { CacheUnavailableError } from './errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
 import type { RedisStore } from './redis-store.js';
-import { isVisible, xmaxOf } from './snapshot.js';
+import { epochOf, isVisible, xmaxOf } from './snapshot.js';
 import { EVERYTHING, type Tag } from './tags.js';
 
 const TICK_MS = 500;
@@ -49,6 +49,7 @@ export class LogKeeper {
   private dueEntries = 0;
   private horizons: Horizon[] = [];
   private entriesSeen = 0;
+  private epoch = '';
   private prunedAt = performance.now();
   private leadAgainAt = 0;
   /** No entry below this is left to be removed. */
@@ -90,6 +91,15 @@ export class LogKeeper {
   private note(batch: LogBatch): void {
     const now = performance.now();
     const { keepEntries, pruneEveryMs } = this.retention;
+    const epoch = epochOf(batch.snapshot);
+    if (epoch !== this.epoch) {
+      // Transaction ids of another database would cut this one's log.
+      this.epoch = epoch;
+      this.due = [];
+      this.dueEntries = 0;
+      this.horizons = [];
+      this.lowestLeft = 0;
+    }
     this.entriesSeen += batch.entries.length;
     // A transaction may commit long after its id was passed by.
     for (const { xid } of batch.entries) this.lowestLeft = Math.min(this.lowestLeft, xid);

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 
 import type { Answer } from './answers.js';
 import { openEnvelope, readEnvelopeData } from './envelope.js';
+import { digestOfShape, isOfShape, type Shape } from './shape.js';
 
 /** A stored value, opened and parsed. */
 export interface ParsedValue<Value> extends Answer<Value> {
@@ -19,7 +20,15 @@ const MOST_CHARACTERS = 8 * 1024 * 1024;
 export class ParsedValues<Value> {
   private readonly memo: LRUCache<string, ParsedValue<Value>>;
 
-  constructor(mostEntries: number) {
+  private readonly shapeDigest: string;
+
+  /** @param onOtherShape called when a current value is found that another release has written */
+  constructor(
+    mostEntries: number,
+    private readonly shape: Shape,
+    private readonly onOtherShape: () => void,
+  ) {
+    this.shapeDigest = digestOfShape(shape);
     this.memo = new LRUCache({
       max: mostEntries,
       maxSize: MOST_CHARACTERS,
@@ -27,14 +36,18 @@ export class ParsedValues<Value> {
     });
   }
 
-  /** The value in these bytes, if they are an envelope that carries this generation. */
+  /** The value in these bytes, if they are an envelope that carries this generation, and the value has the shape it should. */
   parse(key: string, raw: string, generation: string): ParsedValue<Value> | undefined {
     const known = this.memo.get(key);
     if (known && known.raw === raw && known.generation === generation) return known;
     const head = openEnvelope(raw, generation);
     if (!head) return undefined;
+    if (head.shape !== this.shapeDigest) {
+      this.onOtherShape();
+      return undefined;
+    }
     const value = readEnvelopeData<Value>(raw, head.dataStart);
-    if (value === undefined) return undefined;
+    if (value === undefined || (value !== null && !isOfShape(value, this.shape))) return undefined;
     const { snapshot, expiresAt } = head;
     const parsed = { raw, generation, snapshot, expiresAt, version: 0, value };
     this.memo.set(key, parsed);

@@ -1,5 +1,6 @@
 import type { KeySpace } from './keys.js';
 import type { ReadTrace } from './read-trace.js';
+import type { ShapeOf } from './shape.js';
 import type { SnapshotText } from './snapshot.js';
 import type { TagFamily } from './tags.js';
 
@@ -32,6 +33,8 @@ export interface Resource<Id, Value> {
    * id alone (list pages), so that they can be removed without searching the keyspace.
    */
   readonly indexed?: boolean;
+  /** The fields of a value. Two releases that differ in it leave each other's values alone. */
+  readonly shape: ShapeOf<Value>;
   /** Life in seconds, before jitter. */
   readonly ttlSeconds: number;
   /**

@@ -1,5 +1,20 @@
-/** The text form of a PostgreSQL `pg_snapshot`: `xmin:xmax:xip,xip,…`. */
+/**
+ * The text form of a PostgreSQL `pg_snapshot`, `xmin:xmax:xip,xip,…`, followed by `@` and the epoch of the database that
+ * it was taken in. Transaction ids of different epochs cannot be compared.
+ */
 export type SnapshotText = string;
+
+/** The epoch of a snapshot, with its `@`; empty if it names none. */
+export function epochOf(snapshot: SnapshotText): string {
+  const at = snapshot.indexOf('@');
+  return at < 0 ? '' : snapshot.slice(at);
+}
+
+/** A snapshot as PostgreSQL itself writes and reads it. */
+export function withoutEpoch(snapshot: SnapshotText): string {
+  const at = snapshot.indexOf('@');
+  return at < 0 ? snapshot : snapshot.slice(0, at);
+}
 
 /**
  * Whether a transaction that has committed is visible in a snapshot, as `pg_visible_in_snapshot` decides it:
@@ -12,7 +27,7 @@ export function isVisible(xid: number, snapshot: SnapshotText): boolean {
   if (first < 0 || second < 0) return false;
   if (xid < Number(snapshot.slice(0, first))) return true;
   if (xid >= Number(snapshot.slice(first + 1, second))) return false;
-  return !`,${snapshot.slice(second + 1)},`.includes(`,${xid},`);
+  return !`,${withoutEpoch(snapshot.slice(second + 1))},`.includes(`,${xid},`);
 }
 
 /** The first transaction id that was not in use yet when a snapshot was taken: it has seen none from there on. */
@@ -23,7 +38,7 @@ export function xmaxOf(snapshot: SnapshotText): number {
 
 /** The transactions that were still running when a snapshot was taken. */
 function runningIn(snapshot: SnapshotText): number[] {
-  const list = snapshot.slice(snapshot.lastIndexOf(':') + 1);
+  const list = withoutEpoch(snapshot.slice(snapshot.lastIndexOf(':') + 1));
   return list === '' ? [] : list.split(',').map(Number);
 }
 

@@ -1,5 +1,6 @@
 import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation-log.js';
-import { xmaxOf, type SnapshotText } from '../cache/snapshot.js';
+import { withoutEpoch, xmaxOf, type SnapshotText } from '../cache/snapshot.js';
+import { renewForeignEpoch } from './cache-epoch.js';
 import { openDriver, type Sql } from './driver.js';
 
 /** A part of a statement. */
@@ -69,7 +70,7 @@ export function invalidationLogSource(url: string): LogSource {
     const rows = await session<LogRow[]>`
       select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
       from (
-        select pg_current_snapshot()::text as snapshot,
+        select pg_current_snapshot()::text || '@' || coalesce((select epoch from cache_log_state), '') as snapshot,
           (select pruned_below::text from cache_log_state) as complete_from
       ) as now
       left join (
@@ -85,12 +86,12 @@ export function invalidationLogSource(url: string): LogSource {
     return batch;
   };
 
-  const inTime = async (query: (sql: Sql) => Promise<LogBatch>): Promise<LogBatch> => {
+  const inTime = async (query: (sql: Sql) => Promise<LogBatch>, since?: SnapshotText): Promise<LogBatch> => {
     const timeoutMs = isBehind ? CATCH_UP_TIMEOUT_MS : POLL_TIMEOUT_MS;
     let timer: NodeJS.Timeout | undefined;
     try {
       const batch = await Promise.race([
-        query(connection()),
+        renewForeignEpoch(connection(), since).then(async () => await query(connection())),
         new Promise<never>((_, reject) => {
           timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
         }),
@@ -132,14 +133,15 @@ export function invalidationLogSource(url: string): LogSource {
             Math.min(mostRows, MAX_ROWS),
             (limit) => session`
               (select xid, tags from cache_invalidations
-                where xid >= pg_snapshot_xmax(${since}::pg_snapshot)
+                where xid >= pg_snapshot_xmax(${withoutEpoch(since)}::pg_snapshot)
                   and xid < pg_snapshot_xmax(pg_current_snapshot())
                 order by xid desc limit ${limit})
               union all
               (select xid, tags from cache_invalidations
-                where xid = any (array(select pg_snapshot_xip(${since}::pg_snapshot))) order by xid desc limit ${limit})
+                where xid = any (array(select pg_snapshot_xip(${withoutEpoch(since)}::pg_snapshot))) order by xid desc limit ${limit})
               order by xid desc limit ${limit}`,
           ),
+        since,
       ),
     lead: async () => {
       // What waits for a connection that is given up makes the driver open it again, and nobody would ever close it.

@@ -7,7 +7,8 @@ import { openDriver, type Sql } from './driver.js';
 import { isLockTimeout, sqlState } from './failures.js';
 import { findEndpointKind } from './pooler-detection.js';
 
-const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
+/** The folder of the migrations, beside the compiled code. */
+export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
 /** Any constant serves, as long as nothing else in the database takes the same advisory lock. */
 const MIGRATION_LOCK = 7_305_190_412;
 /** How long another process's migration, or a lock on a table, is waited for (ms). */

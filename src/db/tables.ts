@@ -47,8 +47,17 @@ export const users = pgTable(
     id: uuid('id').primaryKey().defaultRandom(),
     email: text('email').notNull(),
     name: text('name').notNull().default(''),
+    /** What the identity provider calls the user, where that is no uuid; a uuid is the user's id itself. */
+    subject: text('subject').unique(),
   },
-  (table) => [uniqueIndex('users_email_key').on(sql`lower(${table.email})`)],
+  (table) => [
+    uniqueIndex('users_email_key').on(sql`lower(${table.email})`),
+    check('users_subject_length', sql`char_length(${table.subject}) between 1 and 255`),
+    check(
+      'users_subject_is_no_uuid',
+      sql`${table.subject} !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'`,
+    ),
+  ],
 );
 
 export const memberships = pgTable(
@@ -183,6 +192,12 @@ export const cacheLogState = pgTable(
   {
     single: boolean('single').primaryKey().default(true),
     prunedBelow: xid8('pruned_below').notNull(),
+    /** Part of every snapshot; a new one, made when the database was restored or moved, refuses all cached values. */
+    epoch: text('epoch')
+      .notNull()
+      .default(sql`left(md5(gen_random_uuid()::text), 12)`),
+    /** The database that the epoch belongs to, as `cache_database()` names it. */
+    database: text('database').notNull().default(''),
   },
   (table) => [check('cache_log_state_single', sql`${table.single}`)],
 );

@@ -31,9 +31,11 @@ export async function serveDemoData(
   const close = async () => await sql.end({ timeout: 5 });
   if (await seedDemoData(sql).finally(close)) say('Filled the database with the demo data');
 
-  const { secret, issuer, audience } = config.auth;
+  const { secret, issuer, audience, userClaim } = config.auth;
   const token =
-    secret === undefined ? '<token>' : await signToken(secret, DEMO.owner.id, { issuer, audience });
+    secret === undefined
+      ? '<token>'
+      : await signToken(secret, DEMO.owner.id, { issuer, audience, userClaim });
   const app = await createApp(config, {
     log,
     playground: {

@@ -18,7 +18,11 @@ async function main(): Promise<void> {
       { id: string }[]
     >`select id from users where lower(email) = lower(${email})`.finally(async () => await sql.end());
     if (!user) throw new Error(`There is no user with the email ${email}.`);
-    const claims = { issuer: environment.JWT_ISSUER, audience: environment.JWT_AUDIENCE };
+    const claims = {
+      issuer: environment.JWT_ISSUER,
+      audience: environment.JWT_AUDIENCE,
+      userClaim: environment.JWT_USER_CLAIM,
+    };
     console.log(await signToken(secret, user.id, claims));
   } finally {
     await database.release();

@@ -8,3 +8,5 @@ export const botStatsTag = tagFamily('bot', 'stats');
 export const orgTag = tagFamily('org');
 /** A user's row and memberships. */
 export const userTag = tagFamily('user');
+/** Which user the identity provider means by a subject; the id is the subject's digest. */
+export const subjectTag = tagFamily('subject');

@@ -1,6 +1,7 @@
 import { eq, sql } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/resource.js';
+import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { organizations } from '../db/tables.js';
 import type { Organization } from './organization.type.js';
@@ -11,7 +12,7 @@ export class OrganizationRepository {
   constructor(db: Database) {
     this.byIds = db
       .select({
-        snapshot: sql<string>`pg_current_snapshot()::text`,
+        snapshot: currentSnapshot,
         organization: { id: organizations.id, name: organizations.name, slug: organizations.slug },
       })
       .from(sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`)

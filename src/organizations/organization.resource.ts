@@ -14,6 +14,7 @@ export const organizationResource = (repository: OrganizationRepository): Resour
   },
   entityId: (orgId) => orgId,
   dependsOn: [orgTag],
+  shape: { id: 'string', name: 'string', slug: 'string' },
   ttlSeconds: TTL_SECONDS,
   load: async (ids) => await repository.findMany(ids),
 });

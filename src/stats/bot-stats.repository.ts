@@ -2,6 +2,7 @@ import { eq, sql } from 'drizzle-orm';
 
 import { botColumns, toBot } from '../bots/bot.repository.js';
 import type { Snapshotted } from '../cache/resource.js';
+import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { bots, botStats } from '../db/tables.js';
@@ -45,15 +46,14 @@ export class BotStatsRepository {
 
   constructor(db: Database) {
     const wanted = sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`;
-    const snapshot = sql<string>`pg_current_snapshot()::text`;
     this.statsByIds = db
-      .select({ snapshot, totals: totalsColumns })
+      .select({ snapshot: currentSnapshot, totals: totalsColumns })
       .from(wanted)
       .leftJoin(botStats, eq(botStats.botId, sql`wanted.id`))
       .orderBy(sql`wanted.position`)
       .prepare('bot_stats_by_ids');
     this.detailsByIds = db
-      .select({ snapshot, bot: botColumns, totals: totalsColumns })
+      .select({ snapshot: currentSnapshot, bot: botColumns, totals: totalsColumns })
       .from(wanted)
       .leftJoin(bots, eq(bots.id, sql`wanted.id`))
       .leftJoin(botStats, eq(botStats.botId, bots.id))

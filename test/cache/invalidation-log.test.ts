@@ -75,7 +75,8 @@ const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache>
   return cache;
 };
 const snapshotNow = async (): Promise<string> => {
-  const [row] = await sql<[{ snapshot: string }]>`select pg_current_snapshot()::text as snapshot`;
+  const [row] = await sql<[{ snapshot: string }]>`
+    select pg_current_snapshot()::text || '@' || epoch as snapshot from cache_log_state`;
   return row.snapshot;
 };
 /**
@@ -84,7 +85,7 @@ const snapshotNow = async (): Promise<string> => {
  */
 const quietSnapshot = async (): Promise<string> => {
   let snapshot = '';
-  await eventually(async () => (snapshot = await snapshotNow()).endsWith(':'));
+  await eventually(async () => (snapshot = await snapshotNow()).includes(':@'));
   return snapshot;
 };
 const rename = async (id: string, name: string, on: postgres.Sql = sql): Promise<void> => {
@@ -231,7 +232,8 @@ describe('what the log accepts', () => {
         const values: { id: string; version: number; snapshot: string }[] = [];
         const read = async (id: string) => {
           const [row] = await sql<[{ version: number; snapshot: string }]>`
-            select version, pg_current_snapshot()::text as snapshot from bots where id = ${id}`;
+            select version, pg_current_snapshot()::text || '@' || epoch as snapshot
+            from cache_log_state left join bots on id = ${id}`;
           return { id, ...row };
         };
         const finish = async (at: number, how: 'commit' | 'rollback') => {

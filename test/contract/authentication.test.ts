@@ -7,7 +7,7 @@ import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type JWK } from 'jose'
 import { signToken } from '../../src/dev/sign-token.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { addUser, SECRET } from '../support/people.js';
-import { createDatabase, type TestDatabase } from '../support/services.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { askUntil } from './world.js';
 
 let database: TestDatabase;
@@ -188,4 +188,118 @@ describe('a token signed with a key of the JWKS', () => {
     );
     expect(again).toBe('OK');
   });
+});
+
+describe('a user whom the identity provider names by a subject of its own', () => {
+  const subjectOf = async (id: string, subject: string | null) => {
+    await database.sql`update users set subject = ${subject} where id = ${id}`;
+  };
+  let redis: RedisService;
+  let app: TestApp;
+
+  beforeAll(async () => {
+    redis = await createRedis();
+    app = await start({ REDIS_URL: redis.url });
+  });
+
+  afterAll(async () => {
+    await redis?.stop();
+  });
+
+  const signed = async (subject: unknown, claim = 'sub') =>
+    `Bearer ${await new SignJWT({ [claim]: subject }).setProtectedHeader({ alg: 'HS256' }).sign(secretKey)}`;
+
+  test.each([
+    'auth0|5f7c8ec7c33c6c004bbafe82',
+    '117265847126534126541',
+    'eu-central-1:Ümläut 予約 🙂',
+    'constructor',
+    'x'.repeat(255),
+    '00000000-0000-4000-8000-00000000000A-x',
+  ])('is found by it: %s', async (subject) => {
+    await subjectOf(userId, subject);
+    const seen = await askUntil(
+      async () => await outcome(app, await signed(subject)),
+      (code) => code === 'OK',
+    );
+    expect(seen).toBe('OK');
+    expect(await outcome(app, await signed(`${subject.slice(0, 200)}?`))).toBe('UNAUTHENTICATED');
+  });
+
+  test('is that user no more within 2 s of a change, and another one is', async () => {
+    await subjectOf(userId, 'auth0|first');
+    const header = await signed('auth0|first');
+    await askUntil(
+      async () => await outcome(app, header),
+      (code) => code === 'OK',
+    );
+    const other = await addUser(database.sql);
+    await database.sql.begin(async (tx) => {
+      await tx`update users set subject = null where id = ${userId}`;
+      await tx`update users set subject = 'auth0|first' where id = ${other.id}`;
+    });
+    const last = await askUntil(
+      async () => await outcome(app, header),
+      (code) => code === 'an answer about someone else',
+    );
+    expect(last).toBe('an answer about someone else');
+    await database.sql`delete from users where id = ${other.id}`;
+    const gone = await askUntil(
+      async () => await outcome(app, header),
+      (code) => code === 'UNAUTHENTICATED',
+    );
+    expect(gone).toBe('UNAUTHENTICATED');
+    // "There is none" is cached as well, and must not outlive the user's return.
+    await subjectOf(userId, 'auth0|first');
+    const back = await askUntil(
+      async () => await outcome(app, header),
+      (code) => code === 'OK',
+    );
+    expect(back).toBe('OK');
+  });
+
+  test('costs no statement while nothing changes', async () => {
+    await subjectOf(userId, 'auth0|cached');
+    const header = await signed('auth0|cached');
+    await askUntil(
+      async () => await outcome(app, header),
+      (code) => code === 'OK',
+    );
+    await outcome(app, header);
+    const before = app.statements.length;
+    expect(await outcome(app, header)).toBe('OK');
+    expect(app.statements.length).toBe(before);
+  });
+
+  test.each([
+    ['a number', 117_265],
+    ['a list', ['auth0|x']],
+    ['an object', { sub: 'auth0|x' }],
+    ['true', true],
+    ['null', null],
+    ['nothing', undefined],
+    ['empty', ''],
+    ['too long', 'x'.repeat(256)],
+    ['a text with NUL', 'auth0|\0'],
+    ['half a character', 'auth0|\ud83d'],
+    ['a text that nobody has', "auth0|nobody' or 1=1"],
+  ])('is not taken for anybody with a claim that is %s', async (_what, subject) => {
+    expect(await outcome(app, await signed(subject))).toBe('UNAUTHENTICATED');
+  });
+
+  test.each(['https://example.com/user_id', 'user.id', 'email', '__proto__', 'constructor'])(
+    'is found by the claim %s, where that is the one that names users',
+    async (claim) => {
+      const named = await start({ JWT_USER_CLAIM: claim });
+      await subjectOf(userId, 'auth0|claimed');
+      const payload = (value: unknown) => JSON.parse(`{${JSON.stringify(claim)}: ${JSON.stringify(value)}}`);
+      const sign = async (value: unknown) =>
+        `Bearer ${await new SignJWT(payload(value)).setProtectedHeader({ alg: 'HS256' }).setSubject(userId).sign(secretKey)}`;
+      if (claim !== '__proto__') {
+        expect(await outcome(named, await sign('auth0|claimed'))).toBe('OK');
+        expect(await outcome(named, await sign(userId))).toBe('OK');
+      }
+      expect(await outcome(named, `Bearer ${await signToken(SECRET, userId)}`)).toBe('UNAUTHENTICATED');
+    },
+  );
 });

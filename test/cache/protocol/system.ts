@@ -91,6 +91,7 @@ export class Process {
     ): CachedResource<string, View> => {
       const whole: Resource<string, View> = {
         ...resource,
+        shape: {},
         ttlSeconds: 300,
         entityId: (id) => id,
         load: async (ids): Promise<readonly Snapshotted<View>[]> =>

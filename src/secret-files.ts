@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+
+/** Settings that hold a secret. Each may be given as a file instead, as containers are given secrets: `JWT_SECRET_FILE`. */
+const SECRETS = ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRET', 'OPERATOR_TOKEN'] as const;
+
+type Variables = Record<string, string | undefined>;
+
+/** The longest secret that is read, in characters: a path that names something else is a mistake. */
+const MAX_SECRET_CHARACTERS = 65_536;
+
+/**
+ * Puts what the files hold in place of the `…_FILE` variables, without a newline at the end.
+ * @returns the variables, of which those that could not be used are left as they were; and what is wrong with them, which
+ *   never repeats what a file holds
+ */
+export function readSecretFiles<Given extends Variables>(
+  given: Given,
+): { variables: Given; mistakes: [name: string, mistake: string][] } {
+  const variables: Variables = { ...given };
+  const mistakes: [string, string][] = [];
+  for (const secret of SECRETS) {
+    const name = `${secret}_FILE`;
+    const path = given[name];
+    if (path === undefined || path === '') continue;
+    if (given[secret] !== undefined) {
+      mistakes.push([name, `cannot be given together with ${secret}`]);
+      continue;
+    }
+    const content = contentOf(path);
+    if ('mistake' in content) {
+      mistakes.push([name, content.mistake]);
+      continue;
+    }
+    variables[secret] = content.text;
+    delete variables[name];
+  }
+  return { variables: variables as Given, mistakes };
+}
+
+function contentOf(path: string): { text: string } | { mistake: string } {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    return {
+      mistake: `names a file that cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`,
+    };
+  }
+  if (text === '') return { mistake: 'names an empty file' };
+  if (text.length > MAX_SECRET_CHARACTERS) return { mistake: 'names a file that is too long for a secret' };
+  return { text };
+}

@@ -1,0 +1,329 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sql as drizzleSql } from 'drizzle-orm';
+import { Redis } from 'ioredis';
+import { pino } from 'pino';
+
+import { createCache, type Cache } from '../../src/cache/create-cache.js';
+import { isOfShape } from '../../src/cache/shape.js';
+import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import type { ShapeOf } from '../../src/cache/shape.js';
+import { connectDatabase } from '../../src/db/client.js';
+import { currentSnapshot } from '../../src/db/cache-epoch.js';
+import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { botStatsTag, botTag } from '../../src/invalidation/tags.js';
+import {
+  BotDetailsDocument,
+  BotDocument,
+  BotStatsDocument,
+  UpdateBotDocument,
+} from '../generated/graphql.js';
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization, addUser } from '../support/people.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { Tally } from '../support/test-cache.js';
+import { startApp } from '../support/app.js';
+
+/** A minute in the long run. */
+const RUN_MS = Number(process.env.FLOVO_UPGRADE_SECONDS ?? 4) * 1_000;
+const BOTS = 20;
+/** Reads are a hundred times as frequent as writes, as in life. */
+const READS_A_WRITE = 100;
+/** A slow machine takes longer for enough of them. */
+const MIN_READS = 4_000;
+const MAX_RUN_MS = RUN_MS + 60_000;
+const MIN_HIT_RATE = 0.8;
+
+let database: TestDatabase;
+let redis: RedisService;
+let admin: Redis;
+let orgId: string;
+let ids: string[];
+const closers: (() => Promise<void>)[] = [];
+
+beforeEach(async () => {
+  [database, redis] = await Promise.all([createDatabase(), createRedis()]);
+  admin = new Redis(redis.url);
+  orgId = await addOrganization(database.sql);
+  ids = await addBots(database.sql, orgId, BOTS);
+});
+
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+  admin.disconnect();
+  await redis?.stop();
+  await database?.drop();
+});
+
+/** What one release keeps of a bot, under the keys that all releases share. */
+interface Release {
+  readonly bot: CachedResource<string, Record<string, unknown>>;
+  readonly stats: CachedResource<string, Record<string, unknown>>;
+  readonly tally: Tally;
+  readonly cache: Cache;
+  readonly loadStats: Resource<string, Record<string, unknown>>['load'];
+}
+
+/** A server of another release, without the server: its bots and statistics have the fields that are given as SQL. */
+async function startRelease(
+  fields: Readonly<Record<string, { type: 'string' | 'number'; sql: string }>>,
+): Promise<Release> {
+  const { db, close } = connectDatabase({ url: database.url, poolMax: 5 });
+  const tally = new Tally();
+  const cache = createCache({
+    redis: { target: { kind: 'standalone', url: redis.url }, timeoutMs: 3_000 },
+    prefix: '',
+    answerCacheBytes: 0,
+    logSource: invalidationLogSource(database.url),
+    observer: tally,
+    log: pino({ level: 'silent' }),
+  });
+  const shape = Object.fromEntries(Object.entries(fields).map(([name, { type }]) => [name, type]));
+  const row = Object.entries(fields).map(([name, { sql }]) => `'${name}', ${sql}`);
+  const load =
+    (table: string, id: string, version: string): Resource<string, Record<string, unknown>>['load'] =>
+    async (wanted) => {
+      const rows = await db.execute<{
+        snapshot: string;
+        value: Record<string, unknown> | null;
+        version: string;
+      }>(
+        drizzleSql`select ${currentSnapshot} as snapshot, ${drizzleSql.raw(version)} as version,
+            case when t.${drizzleSql.raw(id)} is not null then json_build_object(${drizzleSql.raw(row.join(','))}) end as value
+          from unnest(string_to_array(${wanted.join(',')}, ',')::uuid[]) with ordinality as wanted(id, position)
+          left join ${drizzleSql.raw(table)} as t on t.${drizzleSql.raw(id)} = wanted.id order by position`,
+      );
+      return rows.map(({ snapshot, value, version }) => ({ snapshot, value, version: Number(version) + 1 }));
+    };
+  const resource = (
+    name: string,
+    template: 'bot:{id}' | 'bot:{id}:stats',
+    tag: typeof botTag,
+    loading: ReturnType<typeof load>,
+  ) =>
+    cache.resource<string, Record<string, unknown>>({
+      name,
+      key: (keys) => {
+        const key = keys.template(template);
+        return (id) => key({ id });
+      },
+      entityId: (id) => id,
+      dependsOn: [tag],
+      shape: shape as ShapeOf<Record<string, unknown>>,
+      ttlSeconds: 60,
+      load: loading,
+    });
+  const loadStats = load('bot_stats', 'bot_id', 'coalesce(t.revision, 0)');
+  const bot = resource('bot', 'bot:{id}', botTag, load('bots', 'id', '0'));
+  const stats = resource('stats', 'bot:{id}:stats', botStatsTag, loadStats);
+  await cache.start(5_000);
+  await eventually(() => cache.state() === 'up');
+  closers.push(async () => {
+    await cache.close();
+    await close();
+  });
+  return { bot, stats, tally, cache, loadStats };
+}
+
+const rowAs = (name: string) => ({ type: 'string' as const, sql: `coalesce(to_json(t)->>'${name}', '')` });
+const numberAs = (name: string) => ({
+  type: 'number' as const,
+  sql: `coalesce((to_json(t)->>'${name}')::numeric, 0)`,
+});
+
+describe('two releases on one Redis and one PostgreSQL', () => {
+  test(
+    'of which one has added, renamed and removed fields, are both right and both keep their hit rates',
+    async () => {
+      const old = await startRelease({
+        version: numberAs('version'),
+        inbound: numberAs('inbound'),
+        status: rowAs('status'),
+      });
+      const recent = await startRelease({
+        revision: numberAs('version'),
+        inbound: numberAs('inbound'),
+        channel: { type: 'string', sql: `'web'` },
+      });
+      /** What was answered before a read: the least that it must show. */
+      const answered = new Map(ids.map((id) => [id, { version: 1, inbound: 0 }]));
+      const findings = { reads: 0, wrong: 0, writes: 0 };
+      const check = (
+        value: Record<string, unknown> | null | undefined,
+        field: string,
+        least: number,
+        fields: string[],
+      ) => {
+        findings.reads++;
+        const isRight =
+          value != null &&
+          Object.keys(value).sort().join() === fields.join() &&
+          Number(value[field]) >= least;
+        if (!isRight) findings.wrong++;
+      };
+      const pick = () => ids[Math.floor(Math.random() * ids.length)] as string;
+      // Connections are made, and each release has met the other's values.
+      for (let round = 0; round < 3; round++) {
+        for (const { bot, stats } of [old, recent])
+          await Promise.all([bot.readMany(ids), stats.readMany(ids)]);
+      }
+      for (const { tally } of [old, recent]) Object.assign(tally, { hits: 0, misses: 0 });
+      const startedAt = performance.now();
+      const isOver = () => {
+        const ranMs = performance.now() - startedAt;
+        return (ranMs > RUN_MS && findings.reads >= MIN_READS) || ranMs > MAX_RUN_MS;
+      };
+      const reader = async () => {
+        while (!isOver()) {
+          const id = pick();
+          const { version, inbound } = answered.get(id) as { version: number; inbound: number };
+          const [[a], [b], [c], [d]] = await Promise.all([
+            old.bot.readMany([id]),
+            recent.bot.readMany([id]),
+            old.stats.readMany([id]),
+            recent.stats.readMany([id]),
+          ]);
+          check(a, 'version', version, ['inbound', 'status', 'version']);
+          check(b, 'revision', version, ['channel', 'inbound', 'revision']);
+          check(c, 'inbound', inbound, ['inbound', 'status', 'version']);
+          check(d, 'inbound', inbound, ['channel', 'inbound', 'revision']);
+        }
+      };
+      const writer = async (release: Release) => {
+        while (!isOver()) {
+          if (findings.writes * READS_A_WRITE > findings.reads) {
+            await pause(1);
+            continue;
+          }
+          findings.writes++;
+          const id = pick();
+          const before = answered.get(id) as { version: number; inbound: number };
+          if (Math.random() < 0.5) {
+            const [row] = await database.sql<[{ version: number }]>`
+            update bots set description = ${randomUUID()} where id = ${id} returning version`;
+            await release.cache.invalidator.invalidate([botTag.of(id)]);
+            before.version = Math.max(before.version, row.version);
+          } else {
+            const [row] = await database.sql<[{ inbound: string }]>`
+            update bot_stats set inbound = inbound + 1, revision = revision + 1 where bot_id = ${id} returning inbound`;
+            const [newer] = await release.loadStats([id]);
+            await release.stats.replace(id, newer ?? { value: null, snapshot: '' });
+            before.inbound = Math.max(before.inbound, Number(row.inbound));
+          }
+        }
+      };
+      await Promise.all([reader(), reader(), reader(), writer(old), writer(recent)]);
+      const rateOf = ({ tally }: Release) => tally.hits / (tally.hits + tally.misses);
+      const rates = { old: rateOf(old), recent: rateOf(recent) };
+      console.info({ ...findings, ...rates });
+      expect(findings.wrong).toBe(0);
+      expect(findings.writes).toBeGreaterThan(5);
+      expect(rates.old).toBeGreaterThan(MIN_HIT_RATE);
+      expect(rates.recent).toBeGreaterThan(MIN_HIT_RATE);
+    },
+    MAX_RUN_MS + 60_000,
+  );
+});
+
+describe('one release', () => {
+  test('uses the keys of the contract, and goes on to if there is rubbish under them', async () => {
+    const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
+    closers.push(app.close);
+    const client = app.client((await addUser(database.sql, { [orgId]: 'OWNER' })).token);
+    const [id = ''] = ids;
+    const keys = [`bot:${id}`, `bot:${id}:stats`, `bot:${id}:details`];
+    const readAll = async () => {
+      const seen = await Promise.all([
+        client.ask(BotDocument, { id }),
+        client.ask(BotStatsDocument, { id }),
+        client.ask(BotDetailsDocument, { id }),
+      ]);
+      expect(seen).toMatchObject([
+        { bot: { id } },
+        { botStats: { totalMessages: 0 } },
+        { botDetails: { bot: { id } } },
+      ]);
+      await eventually(async () => (await admin.mget(keys)).every((value) => value !== null));
+    };
+    await readAll();
+    const good = (await admin.mget(keys)) as string[];
+    const spoilers: [string, (key: string, value: string) => Promise<unknown>][] = [
+      ['cut off', async (key, value) => await admin.set(key, value.slice(0, -1))],
+      ['cut in the middle', async (key, value) => await admin.set(key, value.slice(0, value.length / 2))],
+      ['no envelope', async (key) => await admin.set(key, 'rubbish')],
+      ['bytes that are no text', async (key) => await admin.set(key, Buffer.from([0xff, 0x00, 0xfe]))],
+      [
+        'another type',
+        async (key) => {
+          await admin.del(key);
+          await admin.lpush(key, 'a');
+        },
+      ],
+      [
+        'data of another shape',
+        async (key, value) => await admin.set(key, value.replace(/"data":.*$/, '"data":{"id":7}}')),
+      ],
+      [
+        'a list as data',
+        async (key, value) => await admin.set(key, value.replace(/"data":.*$/, '"data":[1]}')),
+      ],
+      [
+        'a number as data',
+        async (key, value) => await admin.set(key, value.replace(/"data":.*$/, '"data":7}')),
+      ],
+      [
+        'no end of life',
+        async (key, value) => await admin.set(key, value.replace(/"expires":\d+/, '"expires":soon')),
+      ],
+    ];
+    for (const [, spoil] of spoilers) {
+      for (const [i, key] of keys.entries()) await spoil(key, good[i] as string);
+      await readAll();
+      for (const value of await admin.mget(keys)) expect(value).toMatch(/^\{"gen":.*"data":\{.*\}\}$/);
+    }
+    expect(await admin.keys('*:shape:*')).toEqual([]);
+  });
+
+  test('makes way for a value of a release that names no shapes', async () => {
+    const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
+    closers.push(app.close);
+    const client = app.client((await addUser(database.sql, { [orgId]: 'OWNER' })).token);
+    const [first = '', second = ''] = ids;
+    const older: string[] = [];
+    for (const id of [first, second]) {
+      await client.ask(BotDocument, { id });
+      const value = await eventually(async () => (await admin.get(`bot:${id}`)) ?? false);
+      older.push(value.replace(/"shape":"\w+",/, '').replace(/"data":.*$/, '"data":{"id":"only"}}'));
+      await admin.set(`bot:${id}`, older.at(-1) as string);
+    }
+    // The first one that is found makes way for all.
+    expect((await client.ask(BotDocument, { id: first })).bot?.name).toBe('bot 1');
+    expect((await client.ask(BotDocument, { id: second })).bot?.name).toBe('bot 2');
+    await eventually(async () => (await admin.exists(await keyBeside(second))) === 1);
+    expect(await admin.get(`bot:${second}`)).toBe(older[1]);
+    // An invalidation finds the values that were kept beside.
+    await client.ask(UpdateBotDocument, { id: second, input: { name: 'renamed' } });
+    expect(await admin.exists(await keyBeside(second))).toBe(0);
+    expect((await client.ask(BotDocument, { id: second })).bot?.name).toBe('renamed');
+  });
+
+  const keyBeside = async (id: string) => (await admin.keys(`bot:${id}:shape:*`))[0] ?? 'none';
+});
+
+test('a shape is met by values that have its fields, of its types', () => {
+  const shape = { id: 'string', at: 'string?', list: [{ n: 'number' }] } as const;
+  expect(isOfShape({ id: 'a', at: null, list: [{ n: 1 }], more: true }, shape)).toBe(true);
+  for (const value of [
+    null,
+    [],
+    'a',
+    { id: 1, at: null, list: [] },
+    { id: 'a', list: [] },
+    { id: 'a', at: 1, list: [] },
+    { id: 'a', at: null, list: [{ n: '1' }] },
+    { id: 'a', at: null, list: {} },
+  ]) {
+    expect([value, isOfShape(value, shape)]).toEqual([value, false]);
+  }
+});
