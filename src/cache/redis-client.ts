@@ -8,7 +8,7 @@ export type RedisClient = Redis | Cluster;
 /** Why a connection failed, in words: a cluster's client only says that it could reach no node. */
 export function describeConnectionError(error: Error, nodeFailure?: string): string {
   const { lastNodeError } = error as Error & { lastNodeError?: Error };
-  const cause = lastNodeError?.message ?? (error.name === 'ClusterAllFailedError' ? nodeFailure : undefined);
+  const cause = lastNodeError && (nodeFailure ?? lastNodeError.message);
   const message = error.message || error.name;
   return cause === undefined ? message : `${message} (${cause})`;
 }

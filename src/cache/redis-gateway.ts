@@ -21,6 +21,11 @@ const LOSSES_WHILE_REFUSED = 3;
 const PROBES_BEFORE_RECONNECT = 3;
 /** A refusal of the same kind is logged again after this long (ms). */
 const REFUSAL_LOG_PAUSE_MS = 60_000;
+/** What is said of a connection that is not there, without a word about why. */
+const SAYS_NO_REASON =
+  /^(Stream isn't writeable|connection closed|Connection is closed|None of startup nodes)/i;
+/** So many of these are not logged while nothing better is known. */
+const MAX_SILENT_FAILURES = 5;
 /** The most work that this process has under way at Redis: see `costOf`. Some milliseconds, far from any deadline. */
 const MAX_IN_FLIGHT = 2_000;
 /** A circuit that opens again this soon after closing is probed after a longer pause each time. */
@@ -49,6 +54,7 @@ export class RedisGateway {
   /** Invalidations are what was refused: they are not tried again before the next probe has succeeded. */
   private refusesInvalidations = false;
   private lossesWhileRefused = 0;
+  private failuresWithoutReason = 0;
   private readonly inFlight = new InFlightLimit(MAX_IN_FLIGHT);
   private probeTimer: NodeJS.Timeout | undefined;
   private probing: Promise<void> | undefined;
@@ -234,6 +240,13 @@ export class RedisGateway {
       this.probeSoon(this.probePauseMs);
     }
     if (this.announced === state) return;
+    // At the start the reason of a failure may come a little later than the failure.
+    if (
+      this.closedAt === 0 &&
+      SAYS_NO_REASON.test(reason) &&
+      ++this.failuresWithoutReason < MAX_SILENT_FAILURES
+    )
+      return;
     this.announced = state;
     if (state === 'down') this.options.log.warn({ reason }, 'Redis unavailable: answering from PostgreSQL');
     else
@@ -271,7 +284,9 @@ export class RedisGateway {
       // The failed attempt was counted, and the outage was logged when the circuit opened.
       const longestMs = this.current === 'degraded' ? LONGEST_REFUSED_PROBE_MS : LONGEST_PROBE_MS;
       this.probePauseMs = Math.min(this.probePauseMs * 2, longestMs);
-      this.probesUnanswered = isConnected ? this.probesUnanswered + 1 : 0;
+      // A refusal is an answer, but a master that has become a replica may have a successor at the same name.
+      const mayBeElsewhere = this.current !== 'degraded' || this.reason.startsWith('READONLY');
+      this.probesUnanswered = isConnected && mayBeElsewhere ? this.probesUnanswered + 1 : 0;
       if (this.probesUnanswered >= PROBES_BEFORE_RECONNECT) {
         this.probesUnanswered = 0;
         this.client.disconnect(true);

@@ -2,7 +2,7 @@
 const CANNOT_SERVE = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH|MISCONF)\b/;
 
 /** Replies that refuse a command for good: no right, no such command, no memory. A script tells them in its own words. */
-const REFUSED = /\b(NOPERM|OOM)\b|unknown (redis )?command|no permissions? to|acl failure/i;
+const REFUSED = /\b(NOPERM|OOM)\b|unknown (redis )?command|no permissions? to|acl failure|the script can't/i;
 
 const UUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/gi;
 

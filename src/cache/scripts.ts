@@ -118,8 +118,8 @@ end
 return removed`;
 
 /**
- * Tries every command that the cache needs on a key of one kind, which nobody uses, and removes it again. The removal
- * comes first: where that is refused, nothing is left behind.
+ * Tries every command that the cache needs on a key of one kind, which nobody uses, and removes it again. What takes
+ * memory comes first: once a script has written something, Redis no longer refuses it memory.
  *
  * KEYS: the key. ARGV: `index` if it is one.
  * Returns the first command that was refused, and why; nothing if none was.
@@ -131,12 +131,12 @@ local function try(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then refused = {(...), reply.err} end
 end
-try('UNLINK', key)
 if ARGV[1] == 'index' then
   try('ZADD', key, 1, 'probe')
   try('ZREMRANGEBYSCORE', key, '-inf', 0)
   try('ZCARD', key)
   try('ZRANGE', key, 0, -1)
+  try('PEXPIRE', key, 1000)
   try('ZPOPMIN', key, 1)
   try('TIME')
 else
@@ -144,8 +144,9 @@ else
   try('GET', key)
   try('MGET', key)
   try('GETRANGE', key, 0, 1)
+  try('PEXPIRE', key, 1000)
 end
-try('PEXPIRE', key, 1000)
 try('PTTL', key)
+try('UNLINK', key)
 try('DEL', key)
 return refused`;
