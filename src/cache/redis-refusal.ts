@@ -41,8 +41,9 @@ export function refusalOf(error: Error): RedisRefusalError | undefined {
   const { name = 'a command', args = [] } =
     (error as Error & { command?: { name?: string; args?: readonly unknown[] } }).command ?? {};
   // The keys of a script stand after it and their number.
-  const key = String(args[name === 'eval' ? 2 : 0] ?? '');
-  return new RedisRefusalError(name.toUpperCase(), patternOf(key), error.message);
+  const key = args[name === 'eval' ? 2 : 0];
+  const pattern = typeof key === 'string' ? patternOf(key) : 'a key';
+  return new RedisRefusalError(name.toUpperCase(), pattern, error.message);
 }
 
 /** A key without what tells it from others of its kind. */

@@ -20,7 +20,8 @@ export async function sweep(
   const writes = writesOf(batches);
   const tags = [...writes.keys()];
   let keysLeft = MAX_KEYS;
-  for (let start = 0; start < tags.length && keysLeft > 0; start += TAGS_AT_ONCE) {
+  for (let start = 0; start < tags.length; start += TAGS_AT_ONCE) {
+    if (keysLeft <= 0) return;
     const some = tags.slice(start, start + TAGS_AT_ONCE);
     const targets = some.map((tag) => invalidator.targetsOf(tag));
     const listed = await store.readIndexes(targets.flatMap(({ indexes }) => indexes));

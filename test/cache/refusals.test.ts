@@ -111,7 +111,7 @@ const REFUSALS: Record<string, Refusal> = {
   'has a Redis that is a replica': {
     refuse: async (admin) => await admin.replicaof('127.0.0.1', 1),
     allow: async (admin) => await admin.replicaof('NO', 'ONE'),
-    command: /^UNLINK$/,
+    command: /^SET$/,
     key: /^flovo:/,
   },
 };
@@ -214,6 +214,7 @@ test('a server that may not invalidate hides nothing from one that may', async (
   // What is owed is paid once it may be.
   await allowAll(redis.admin);
   await eventually(async () => (await limited.app.readiness()).cache === 'up');
+  expect(await limited.metric('flovo_redis_failures_total', { reason: 'refused' })).toBeGreaterThan(0);
   await expectViews(limited.client(token), orgId, botId, { ...state, name: 'bot, new', version: 2 });
 });
 
