@@ -125,6 +125,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       database: reachable ? 'up' : 'down',
       migrated,
       cache: cache.state(),
+      reason: cache.refusal(),
       invalidationLogAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : null,
     };
   };

@@ -29,7 +29,7 @@ function databaseUrl({ value, issues }: { value: string; issues: z.core.$ZodRawI
   }
 }
 
-const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
+const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|rediss?\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
 /** What is wrong with a URL is mostly its password. The URL itself must not be repeated. */
 const ENCODED = 'in a user or password, characters such as @ : / ? # % are percent-encoded';
@@ -66,9 +66,11 @@ const environment = z.object({
   MIGRATE_ON_START: oneOf(['on', 'off']).default('on'),
   REDIS_URL: z
     .string()
-    .regex(REDIS_URL, 'must be redis://, rediss:// or redis+sentinel://host:port/master, or "off"')
+    .regex(REDIS_URL, 'must be redis://, rediss:// or redis(s)+sentinel://host:port/master, or "off"')
     .refine(isReadableUrl, `must be a URL; ${ENCODED}`)
     .optional(),
+  REDIS_SENTINEL_USERNAME: z.string().optional(),
+  REDIS_SENTINEL_PASSWORD: z.string().optional(),
   REDIS_CLUSTER_NODES: z.string().regex(CLUSTER_NODES, 'must be host:port, comma-separated').optional(),
   REDIS_TIMEOUT_MS: integer(1, 10_000).default(100),
   CACHE_PREFIX: z
@@ -206,7 +208,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
       lockTimeoutMs: env.DATABASE_LOCK_TIMEOUT_MS,
       migrateOnStart: env.MIGRATE_ON_START === 'on',
     },
-    redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },
+    redis: { target: redisTarget(env), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
       prefix: env.CACHE_PREFIX,
       answerCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
@@ -297,11 +299,19 @@ function corsOrigins(value: string | undefined): readonly string[] | '*' | undef
   return value.split(',').map((origin) => origin.trim());
 }
 
-function redisTarget(url: string | undefined, clusterNodes: string | undefined): RedisTarget | undefined {
+function redisTarget(env: {
+  REDIS_URL?: string | undefined;
+  REDIS_CLUSTER_NODES?: string | undefined;
+  REDIS_SENTINEL_USERNAME?: string | undefined;
+  REDIS_SENTINEL_PASSWORD?: string | undefined;
+}): RedisTarget | undefined {
+  const { REDIS_URL: url, REDIS_CLUSTER_NODES: clusterNodes } = env;
   if (clusterNodes !== undefined) {
     const nodes = clusterNodes.split(',').map((node) => node.trim());
     return { kind: 'cluster', nodes, url: url === 'off' ? undefined : url };
   }
   if (url === undefined || url === 'off') return undefined;
-  return { kind: url.startsWith('redis+sentinel:') ? 'sentinel' : 'standalone', url };
+  if (!/^rediss?\+sentinel:/.test(url)) return { kind: 'standalone', url };
+  const login = { username: env.REDIS_SENTINEL_USERNAME, password: env.REDIS_SENTINEL_PASSWORD };
+  return { kind: 'sentinel', url, login };
 }

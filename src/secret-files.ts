@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 
 /** Settings that hold a secret. Each may be given as a file instead, as containers are given secrets: `JWT_SECRET_FILE`. */
-const SECRETS = ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRET', 'OPERATOR_TOKEN'] as const;
+const SECRETS = [
+  'DATABASE_URL',
+  'REDIS_URL',
+  'REDIS_SENTINEL_PASSWORD',
+  'JWT_SECRET',
+  'OPERATOR_TOKEN',
+] as const;
 
 type Variables = Record<string, string | undefined>;
 

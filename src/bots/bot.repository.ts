@@ -5,7 +5,7 @@ import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
-import { botCounts, bots, memberships } from '../db/tables.js';
+import { botCounts, bots, memberships, organizations } from '../db/tables.js';
 import { LONGEST_PAGE, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
@@ -56,6 +56,9 @@ export const isWriters = sql`${bots.orgId} in (
   where ${memberships.userId} = ${sql.placeholder('userId')}
     and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
 
+/** Whether there is the organization that a query wants. */
+const organizationExists = (orgId: SQL): SQL<boolean> =>
+  sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
 /** A LIKE pattern that matches any text holding this one, whatever characters it has. */
@@ -132,6 +135,7 @@ export class BotRepository {
       .select({
         position: sql<number>`wanted.position`,
         snapshot: currentSnapshot,
+        exists: organizationExists(sql`wanted.org_id`),
         total: sql<number>`coalesce(${botCounts.total}, 0)`.mapWith(Number),
         bot: botColumns,
       })
@@ -216,8 +220,8 @@ export class BotRepository {
   }
 
   /**
-   * Pages aligned with the queries, each with the number of all bots that match. The pages without a search are one
-   * statement, the searches another.
+   * Pages aligned with the queries, each with the number of all bots that match; null where there is no such
+   * organization. The pages without a search are one statement, the searches another.
    */
   async findPages(queries: readonly BotPageQuery[]): Promise<Snapshotted<BotPageContent>[]> {
     const wanted = queries.map((query, position) => ({ ...query, position }));
@@ -238,7 +242,7 @@ export class BotRepository {
     ]);
     return grouped(rows.flat(), queries.length).map((page) => ({
       snapshot: page[0].snapshot,
-      value: { total: toCount(page[0].total), items: botsOf(page) },
+      value: page[0].exists ? { total: toCount(page[0].total), items: botsOf(page) } : null,
     }));
   }
 
@@ -252,7 +256,8 @@ export class BotRepository {
           select ${bots.id}, ${bots.createdAt} from ${bots}
           where ${bots.orgId} = ${query.orgId} and ${holding(query.search)}
         )
-        select ${query.position}::int as position, (select count(*) from matched) as total, slice.id
+        select ${query.position}::int as position, (select count(*) from matched) as total, slice.id,
+          ${organizationExists(sql`${query.orgId}`)} as org_exists
         from (select 1) as one left join (
           select id from matched order by created_at desc, id desc limit ${query.limit} offset ${offsetOf(query)}
         ) as slice on true
@@ -262,6 +267,7 @@ export class BotRepository {
       .select({
         position: sql<number>`found.position`,
         snapshot: currentSnapshot,
+        exists: sql<boolean>`found.org_exists`,
         total: sql<number>`found.total`.mapWith(Number),
         bot: botColumns,
       })
