@@ -63,7 +63,7 @@ const FLAGS = [
   { name: 'b0', type: 'Boolean!', initial: undefined },
   { name: 'b1', type: 'Boolean! = true', initial: true },
   { name: 'b2', type: 'Boolean = false', initial: false },
-  { name: '__proto__', type: 'Boolean = true', initial: true },
+  { name: 'constructor', type: 'Boolean = true', initial: true },
 ] as const;
 
 /** A document for a schema; most are valid. */
@@ -350,7 +350,9 @@ class DocumentWriter {
   private condition(): string {
     const { choices } = this;
     if (choices.chance(35)) return choices.pick(['true', 'false']);
-    const { name, type, initial } = choices.pick(FLAGS);
+    // A value for a variable of this name makes the server refuse the body.
+    const name = this.odd && choices.chance(4) ? '__proto__' : choices.pick(FLAGS).name;
+    const { type, initial } = FLAGS.find((each) => each.name === name) ?? FLAGS[2];
     if (!this.variables.has(name)) {
       const boolean = this.schema.getType('Boolean') as GraphQLInputType;
       this.variables.set(name, {

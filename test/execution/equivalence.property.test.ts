@@ -40,12 +40,17 @@ interface Found {
 describe('the server', () => {
   let sides: Sides;
 
+  const { stackTraceLimit } = Error;
+
   beforeAll(async () => {
+    // Nobody reads the stacks of the errors that are answered here, and jest takes long to make them.
+    Error.stackTraceLimit = 0;
     sides = await Sides.start();
   });
 
   afterAll(async () => {
     await sides?.close();
+    Error.stackTraceLimit = stackTraceLimit;
   });
 
   test.each(EXAMPLES.map((example) => [example.name, example] as const))(
@@ -135,7 +140,11 @@ describe('the server', () => {
   /** Fails with how many differences there are of each kind, and small requests that show some of them. */
   async function expectNothing(found: readonly Found[], arbitrary: fc.Arbitrary<Case>): Promise<void> {
     if (found.length === 0) return;
-    const kinds = Map.groupBy(found, ({ difference: { kind } }) => kind);
+    const kinds = new Map<string, Found[]>();
+    for (const each of found) {
+      const { kind } = each.difference;
+      kinds.set(kind, [...(kinds.get(kind) ?? []), each]);
+    }
     const lines = [...kinds].map(([kind, each]) => `${each.length} × ${kind}`);
     for (const each of [...kinds.values()].slice(0, MAX_SHRUNK)) {
       lines.push(await shrink(each[0] as Found, arbitrary));

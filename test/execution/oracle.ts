@@ -5,7 +5,14 @@ import {
 } from '@apollo/server/plugin/disabled';
 import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
 import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
-import type { GraphQLError, GraphQLSchema, ValidationContext, ValidationRule } from 'graphql';
+import {
+  isObjectType,
+  type GraphQLError,
+  type GraphQLSchema,
+  type ValidationContext,
+  type ValidationRule,
+} from 'graphql';
+import { pathToArray } from 'graphql/jsutils/Path.js';
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -45,8 +52,12 @@ import type { Answer, Request } from './requests.js';
  * know of the server's parts; the tests reach the server itself through `createApp` and HTTP.
  */
 export interface Oracle {
-  /** Answers in this process. */
-  answer(request: Request): Promise<Answer>;
+  /**
+   * Answers in this process.
+   * @param first the paths, joined by dots, of the fields that are resolved before all others. Of several fields that
+   * fail where there must be a value GraphQL reports the one that fails first, which is a matter of time.
+   */
+  answer(request: Request, first?: ReadonlySet<string>): Promise<Answer>;
   /** The URL at which it answers over HTTP. */
   readonly url: string;
   close(): Promise<void>;
@@ -83,6 +94,8 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
   });
   const log = createLogger('silent');
   const { schema, resources, disconnect } = await composeResolvers(config, log);
+  const firstOf = new WeakMap<object, ReadonlySet<string>>();
+  delayOthers(schema, firstOf);
   const apollo = new ApolloServer<RequestContext>({
     ...SHARED,
     schema,
@@ -96,11 +109,12 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
   await apollo.start();
   const identify = createIdentityReader(config.auth);
 
-  const answer = async (request: Request): Promise<Answer> => {
+  const answer: Oracle['answer'] = async (request, first) => {
     const httpGraphQLRequest = toHttpGraphQLRequest(request);
     if (!httpGraphQLRequest) return NOT_JSON;
     const identity = await identify(request.headers.authorization);
     const context = createRequestContext(resources, { requestId: randomUUID(), identity });
+    if (first) firstOf.set(context, first);
     const response = await apollo.executeHTTPGraphQLRequest({
       httpGraphQLRequest,
       context: async () => await Promise.resolve(context),
@@ -122,6 +136,30 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
       await disconnect();
     },
   };
+}
+
+const DELAY_MS = 30;
+
+/** Makes fields wait while others of the same answer are to be resolved first. */
+function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet<string>>): void {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type)) continue;
+    for (const field of Object.values(type.getFields())) {
+      const { resolve } = field;
+      if (!resolve) continue;
+      field.resolve = (source, args, context: object, info) => {
+        const first = firstOf.get(context);
+        if (!first) return resolve(source, args, context, info) as unknown;
+        const path = pathToArray(info.path).join('.');
+        if ([...first].some((each) => each.startsWith(path))) {
+          return resolve(source, args, context, info) as unknown;
+        }
+        return new Promise((done) => setTimeout(done, DELAY_MS)).then(
+          () => resolve(source, args, context, info) as unknown,
+        );
+      };
+    }
+  }
 }
 
 /** The parts of `createApp` below GraphQL, with Redis off. */

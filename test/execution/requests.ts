@@ -60,7 +60,7 @@ const ODD: Oddity = { misfit: 15, odd: 25 };
 export const casesFor = (schema: GraphQLSchema, kind: 'query' | 'mutation'): fc.Arbitrary<Case> =>
   fc
     .record({
-      document: choiceLists(260),
+      document: choiceLists(180),
       asks: fc.array(choiceLists(60), { minLength: 1, maxLength: MAX_ASKS }),
     })
     .map(({ document, asks }) => {
