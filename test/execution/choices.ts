@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 
 /**
  * Decisions of a generator, drawn from a list of numbers. A list that is used up goes on with zeros, and 0 stands for the

@@ -307,10 +307,7 @@ class DocumentWriter {
     const chosen = this.choices.pick(fields);
     const rest = list.filter(([key]) => key !== chosen.name);
     const place = { field, argument: chosen.name };
-    return new Entries([
-      ...rest,
-      [chosen.name, this.reference(chosen.type as GraphQLInputType, place, variables)],
-    ]);
+    return new Entries([...rest, [chosen.name, this.reference(chosen.type, place, variables)]]);
   }
 
   /** A variable that may stand where a value of the type is wanted; an earlier one, or one more. */

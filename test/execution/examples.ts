@@ -13,7 +13,7 @@ interface Options {
 }
 
 const [BOT, OTHER] = IDS.bots as [string, string, ...string[]];
-const [ACME] = IDS.organizations as readonly [string, string];
+const [ACME] = IDS.organizations;
 const FOREIGN = IDS.bots[5] as string;
 
 /** A case of bodies that are sent in turn. */

@@ -149,13 +149,13 @@ function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet
       if (!resolve) continue;
       field.resolve = (source, args, context: object, info) => {
         const first = firstOf.get(context);
-        if (!first) return resolve(source, args, context, info) as unknown;
+        if (!first) return resolve(source, args, context, info);
         const path = pathToArray(info.path).join('.');
         if ([...first].some((each) => each.startsWith(path))) {
-          return resolve(source, args, context, info) as unknown;
+          return resolve(source, args, context, info);
         }
-        return new Promise((done) => setTimeout(done, DELAY_MS)).then(
-          () => resolve(source, args, context, info) as unknown,
+        return new Promise((done) => setTimeout(done, DELAY_MS)).then(() =>
+          resolve(source, args, context, info),
         );
       };
     }

@@ -37,7 +37,7 @@ for (const prototype of kinds) {
   });
 }
 globalThis.Function = Function.prototype.constructor;
-globalThis.eval = guard(globalThis.eval);
+Object.defineProperty(globalThis, 'eval', { value: guard(Reflect.get(globalThis, 'eval')) });
 for (const name of ['Script', 'compileFunction', 'runInThisContext', 'runInNewContext', 'runInContext']) {
   vm[name] = guard(vm[name]);
 }

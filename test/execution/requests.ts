@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { GraphQLNonNull, type GraphQLSchema } from 'graphql';
 
 import { Choices, choiceLists } from './choices.js';
@@ -163,7 +163,7 @@ function change(parts: [string, string][], choices: Choices): void {
     ['unknown', '{"query":"{ me { email } }"}'],
     ['constructor', '{"prototype":{"x":1}}'],
     ['__proto__', '{"query":"{ me { email } }"}'],
-    ['operationName', `${JSON.stringify(choices.pick(HOSTILE_TEXTS))}`],
+    ['operationName', JSON.stringify(choices.pick(HOSTILE_TEXTS))],
     ['operationName', '{}'],
   ]);
   set(key, json);

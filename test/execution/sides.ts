@@ -102,7 +102,7 @@ export class Sides {
       resetBots(this.databases.server.sql, slug),
       resetBots(this.databases.oracle.sql, slug),
     ]);
-    const query = `{ organization(id: "${IDS.organizations[0] as string}") { slug } }`;
+    const query = `{ organization(id: "${IDS.organizations[0]}") { slug } }`;
     const ask: Ask = { caller: 'owner', accept: undefined, method: 'POST', text: JSON.stringify({ query }) };
     const deadline = performance.now() + MAX_STALENESS_MS;
     for (;;) {
@@ -189,7 +189,7 @@ async function send(pool: Pool, { method, search, headers, body }: Request): Pro
   };
 }
 
-const KNOWN_IDS: ReadonlySet<string> = new Set([...Object.values(IDS).flat()]);
+const KNOWN_IDS: ReadonlySet<string> = new Set(Object.values(IDS).flat());
 
 /** A body without what differs between any two servers: new ids, the time, the ids of requests. */
 function normalize(body: string): string {

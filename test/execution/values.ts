@@ -81,7 +81,7 @@ const ANY_NUMBERS: Numbers = { likely: [1, 0, 7, 100], odd: [-1, 2_147_483_647] 
 /** Ids by what the names around them say; an argument of a name not known yet takes any. */
 function idsFor({ field, argument }: Place): readonly string[] {
   const { organizations, bots, messages, missing } = IDS;
-  const [home, other] = organizations as readonly [string, string];
+  const [home, other] = organizations;
   if (/org/i.test(argument) || (argument === 'id' && /organization/i.test(field))) {
     return [home, home, home, home, home, other, missing];
   }
@@ -104,7 +104,7 @@ export function valueFor(type: GraphQLInputType, place: Place, choices: Choices,
   if (!isNonNullType(type) && choices.chance(12)) return null;
   const nullable = getNullableType(type);
   if (isListType(nullable)) {
-    const item = () => valueFor(nullable.ofType as GraphQLInputType, place, choices, oddity);
+    const item = () => valueFor(nullable.ofType, place, choices, oddity);
     // One value stands for a list of it.
     if (choices.chance(15)) return item();
     return Array.from({ length: choices.weighted([[8, 1], [4, 2], [1, 0], [1, 12]]) }, item); // prettier-ignore
