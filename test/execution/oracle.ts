@@ -237,6 +237,8 @@ async function serve(answer: (request: Request) => Promise<Answer>): Promise<Ser
       );
     });
   });
+  // A connection that is closed for being idle may be closed under a request.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;
 }

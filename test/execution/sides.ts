@@ -155,6 +155,11 @@ export class Sides {
     return kindOfDifference(server, await this.oracle.answer(request, first)) === undefined;
   }
 
+  /** How often the server has given an answer again without executing anything. */
+  async cachedAnswers(): Promise<number> {
+    return await this.app.metric('flovo_cache_hits_total', { resource: 'answer' });
+  }
+
   /** The contents of both databases. */
   async tables(): Promise<{ server: Record<string, unknown[]>; oracle: Record<string, unknown[]> }> {
     const read = async (sql: postgres.Sql) => await readTables(sql);
