@@ -1,0 +1,210 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { buildSchema } from 'graphql';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { EXAMPLES } from './examples.js';
+import { casesFor, type Case } from './requests.js';
+import { Sides, type Difference, type Tally } from './sides.js';
+
+/** How many requests are made up; each is sent five times. */
+const RUNS = Number(process.env.EXECUTION_RUNS ?? 20_000);
+/** `EXECUTION_SEED=… EXECUTION_RUNS=…` makes up the requests of another run again. */
+const SEED = Number(process.env.EXECUTION_SEED ?? Date.now() % 1_000_000_000);
+/** Mutations cost several times as much as queries, and cannot run beside each other. */
+const MUTATION_SHARE = 0.1;
+/** Requests in a case, on average. */
+const REQUESTS_PER_CASE = 2;
+const QUERIES_AT_ONCE = 12;
+const CASES_AT_ONCE = 500;
+/** So few that the lists of bots which they make stay short. */
+const MUTATIONS_BEFORE_RESET = 40;
+const MAX_SHRUNK = 4;
+const MAX_SHRINKING_MS = 30_000;
+const TIMEOUT_MS = 10 * 60_000;
+
+const schema = buildSchema(readFileSync(path.join(process.cwd(), 'schema/schema.graphql'), 'utf8'));
+
+interface Found {
+  readonly difference: Difference;
+  /** How to make the case up again. */
+  readonly seed: number;
+  readonly number: number;
+}
+
+/**
+ * The server answers requests on shortcuts: documents that came before skip Apollo Server's pipeline, and whole answers
+ * are kept. Whatever is asked, and how often: nobody can tell it from plain Apollo Server.
+ */
+describe('the server', () => {
+  let sides: Sides;
+
+  const { stackTraceLimit } = Error;
+
+  beforeAll(async () => {
+    // Nobody reads the stacks of the errors that are answered here, and jest takes long to make them.
+    Error.stackTraceLimit = 0;
+    sides = await Sides.start();
+  });
+
+  afterAll(async () => {
+    await sides?.close();
+    Error.stackTraceLimit = stackTraceLimit;
+  });
+
+  test.each(EXAMPLES.map((example) => [example.name, example] as const))(
+    'answers as Apollo Server does: %s',
+    async (_name, example) => {
+      const difference = await sides.differ(example.case);
+      const { server, oracle } = await sides.tables();
+      if (example.case.isStateful) await sides.reset();
+      expect(difference && describeDifference(difference)).toBeUndefined();
+      expect(server).toEqual(oracle);
+    },
+  );
+
+  test(
+    'answers made-up queries as Apollo Server does',
+    async () => {
+      const arbitrary = casesFor(schema, 'query');
+      const found: Found[] = [];
+      const all = Math.ceil((RUNS * (1 - MUTATION_SHARE)) / REQUESTS_PER_CASE);
+      const tally = sides.startTally();
+      for (let done = 0; done < all; done += CASES_AT_ONCE) {
+        const seed = SEED + done;
+        const cases = fc.sample(arbitrary, { seed, numRuns: Math.min(CASES_AT_ONCE, all - done) });
+        // Documents with mutations among their operations wait for a turn of their own.
+        await forEach(cases, QUERIES_AT_ONCE, async (each, number) => {
+          if (each.isStateful) return;
+          const difference = await sides.differ(each);
+          if (difference) found.push({ difference, seed, number });
+        });
+        await forEach(cases, 1, async (each, number) => {
+          if (!each.isStateful) return;
+          const difference = await sides.differ(each);
+          if (difference) found.push({ difference, seed, number });
+        });
+        if (cases.some(({ isStateful }) => isStateful)) await sides.reset();
+      }
+      report('queries', tally);
+      await expectNothing(found, arbitrary);
+      expect(tally.executed / tally.requests).toBeGreaterThan(0.7);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'answers made-up mutations as Apollo Server does, and changes the same',
+    async () => {
+      const arbitrary = casesFor(schema, 'mutation');
+      const queries = casesFor(schema, 'query');
+      const found: Found[] = [];
+      const tables: ({ seed: number } & Awaited<ReturnType<Sides['tables']>>)[] = [];
+      const all = Math.ceil((RUNS * MUTATION_SHARE) / REQUESTS_PER_CASE);
+      const tally = sides.startTally();
+      for (let done = 0; done < all; done += MUTATIONS_BEFORE_RESET) {
+        const seed = SEED + done;
+        const numRuns = Math.min(MUTATIONS_BEFORE_RESET, all - done);
+        const cases = fc.sample(arbitrary, { seed, numRuns });
+        const between = fc.sample(queries, { seed, numRuns });
+        for (const [number, each] of cases.entries()) {
+          const difference = (await sides.differ(each)) ?? (await sides.differ(between[number] as Case));
+          if (!difference) continue;
+          found.push({ difference, seed, number });
+          await sides.reset();
+        }
+        tables.push({ seed, ...(await sides.tables()) });
+        await sides.reset();
+      }
+      report('mutations', tally);
+      await expectNothing(found, arbitrary);
+      expect(tables.map(({ seed, server }) => ({ seed, tables: server }))).toEqual(
+        tables.map(({ seed, oracle }) => ({ seed, tables: oracle })),
+      );
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'answers the 100th time as the first',
+    async () => {
+      const cases = fc
+        .sample(casesFor(schema, 'query'), { seed: SEED, numRuns: 40 })
+        .filter(({ isStateful }) => !isStateful);
+      const differences: string[] = [];
+      await forEach(cases, QUERIES_AT_ONCE, async (each) => {
+        // Each comparison asks five times.
+        for (let time = 0; time < 20; time++) {
+          const difference = await sides.differ(each);
+          if (difference) return void differences.push(describeDifference(difference));
+        }
+      });
+      expect(differences).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test('took its shortcuts while it was compared', async () => {
+    expect(await sides.cachedAnswers()).toBeGreaterThan(1_000);
+  });
+
+  /** Fails with how many differences there are of each kind, and small requests that show some of them. */
+  async function expectNothing(found: readonly Found[], arbitrary: fc.Arbitrary<Case>): Promise<void> {
+    if (found.length === 0) return;
+    const kinds = new Map<string, Found[]>();
+    for (const each of found) {
+      const { kind } = each.difference;
+      kinds.set(kind, [...(kinds.get(kind) ?? []), each]);
+    }
+    const lines = [...kinds].map(([kind, each]) => `${each.length} × ${kind}`);
+    for (const each of [...kinds.values()].slice(0, MAX_SHRUNK)) {
+      lines.push(await shrink(each[0] as Found, arbitrary));
+    }
+    throw new Error(`Answers differ from Apollo Server's (EXECUTION_SEED=${SEED}):\n${lines.join('\n\n')}`);
+  }
+
+  async function shrink({ difference, seed, number }: Found, arbitrary: fc.Arbitrary<Case>): Promise<string> {
+    let smallest = difference;
+    await fc.check(
+      fc.asyncProperty(arbitrary, async (each) => {
+        const again = await sides.differ(each);
+        if (each.isStateful) await sides.reset();
+        if (again?.kind !== difference.kind) return true;
+        smallest = again;
+        return false;
+      }),
+      { seed, path: String(number), numRuns: 1, interruptAfterTimeLimit: MAX_SHRINKING_MS },
+    );
+    return describeDifference(smallest);
+  }
+});
+
+function report(what: string, { requests, executed, masked, startedAt }: Tally): void {
+  const seconds = Math.round((performance.now() - startedAt) / 1_000);
+  const cpu = Math.round(process.cpuUsage().user / 1e6);
+  process.stderr.write(
+    `  ${what} of seed ${SEED}: ${requests} requests, ${executed} executed, ${masked} masked errors, ${seconds} s, ${cpu} s of CPU so far\n`,
+  );
+}
+
+const describeDifference = ({ kind, time, ask, server, oracle }: Difference): string =>
+  [
+    `${kind}, the ${time}. time, ${ask.method} by ${ask.caller}, Accept: ${ask.accept ?? 'none'}`,
+    `  asked:  ${ask.text}`,
+    `  server: ${server.status} ${server.type} ${server.body.trimEnd()}`,
+    `  Apollo: ${oracle.status} ${oracle.type} ${oracle.body.trimEnd()}`,
+  ].join('\n');
+
+/** Does something with each item, with so many at the same time. */
+async function forEach<Item>(
+  items: readonly Item[],
+  atOnce: number,
+  action: (item: Item, index: number) => Promise<void>,
+): Promise<void> {
+  const queue = items.entries();
+  const worker = async () => {
+    for (const [index, item] of queue) await action(item, index);
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}

@@ -1,0 +1,274 @@
+import { ApolloServer, HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginLandingPageDisabled,
+} from '@apollo/server/plugin/disabled';
+import { isObjectType, type GraphQLSchema } from 'graphql';
+import { pathToArray } from 'graphql/jsutils/Path.js';
+import { randomUUID } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { parse as parseJson } from 'secure-json-parse';
+
+import { createIdentityReader } from '../../src/access/identity.js';
+import { PrincipalRepository } from '../../src/access/principal.repository.js';
+import { principalResource } from '../../src/access/principal.resource.js';
+import { BotRepository } from '../../src/bots/bot.repository.js';
+import { BotResolver } from '../../src/bots/bot.resolver.js';
+import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
+import { BotService } from '../../src/bots/bot.service.js';
+import { RefusedWrites } from '../../src/bots/refused-writes.js';
+import { createCache } from '../../src/cache/create-cache.js';
+import { readConfig, type Config } from '../../src/config.js';
+import { createRequestContext, type RequestContext, type Resources } from '../../src/context.js';
+import { connectDatabase } from '../../src/db/client.js';
+import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { unavailable } from '../../src/errors.js';
+import {
+  checkDocumentLimits,
+  DOCUMENT_LIMITS,
+  DocumentTooLargeError,
+} from '../../src/graphql/document-limits.js';
+import { MAX_ERRORS } from '../../src/graphql/error-limits.js';
+import { EXECUTION_OPTIONS } from '../../src/graphql/execution.js';
+import { buildGraphQLSchema } from '../../src/graphql/schema.js';
+import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
+import { createLogger, type Logger } from '../../src/logger.js';
+import { MessageRepository } from '../../src/messages/message.repository.js';
+import { MessageResolver } from '../../src/messages/message.resolver.js';
+import { MessageService } from '../../src/messages/message.service.js';
+import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
+import { organizationResource } from '../../src/organizations/organization.resource.js';
+import { refuseUnacceptable, responseTypeFor } from '../../src/server/content-negotiation.js';
+import { errorReporting, formatError } from '../../src/server/error-masking.js';
+import { refusal } from '../../src/server/graphql-answer.js';
+import { createMetrics } from '../../src/server/metrics.js';
+import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
+import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.resources.js';
+import { SECRET } from '../support/people.js';
+import type { Answer, Request } from './requests.js';
+
+/**
+ * The standard way to answer, which the server must equal: Apollo Server with graphql-js over the same resolvers,
+ * reading from the database alone, without any memory of answers. This file is all that the equivalence tests
+ * know of the server's parts; the tests reach the server itself through `createApp` and HTTP.
+ */
+export interface Oracle {
+  /**
+   * Answers in this process.
+   * @param first the paths, joined by dots, of the fields that are resolved before all others. Of several fields that
+   * fail where there must be a value GraphQL reports the one that fails first, which is a matter of time.
+   */
+  answer(request: Request, first?: ReadonlySet<string>): Promise<Answer>;
+  /** The URL at which it answers over HTTP. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** The bounds that the server sets to Apollo Server on purpose: the same on both sides. */
+const SHARED = {
+  introspection: true,
+  parseOptions: { maxTokens: DOCUMENT_LIMITS.tokens },
+  validationOptions: { maxErrors: MAX_ERRORS - 1 },
+  executionOptions: EXECUTION_OPTIONS,
+  allowBatchedHttpRequests: false,
+  csrfPrevention: false,
+  includeStacktraceInErrorResponses: false,
+  stopOnTerminationSignals: false,
+  formatError,
+} as const;
+/** Far above what is generated here. */
+const MAX_CHARACTERS = 1e9;
+
+/** Starts an oracle over a migrated database. */
+export async function startOracle(databaseUrl: string): Promise<Oracle> {
+  const config = readConfig({
+    NODE_ENV: 'test',
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: 'off',
+    JWT_SECRET: SECRET,
+  });
+  const log = createLogger('silent');
+  const { schema, resources, disconnect } = await composeResolvers(config, log);
+  const firstOf = new WeakMap<object, ReadonlySet<string>>();
+  delayOthers(schema, firstOf);
+  const apollo = new ApolloServer<RequestContext>({
+    ...SHARED,
+    schema,
+    logger: log,
+    plugins: [
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginLandingPageDisabled(),
+      errorReporting(log),
+      // What could not be answered is not executed on either side.
+      refuseUnacceptable,
+    ],
+  });
+  await apollo.start();
+  const identify = createIdentityReader(config.auth);
+
+  const answer: Oracle['answer'] = async (request, first) => {
+    const httpGraphQLRequest = toHttpGraphQLRequest(request);
+    if (!httpGraphQLRequest) return NOT_JSON;
+    const identity = await identify(request.headers.authorization);
+    const refused = refuseLargeDocument(schema, httpGraphQLRequest);
+    if (refused) return refused;
+    const context = createRequestContext(resources, {
+      requestId: randomUUID(),
+      identity,
+      trace: undefined,
+      maxCharacters: MAX_CHARACTERS,
+    });
+    if (first) firstOf.set(context, first);
+    const response = await apollo.executeHTTPGraphQLRequest({
+      httpGraphQLRequest,
+      context: async () => await Promise.resolve(context),
+    });
+    return {
+      status: response.status ?? 200,
+      type: response.headers.get('content-type') ?? null,
+      body: response.body.kind === 'complete' ? response.body.string : '',
+    };
+  };
+  const server = await serve(answer);
+  return {
+    answer,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/graphql`,
+    async close() {
+      server.closeAllConnections();
+      server.close();
+      await apollo.stop();
+      await disconnect();
+    },
+  };
+}
+
+/** Documents that are too large are refused before Apollo Server sees them, on both sides. */
+function refuseLargeDocument(schema: GraphQLSchema, request: HTTPGraphQLRequest): Answer | undefined {
+  const query =
+    request.method === 'GET'
+      ? new URLSearchParams(request.search).get('query')
+      : (request.body as { query?: unknown } | null | undefined)?.query;
+  if (typeof query !== 'string') return undefined;
+  try {
+    checkDocumentLimits(schema, query);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof DocumentTooLargeError)) throw error;
+    const type = responseTypeFor(request.headers.get('accept')) ?? 'application/json; charset=utf-8';
+    const { status, text } = refusal(400, type, error);
+    return { status, type, body: text };
+  }
+}
+
+const DELAY_MS = 30;
+
+/** Makes fields wait while others of the same answer are to be resolved first. */
+function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet<string>>): void {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type)) continue;
+    for (const field of Object.values(type.getFields())) {
+      const { resolve } = field;
+      if (!resolve) continue;
+      field.resolve = (source, args, context: object, info) => {
+        const first = firstOf.get(context);
+        if (!first) return resolve(source, args, context, info);
+        const path = pathToArray(info.path).join('.');
+        if ([...first].some((each) => each.startsWith(path))) {
+          return resolve(source, args, context, info);
+        }
+        return new Promise((done) => setTimeout(done, DELAY_MS)).then(() =>
+          resolve(source, args, context, info),
+        );
+      };
+    }
+  }
+}
+
+/** The parts of `createApp` below GraphQL, with Redis off. */
+async function composeResolvers(
+  config: Config,
+  log: Logger,
+): Promise<{ schema: GraphQLSchema; resources: Resources; disconnect: () => Promise<void> }> {
+  const { db, close } = connectDatabase({
+    ...config.database,
+    toError: ({ message }) => unavailable(message),
+  });
+  const cache = createCache({
+    redis: config.redis,
+    prefix: '',
+    answerCacheBytes: 0,
+    logSource: invalidationLogSource(config.database.url),
+    observer: createMetrics().observer,
+    log,
+  });
+  const botRepository = new BotRepository(db);
+  const statsRepository = new BotStatsRepository(db);
+  const principalRepository = new PrincipalRepository(db);
+  const ttl = config.cache.ttlSeconds;
+  const resources = {
+    principal: cache.resource(principalResource(principalRepository)),
+    organization: cache.resource(organizationResource(new OrganizationRepository(db))),
+    bot: cache.resource(botResource(botRepository, ttl)),
+    botPage: cache.resource(botPageResource(botRepository, ttl)),
+    organizationBots: cache.resource(organizationBotsResource(botRepository, ttl)),
+    botStats: cache.resource(botStatsResource(statsRepository, ttl)),
+    botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
+  };
+  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
+  const refused = new RefusedWrites(botRepository, principalRepository, invalidation);
+  const schema = await buildGraphQLSchema([
+    new BotResolver(new BotService(botRepository, refused, invalidation)),
+    new MessageResolver(
+      new MessageService(new MessageRepository(db), statsRepository, refused, invalidation),
+    ),
+  ]);
+  return { schema, resources, disconnect: close };
+}
+
+/** What the server says of a body that is no JSON, or that tries to set a prototype, before GraphQL sees it. */
+const NOT_JSON: Answer = {
+  status: 400,
+  type: 'application/json; charset=utf-8',
+  body: '{"errors":[{"message":"The body must be JSON","extensions":{"code":"BAD_USER_INPUT"}}]}',
+};
+
+/** Undefined if the body is one that the server refuses before GraphQL sees it. */
+function toHttpGraphQLRequest(request: Request): HTTPGraphQLRequest | undefined {
+  const headers = new HeaderMap();
+  for (const [name, value] of Object.entries(request.headers)) headers.set(name, value);
+  const { method, search, body } = request;
+  if (body === undefined) return { method, headers, search, body };
+  try {
+    return { method, headers, search, body: parseJson(body) as unknown };
+  } catch {
+    return undefined;
+  }
+}
+
+async function serve(answer: (request: Request) => Promise<Answer>): Promise<Server> {
+  const server = createServer((incoming, outgoing) => {
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    incoming.on('end', () => {
+      const { url = '', method = '' } = incoming;
+      const question = url.indexOf('?');
+      const headers = Object.fromEntries(
+        Object.entries(incoming.headers).map(([name, value]) => [name, String(value)]),
+      );
+      const body = method === 'GET' ? undefined : Buffer.concat(chunks).toString();
+      const search = question < 0 ? '' : url.slice(question);
+      answer({ method: method as Request['method'], headers, search, body }).then(
+        ({ status, type, body: text }) => {
+          outgoing.writeHead(status, type === null ? {} : { 'content-type': type });
+          outgoing.end(text);
+        },
+        () => outgoing.destroy(),
+      );
+    });
+  });
+  // A connection that is closed for being idle may be closed under a request.
+  server.keepAliveTimeout = 0;
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}

@@ -1,0 +1,254 @@
+import type postgres from 'postgres';
+import { Pool } from 'undici';
+
+import { startApp, type TestApp } from '../support/app.js';
+import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import {
+  addMembers,
+  FIRST_YEAR_OF_SERVERS,
+  IDS,
+  readTables,
+  resetBots,
+  signAuthorizations,
+  type Caller,
+} from './fixture.js';
+import { startOracle, type Oracle } from './oracle.js';
+import { requestOf, type Answer, type Ask, type Case, type Request } from './requests.js';
+
+/**
+ * Which variant of its text is sent at each time. The first comes to Apollo Server, the second and third to a known
+ * document, the fourth and fifth to a cached response.
+ */
+const VARIANTS = [0, 1, 2, 2, 1] as const;
+const MAX_CONNECTIONS = 32;
+/** One in so many answers of the oracle is asked over HTTP instead of in this process. */
+const ORACLE_OVER_HTTP = 50;
+/** The longest that a change from outside may stay unseen, by the contract, and room for a busy machine. */
+const MAX_STALENESS_MS = 5_000;
+
+/** An answer of the server that is not the oracle's. */
+export interface Difference {
+  /** Which part of the answer: `status`, `content-type`, `data`, `order of keys`, `errors`, … */
+  readonly kind: string;
+  readonly ask: Ask;
+  /** The how manieth time it was asked, from 1. */
+  readonly time: number;
+  readonly server: Answer;
+  readonly oracle: Answer;
+}
+
+export interface Tally {
+  readonly startedAt: number;
+  requests: number;
+  /** Requests whose operation was executed: they have data, be it null. */
+  executed: number;
+  /** Requests whose answers have errors that the server hides. */
+  masked: number;
+}
+
+/** The server with all its caches, and the oracle, each with a database of its own that holds the same. */
+export class Sides {
+  private tally = newTally();
+  private resets = 0;
+  private answersOfOracle = 0;
+
+  private constructor(
+    readonly app: TestApp,
+    private readonly redis: RedisService,
+    private readonly databases: { readonly server: TestDatabase; readonly oracle: TestDatabase },
+    private readonly oracle: Oracle,
+    private readonly authorizations: Readonly<Record<Caller, string | undefined>>,
+    private readonly pools: { readonly server: Pool; readonly oracle: Pool },
+  ) {}
+
+  static async start(): Promise<Sides> {
+    const [server, other, redis, authorizations] = await Promise.all([
+      createDatabase(),
+      createDatabase(),
+      createRedis(),
+      signAuthorizations(),
+    ]);
+    await Promise.all([addMembers(server.sql), addMembers(other.sql)]);
+    const app = await startApp({
+      DATABASE_URL: server.url,
+      REDIS_URL: redis.url,
+      INTROSPECTION: 'on',
+      PLAYGROUND: 'off',
+    });
+    const oracle = await startOracle(other.url);
+    const poolOf = (url: string) => new Pool(new URL(url).origin, { connections: MAX_CONNECTIONS });
+    const pools = { server: poolOf(app.url), oracle: poolOf(oracle.url) };
+    const sides = new Sides(app, redis, { server, oracle: other }, oracle, authorizations, pools);
+    await sides.reset();
+    return sides;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.pools.server.close(), this.pools.oracle.close()]);
+    await Promise.all([this.app.close(), this.oracle.close()]);
+    await this.redis.stop();
+    await Promise.all([this.databases.server.drop(), this.databases.oracle.drop()]);
+  }
+
+  /** Counts anew. */
+  startTally(): Tally {
+    return (this.tally = newTally());
+  }
+
+  /** Makes both databases what they were at the start, and waits until the server has seen it. */
+  async reset(): Promise<void> {
+    const slug = `acme-${++this.resets}`;
+    await Promise.all([
+      resetBots(this.databases.server.sql, slug),
+      resetBots(this.databases.oracle.sql, slug),
+    ]);
+    const query = `{ organization(id: "${IDS.organizations[0]}") { slug } }`;
+    const ask: Ask = { caller: 'owner', accept: undefined, method: 'POST', text: JSON.stringify({ query }) };
+    const deadline = performance.now() + MAX_STALENESS_MS;
+    for (;;) {
+      const { body } = await this.askServer(ask, 0);
+      if (body.includes(slug)) break;
+      if (performance.now() > deadline) throw new Error(`The server does not see the reset: ${body}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    this.app.statements.length = 0;
+    this.app.logs.length = 0;
+  }
+
+  /** Sends all requests of a case five times, in turn. Returns the first answer that is not as the oracle's. */
+  async differ({ asks, isStateful }: Case): Promise<Difference | undefined> {
+    const known: Answer[] = [];
+    for (const [round, variant] of VARIANTS.entries()) {
+      for (const [n, ask] of asks.entries()) {
+        const askOracle = isStateful || round === 0;
+        const [server, oracle] = await Promise.all([
+          this.askServer(ask, variant),
+          askOracle ? this.askOracle(ask, variant) : (known[n] as Answer),
+        ]);
+        known[n] = oracle;
+        if (round === 0) this.count(oracle);
+        const kind = kindOfDifference(server, oracle);
+        if (kind === undefined || (kind === 'errors' && (await this.mayFailFirst(ask, server)))) continue;
+        return { kind, ask, time: round + 1, server, oracle };
+      }
+    }
+    return undefined;
+  }
+
+  async askServer(ask: Ask, variant: number): Promise<Answer> {
+    return await send(this.pools.server, requestOf(ask, this.authorizations[ask.caller], variant));
+  }
+
+  async askOracle(ask: Ask, variant: number): Promise<Answer> {
+    const request = requestOf(ask, this.authorizations[ask.caller], variant);
+    return ++this.answersOfOracle % ORACLE_OVER_HTTP === 0
+      ? await send(this.pools.oracle, request)
+      : await this.oracle.answer(request);
+  }
+
+  /** Whether the oracle gives the server's answer too, if the fields that failed at the server fail first. */
+  private async mayFailFirst(ask: Ask, server: Answer): Promise<boolean> {
+    if (/mutation/.test(ask.text)) return false;
+    const { errors = [] } = JSON.parse(server.body) as { errors?: { path?: (string | number)[] }[] };
+    const first = new Set(errors.map(({ path = [] }) => path.join('.')));
+    const request = requestOf(ask, this.authorizations[ask.caller], 0);
+    return kindOfDifference(server, await this.oracle.answer(request, first)) === undefined;
+  }
+
+  /** How often the server has given an answer again without executing anything. */
+  async cachedAnswers(): Promise<number> {
+    return await this.app.metric('flovo_cache_hits_total', { resource: 'answer' });
+  }
+
+  /** The contents of both databases. */
+  async tables(): Promise<{ server: Record<string, unknown[]>; oracle: Record<string, unknown[]> }> {
+    const read = async (sql: postgres.Sql) => await readTables(sql);
+    const [server, oracle] = await Promise.all([
+      read(this.databases.server.sql),
+      read(this.databases.oracle.sql),
+    ]);
+    return { server, oracle };
+  }
+
+  private count({ body }: Answer): void {
+    this.tally.requests++;
+    if (body.includes('"data":')) this.tally.executed++;
+    if (body.includes('INTERNAL_SERVER_ERROR')) this.tally.masked++;
+  }
+}
+
+const newTally = (): Tally => ({ startedAt: performance.now(), requests: 0, executed: 0, masked: 0 });
+
+async function send(pool: Pool, { method, search, headers, body }: Request): Promise<Answer> {
+  const response = await pool.request({
+    path: `/graphql${search}`,
+    method,
+    headers,
+    ...(body === undefined ? {} : { body }),
+  });
+  const type = response.headers['content-type'];
+  return {
+    status: response.statusCode,
+    type: typeof type === 'string' ? type : null,
+    body: await response.body.text(),
+  };
+}
+
+const KNOWN_IDS: ReadonlySet<string> = new Set(Object.values(IDS).flat());
+
+/** A body without what differs between any two servers: new ids, the time, the ids of requests. */
+function normalize(body: string): string {
+  const created = new Map<string, string>();
+  return body
+    .replaceAll(/"requestId":"[^"]*"/g, '"requestId":"…"')
+    .replaceAll(/"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"/g, (instant, year: string) =>
+      Number(year) < FIRST_YEAR_OF_SERVERS ? instant : '"now"',
+    )
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi, (id) => {
+      if (KNOWN_IDS.has(id.toLowerCase())) return id;
+      const name = created.get(id) ?? `created ${created.size + 1}`;
+      created.set(id, name);
+      return name;
+    });
+}
+
+function kindOfDifference(server: Answer, oracle: Answer): string | undefined {
+  const isSameHead = server.status === oracle.status && server.type === oracle.type;
+  if (isSameHead && server.body === oracle.body) return undefined;
+  const [ours, theirs] = [normalize(server.body), normalize(oracle.body)];
+  if (isSameHead && (ours === theirs || haveSameErrors(ours, theirs))) return undefined;
+  const kinds: string[] = [];
+  if (server.status !== oracle.status) kinds.push('status');
+  if (server.type !== oracle.type) kinds.push('content-type');
+  if (ours !== theirs) kinds.push(kindOfBodies(ours, theirs));
+  return kinds.join(', ');
+}
+
+/** Whether two answers with data differ in the order of their errors only: that is the order in which fields fail. */
+function haveSameErrors(ours: string, theirs: string): boolean {
+  const form = /^\{"errors":(\[.*\]),("data":.*)$/s;
+  const [, oursErrors, oursRest] = form.exec(ours) ?? [];
+  const [, theirErrors, theirRest] = form.exec(theirs) ?? [];
+  if (oursErrors === undefined || theirErrors === undefined || oursRest !== theirRest) return false;
+  const sorted = (errors: string) =>
+    (JSON.parse(errors) as unknown[]).map((each) => JSON.stringify(each)).sort();
+  return JSON.stringify(sorted(oursErrors)) === JSON.stringify(sorted(theirErrors));
+}
+
+function kindOfBodies(ours: string, theirs: string): string {
+  try {
+    const parse = (text: string) => JSON.parse(text) as { data?: unknown; errors?: unknown };
+    const sorted = (value: unknown) => JSON.stringify(value, sortKeys);
+    const [a, b] = [parse(ours), parse(theirs)];
+    if (sorted(a.data) !== sorted(b.data)) return 'data';
+    if (sorted(a.errors) !== sorted(b.errors)) return 'errors';
+    return sorted(a) === sorted(b) ? 'order of keys, or form' : 'other parts';
+  } catch {
+    return 'a body that is no JSON';
+  }
+}
+
+const sortKeys = (_key: string, value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+    : value;
