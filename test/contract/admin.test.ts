@@ -44,7 +44,9 @@ async function admin(
 
 const organization = (name: string, ...more: string[]) => [
   'create-organization',
-  ...['--name', name, '--slug', name.toLowerCase(), '--owner', `owner@${name.toLowerCase()}.example`],
+  `--name=${name}`,
+  `--slug=${name.toLowerCase()}`,
+  `--owner=owner@${name.toLowerCase()}.example`,
   ...more,
 ];
 
@@ -87,14 +89,19 @@ describe('an empty production database', () => {
 });
 
 describe('members', () => {
+  beforeAll(async () => {
+    await database.sql`insert into organizations (name, slug) values ('Members', 'members')`;
+    await database.sql`insert into users (email) values ('owner@members.example')`;
+  });
+
   const add = async (email: string, role: string, ...more: string[]) =>
-    await admin(['add-member', '--organization', 'acme', '--email', email, '--role', role, ...more]);
+    await admin(['add-member', '--organization', 'members', '--email', email, '--role', role, ...more]);
   const tokenOf = async (email: string) =>
     (await admin(['token', '--email', email], { JWT_SECRET: SECRET })).stdout.trim();
 
   test('come, change and go, and a running server sees each within 2 s', async () => {
     const email = 'Editor@acme.example';
-    expect((await add(email, 'viewer')).stdout).toMatch(/is VIEWER of acme now\.\n$/);
+    expect((await add(email, 'viewer')).stdout).toMatch(/is VIEWER of members now\.\n$/);
     const token = await tokenOf(email);
     const rolesBecome = async (expected: string[]) => {
       const seen = await askUntil(
@@ -105,14 +112,14 @@ describe('members', () => {
     };
     await rolesBecome(['VIEWER']);
     expect((await add('editor@ACME.example', 'EDITOR')).stdout).toMatch(
-      /^Editor@acme\.example .* is EDITOR of acme now, and was VIEWER\.\n$/,
+      /^Editor@acme\.example .* is EDITOR of members now, and was VIEWER\.\n$/,
     );
     await rolesBecome(['EDITOR']);
-    expect((await add(email, 'EDITOR')).stdout).toMatch(/is EDITOR of acme already\.\n$/);
-    const remove = ['remove-member', '--organization', 'acme', '--email', email];
+    expect((await add(email, 'EDITOR')).stdout).toMatch(/is EDITOR of members already\.\n$/);
+    const remove = ['remove-member', '--organization', 'members', '--email', email];
     expect((await admin(remove)).code).toBe(0);
     await rolesBecome([]);
-    expect(await admin(remove)).toMatchObject({ code: 1, stderr: `${email} is no member of acme.\n` });
+    expect(await admin(remove)).toMatchObject({ code: 1, stderr: `${email} is no member of members.\n` });
   });
 
   test('have the subject of their identity provider; a uuid is their id', async () => {
@@ -144,7 +151,7 @@ describe('members', () => {
       JWT_USER_CLAIM: 'user.id',
     };
     const { stdout } = await admin(
-      ['token', '--email', 'owner@acme.example', '--expires-in', '5m'],
+      ['token', '--email', 'owner@members.example', '--expires-in', '5m'],
       environment,
     );
     const claims = decodeJwt(stdout.trim());
@@ -201,9 +208,10 @@ describe('a command that cannot be carried out says why in a sentence', () => {
   });
 
   test('leaves nothing half made', async () => {
+    await database.sql`insert into users (email, subject) values ('taken@x.example', 'auth0|taken')`;
     const before = await database.sql`select count(*) from organizations`;
-    const failed = await admin(organization('Umbrella', '--subject', 'auth0|1'));
-    expect(failed).toMatchObject({ code: 1, stderr: 'The subject auth0|1 belongs to another user.\n' });
+    const failed = await admin(organization('Umbrella', '--subject', 'auth0|taken'));
+    expect(failed).toMatchObject({ code: 1, stderr: 'The subject auth0|taken belongs to another user.\n' });
     expect(await database.sql`select count(*) from organizations`).toEqual(before);
   });
 
