@@ -145,10 +145,10 @@ CREATE FUNCTION public.recount_organizations(ids uuid[] DEFAULT NULL) RETURNS vo
   ON CONFLICT (org_id) DO UPDATE SET total = excluded.total
 $$;--> statement-breakpoint
 
--- Makes the totals of bots anew from their messages; of all, without an argument. Whoever writes messages of a bot holds
+-- Makes the totals of bots anew from their messages, some excepted; of all bots, without an argument. Whoever writes messages of a bot holds
 -- its totals locked until they commit; where there are none yet, those who make them take turns. The revision grows by
 -- more than any number of writes, because a cached value with a higher one would be taken for the newer.
-CREATE FUNCTION public.recount_bots(ids uuid[] DEFAULT NULL) RETURNS void
+CREATE FUNCTION public.recount_bots(ids uuid[] DEFAULT NULL, excepted uuid[] DEFAULT '{}') RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended(id::text, 7305190416)) FROM (SELECT unnest(ids) AS id ORDER BY 1) AS wanted;
@@ -156,7 +156,8 @@ BEGIN
   DELETE FROM public.conversations WHERE ids IS NULL OR bot_id = ANY (ids);
   INSERT INTO public.conversations (bot_id, conversation_id, messages)
     SELECT bot_id, conversation_id, count(*) FROM public.messages
-    WHERE ids IS NULL OR bot_id = ANY (ids) GROUP BY bot_id, conversation_id;
+    WHERE (ids IS NULL OR bot_id = ANY (ids)) AND id <> ALL (excepted) GROUP BY bot_id, conversation_id
+  ON CONFLICT (bot_id, conversation_id) DO UPDATE SET messages = excluded.messages;
   INSERT INTO public.bot_stats AS s (bot_id, inbound, outbound, failed, outbound_delivered, outbound_failed, conversations,
       response_time_sum, response_time_count, last_message_at, revision)
     SELECT b.id,
@@ -170,7 +171,7 @@ BEGIN
       count(m.response_time_ms),
       max(m.created_at),
       (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-    FROM public.bots AS b LEFT JOIN public.messages AS m ON m.bot_id = b.id
+    FROM public.bots AS b LEFT JOIN public.messages AS m ON m.bot_id = b.id AND m.id <> ALL (excepted)
     WHERE ids IS NULL OR b.id = ANY (ids) GROUP BY b.id ORDER BY b.id
   ON CONFLICT (bot_id) DO UPDATE SET
     inbound = excluded.inbound, outbound = excluded.outbound, failed = excluded.failed,
@@ -220,34 +221,51 @@ CREATE TRIGGER bot_stats_10_removed AFTER DELETE ON public.bot_stats
   REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.bot_totals_removed();--> statement-breakpoint
 CREATE TRIGGER bot_stats_10_truncated AFTER TRUNCATE ON public.bot_stats
   FOR EACH STATEMENT EXECUTE FUNCTION public.bot_totals_removed();--> statement-breakpoint
+-- The totals count conversations rightly without these rows; the next messages would not. Whoever writes messages has locked
+-- the totals and waits for this table, so the totals must not be touched here.
+CREATE FUNCTION public.conversations_removed() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  INSERT INTO public.conversations (bot_id, conversation_id, messages)
+    SELECT bot_id, conversation_id, count(*) FROM public.messages GROUP BY bot_id, conversation_id
+  ON CONFLICT (bot_id, conversation_id) DO UPDATE SET messages = excluded.messages;
+  RETURN NULL;
+END $$;--> statement-breakpoint
 CREATE TRIGGER conversations_10_truncated AFTER TRUNCATE ON public.conversations
-  FOR EACH STATEMENT EXECUTE FUNCTION public.bot_totals_removed();--> statement-breakpoint
+  FOR EACH STATEMENT EXECUTE FUNCTION public.conversations_removed();--> statement-breakpoint
 
--- Where the totals of a bot are missing all the same (triggers were disabled), its next messages make them. It comes after
--- messages_totals_insert, which passes such a bot over, as it does one that is being deleted.
+-- Where the totals of a bot are missing all the same (triggers were disabled), its next messages make them, before these
+-- messages are counted. Transactions that find them missing take turns, so that each sees what the one before has made.
 CREATE FUNCTION public.messages_totals_missing() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   missing uuid[];
 BEGIN
-  missing := ARRAY(SELECT DISTINCT n.bot_id FROM new_rows AS n JOIN public.bots AS b ON b.id = n.bot_id
+  missing := ARRAY(SELECT DISTINCT n.bot_id FROM new_rows AS n
     WHERE NOT EXISTS (SELECT FROM public.bot_stats AS s WHERE s.bot_id = n.bot_id));
   IF cardinality(missing) > 0 THEN
-    PERFORM public.recount_bots(missing);
+    PERFORM pg_advisory_xact_lock(hashtextextended(id::text, 7305190416)) FROM (SELECT unnest(missing) AS id ORDER BY 1) AS m;
+    missing := ARRAY(SELECT id FROM unnest(missing) AS m (id) WHERE NOT EXISTS (SELECT FROM public.bot_stats WHERE bot_id = m.id));
+    IF cardinality(missing) > 0 THEN
+      PERFORM public.recount_bots(missing, ARRAY(SELECT id FROM new_rows));
+    END IF;
   END IF;
   RETURN NULL;
 END $$;--> statement-breakpoint
-CREATE TRIGGER messages_totals_insert_missing AFTER INSERT ON public.messages
+CREATE TRIGGER messages_05_totals_missing AFTER INSERT ON public.messages
   REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.messages_totals_missing();--> statement-breakpoint
 
--- What keeps the cache right also watches writes that are applied with session_replication_role = replica.
-DO $migration$
-DECLARE
-  watching record;
+-- What is written with session_replication_role = replica, and by replication, which fires triggers of rows alone.
+CREATE FUNCTION public.bot_counts_log_replicated() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-  FOR watching IN SELECT tgrelid::regclass AS on_table, tgname FROM pg_catalog.pg_trigger
-    WHERE tgname IN ('cache_invalidations_90_removed', 'cache_invalidations_90_truncated', 'cache_log_state_90_removed',
-      'bot_counts_90_log_insert', 'bot_counts_90_log_update', 'bot_counts_90_log_delete', 'bot_counts_90_log_truncate') LOOP
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', watching.on_table, watching.tgname);
-  END LOOP;
-END $migration$;
+  PERFORM public.log_cache_invalidation(ARRAY['org:' || coalesce(NEW.org_id, OLD.org_id), 'org:' || coalesce(OLD.org_id, NEW.org_id)]);
+  RETURN NULL;
+END $$;--> statement-breakpoint
+CREATE TRIGGER bot_counts_91_log_replicated AFTER INSERT OR UPDATE OR DELETE ON public.bot_counts FOR EACH ROW
+  WHEN (current_setting('session_replication_role') = 'replica') EXECUTE FUNCTION public.bot_counts_log_replicated();--> statement-breakpoint
+ALTER TABLE public.bot_counts ENABLE REPLICA TRIGGER bot_counts_91_log_replicated;--> statement-breakpoint
+ALTER TABLE public.bot_counts ENABLE ALWAYS TRIGGER bot_counts_90_log_truncate;--> statement-breakpoint
+ALTER TABLE public.cache_invalidations ENABLE ALWAYS TRIGGER cache_invalidations_90_removed;--> statement-breakpoint
+ALTER TABLE public.cache_invalidations ENABLE ALWAYS TRIGGER cache_invalidations_90_truncated;--> statement-breakpoint
+ALTER TABLE public.cache_log_state ENABLE ALWAYS TRIGGER cache_log_state_90_removed;

@@ -38,9 +38,12 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-const openLog = async (source = invalidationLogSource(database.url)): Promise<InvalidationLog> => {
-  // It is read when a test says so.
-  const log = new InvalidationLog({ source, log: silent, intervalMs: 1_000_000 });
+/** By default it is read when a test says so. */
+const openLog = async (
+  source = invalidationLogSource(database.url),
+  intervalMs = 1_000_000,
+): Promise<InvalidationLog> => {
+  const log = new InvalidationLog({ source, log: silent, intervalMs });
   closers.push(async () => await log.stop());
   await log.start();
   return log;
@@ -210,14 +213,15 @@ describe('a read of the log is bounded', () => {
     async (_name, fill, mostEntries) => {
       const source = invalidationLogSource(database.url);
       const entries: number[] = [];
-      const log = await openLog({
+      const counting: LogSource = {
         ...source,
         poll: async (since) => {
           const batch = await source.poll(since);
           entries.push(batch.entries.length);
           return batch;
         },
-      });
+      };
+      const log = await openLog(counting, 20);
       const before = await snapshotNow();
       await rename(a);
       const between = await snapshotNow();
@@ -226,9 +230,9 @@ describe('a read of the log is bounded', () => {
       // On a busy machine a poll that finds so much may be given up; the next one has more time.
       await eventually(async () => {
         await log.confirm();
-        return entries.length > 0 && log.isCurrent;
+        return log.isCurrent && Math.max(...entries) > 100;
       });
-      expect(entries[0]).toBeLessThan(mostEntries);
+      expect(Math.max(...entries)).toBeLessThan(mostEntries);
       expect(log.accepts([`bot:${a}`], before)).toBe(false);
       expect(log.accepts([`bot:${b}`], between)).toBe(false);
       await eventually(async () => {

@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 import { checkConvergence, perform } from './fault.js';
+import { deadlocks } from './faults/deadlocks.js';
+import { editorsDemoted } from './faults/editors-demoted.js';
 import { none } from './faults/none.js';
 import { outsideWrites } from './faults/outside-writes.js';
 import { redisFrozen } from './faults/redis-frozen.js';
 import { redisKilled } from './faults/redis-killed.js';
 import { redisOldDump } from './faults/redis-old-dump.js';
 import { serverKilled } from './faults/server-killed.js';
+import { tablesTruncated } from './faults/tables-truncated.js';
 import { WITHIN_TWO_SECONDS, type Findings } from './findings.js';
 import { Span } from './span.js';
 import { Stage } from './stage.js';
@@ -22,7 +25,16 @@ const PATIENCE_MS = 120_000;
 /** A run that has seen less than this has shown nothing: it goes on until it has, however busy the machine. */
 const FEW = 500;
 
-const FAULTS = [serverKilled, redisKilled, redisFrozen, redisOldDump, outsideWrites];
+const FAULTS = [
+  serverKilled,
+  redisKilled,
+  redisFrozen,
+  redisOldDump,
+  outsideWrites,
+  editorsDemoted,
+  tablesTruncated,
+  deadlocks,
+];
 
 const wrongIn = ({ problems, samples }: Findings) => ({ problems, samples });
 const NOTHING = { problems: [], samples: [] };

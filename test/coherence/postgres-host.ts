@@ -1,8 +1,9 @@
-import { mkdtemp } from 'node:fs/promises';
+import { appendFile, mkdtemp } from 'node:fs/promises';
 import path from 'node:path';
 import postgres from 'postgres';
 
 import { startPostgres, type PostgresService } from '../../src/dev/services/postgres.js';
+import { eventually } from '../support/eventually.js';
 import type { TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { serverModule } from './imports/server-module.js';
@@ -29,6 +30,24 @@ export class PostgresHost implements TestDatabase {
     const proxy = await TcpProxy.before(service.url);
     const sql = postgres(proxy.url, { max: 4, onnotice: () => {}, connect_timeout: 2 });
     return new PostgresHost(service, folder, proxy, sql, settings);
+  }
+
+  /** Runs statements as the superuser, on one connection. */
+  async asSuperuser<Result>(work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
+    await appendFile(
+      path.join(this.folder, 'postgres', 'cluster', 'pg_hba.conf'),
+      'host all postgres 127.0.0.1/32 trust\n',
+    );
+    process.kill(this.service.pid, 'SIGHUP');
+    const url = new URL(this.service.url);
+    url.username = 'postgres';
+    const sql = postgres(url.href, { max: 1, onnotice: () => {}, fetch_types: false });
+    try {
+      await eventually(async () => await sql`select 1`);
+      return await work(sql);
+    } finally {
+      await sql.end({ timeout: 1 });
+    }
   }
 
   get url(): string {

@@ -1,8 +1,11 @@
 import { checkConvergence, perform, type Fault, type Outcome } from './fault.js';
+import { abandonedTransaction } from './faults/abandoned-transaction.js';
 import { clockSteps } from './faults/clock-steps.js';
 import { clusterAlone, clusterFailover, clusterNodeCutOff, clusterSlotMigration } from './faults/cluster.js';
 import { cutOffFromPostgres } from './faults/cut-off-from-postgres.js';
 import { cutOffFromRedis } from './faults/cut-off-from-redis.js';
+import { deadlocks } from './faults/deadlocks.js';
+import { editorsDemoted } from './faults/editors-demoted.js';
 import { evictions } from './faults/evictions.js';
 import { failover } from './faults/failover.js';
 import { killedAtEachStep } from './faults/killed-at-each-step.js';
@@ -16,8 +19,11 @@ import { redisKilled } from './faults/redis-killed.js';
 import { redisOldDump } from './faults/redis-old-dump.js';
 import { redisShortOfMemory } from './faults/redis-short-of-memory.js';
 import { redisSlow } from './faults/redis-slow.js';
+import { repliesLost } from './faults/replies-lost.js';
+import { replicatedWrites } from './faults/replicated-writes.js';
 import { serverFrozen } from './faults/server-frozen.js';
 import { serverKilled } from './faults/server-killed.js';
+import { tablesTruncated } from './faults/tables-truncated.js';
 import { ClusterHost } from './cluster-host.js';
 import { RedisHost } from './redis-host.js';
 import { SentinelHost } from './sentinel-host.js';
@@ -79,5 +85,17 @@ export const RUNS: readonly Run[] = [
   run(clusterSlotMigration, async () => await ClusterHost.start(3)),
   run(clusterFailover, async () => await ClusterHost.start(3)),
   run(failover, async () => await SentinelHost.start()),
-  ...[cutOffFromRedis, cutOffFromPostgres, postgresRestarted, longTransaction, outsideWrites].map(ordinary),
+  ...[
+    cutOffFromRedis,
+    cutOffFromPostgres,
+    postgresRestarted,
+    repliesLost,
+    longTransaction,
+    abandonedTransaction,
+    deadlocks,
+    outsideWrites,
+    replicatedWrites,
+    editorsDemoted,
+    tablesTruncated,
+  ].map(ordinary),
 ];

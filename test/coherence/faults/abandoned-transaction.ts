@@ -1,0 +1,87 @@
+import { addOrganization } from '../../support/people.js';
+import type { Fault } from '../fault.js';
+import { WITHIN_TWO_SECONDS } from '../findings.js';
+import type { Fleet } from '../fleet.js';
+import { PostgresHost } from '../postgres-host.js';
+import type { Stage } from '../stage.js';
+
+const NOISY_BOTS = 2_000;
+const WRITERS = 2;
+
+/** A prepared transaction that nobody ends, beside some 1,000 writes a second. */
+export const abandonedTransaction: Fault = {
+  name: 'abandoned prepared transaction',
+  about: 'held throughout, beside about 1,000 writes a second',
+  tolerance: WITHIN_TWO_SECONDS,
+  stage: { database: async () => await PostgresHost.start({ max_prepared_transactions: '5' }) },
+  async act(stage, span) {
+    const { sql, history } = stage;
+    const orgId = await addOrganization(sql, 'Noisy');
+    await sql`insert into bots (org_id, name) select ${orgId}, 'noisy ' || n from generate_series(1, ${NOISY_BOTS}) as n`;
+    const session = await sql.reserve();
+    await session`begin`;
+    await session`update organizations set name = 'Abandoned' where id = ${orgId}`;
+    await session`prepare transaction 'abandoned'`;
+    session.release();
+    const before = await usageOf(stage.fleet);
+    const startedAt = performance.now();
+    let mostEntries = 0;
+    const watch = async (): Promise<void> => {
+      do {
+        const [row] = await sql<{ count: number }[]>`select count(*)::int as count from cache_invalidations`;
+        mostEntries = Math.max(mostEntries, row?.count ?? 0);
+        await span.pause(1_000);
+      } while (!span.isOver);
+    };
+    const writes = await Promise.all([
+      watch(),
+      ...Array.from({ length: WRITERS }, async () => await write(stage, orgId, span.leftMs)),
+    ]);
+    const seconds = (performance.now() - startedAt) / 1_000;
+    const after = await usageOf(stage.fleet);
+    const total = writes.slice(1).reduce<number>((sum, count) => sum + (count ?? 0), 0);
+    const cpu = ((after.cpuSeconds - before.cpuSeconds) / seconds / stage.fleet.berths.length) * 100;
+    history.findings.notes.push(
+      `${(total / seconds).toFixed(0)} other writes a second, at most ${mostEntries} entries in the log`,
+      `a server: ${cpu.toFixed(0)}% of a processor, ${(before.megabytes / stage.fleet.berths.length).toFixed(0)} MB before, ` +
+        `${(after.megabytes / stage.fleet.berths.length).toFixed(0)} MB after`,
+    );
+    await sql`commit prepared 'abandoned'`;
+    await span.pause(2_001);
+  },
+};
+
+/** Each a transaction of its own. Returns how many there were. */
+async function write({ sql }: Stage, orgId: string, ms: number): Promise<number> {
+  const [before] = await sql<
+    { sum: number }[]
+  >`select sum(version)::int as sum from bots where org_id = ${orgId}`;
+  await sql.unsafe(`
+    do $$
+    declare
+      ids uuid[] := array(select id from bots where org_id = '${orgId}');
+      ends_at timestamptz := clock_timestamp() + interval '${Math.round(ms)} ms';
+    begin
+      while clock_timestamp() < ends_at loop
+        update bots set description = md5(random()::text) where id = ids[1 + floor(random() * ${NOISY_BOTS})::int];
+        commit;
+        perform pg_sleep(0.001);
+      end loop;
+    end $$`);
+  const [after] = await sql<
+    { sum: number }[]
+  >`select sum(version)::int as sum from bots where org_id = ${orgId}`;
+  // Every writer sees what all have written.
+  return ((after?.sum ?? 0) - (before?.sum ?? 0)) / WRITERS;
+}
+
+/** Of all servers together. */
+async function usageOf(fleet: Fleet): Promise<{ cpuSeconds: number; megabytes: number }> {
+  let [cpuSeconds, megabytes] = [0, 0];
+  for (const { server } of fleet.berths) {
+    const text = await (await fetch(new URL('/metrics', server.process.url))).text();
+    cpuSeconds += Number(/^process_cpu_seconds_total ([\d.e+]+)/m.exec(text)?.[1] ?? 0);
+    megabytes += Number(/^process_resident_memory_bytes ([\d.e+]+)/m.exec(text)?.[1] ?? 0) / 1e6;
+  }
+  return { cpuSeconds, megabytes };
+}

@@ -1,0 +1,41 @@
+import type postgres from 'postgres';
+
+import type { Fault } from '../fault.js';
+import { WITHIN_TWO_SECONDS } from '../findings.js';
+import { PostgresHost } from '../postgres-host.js';
+import { between } from '../span.js';
+
+/** Writes as replication, or `pg_restore --disable-triggers`, makes them: ordinary triggers do not fire. */
+export const replicatedWrites: Fault = {
+  name: 'replicated writes',
+  about: 'UPDATE of bots with session_replication_role = replica',
+  tolerance: WITHIN_TWO_SECONDS,
+  stage: { database: async () => await PostgresHost.start() },
+  async act({ database, history, world }, span) {
+    await (database as PostgresHost).asSuperuser(async (sql) => {
+      await watchReplicatedWrites(sql);
+      await sql`set session_replication_role = replica`;
+      do {
+        for (const orgId of world.orgIds) {
+          const bot = history.botsOf(orgId)[0];
+          if (!bot) continue;
+          bot.version.mayGrowBy(1);
+          const [row] = await sql<{ version: number }[]>`
+            update bots set description = 'replicated', version = version + 1 where id = ${bot.id} returning version`;
+          if (row) bot.version.isCommitted(row.version, performance.now());
+          await span.pause(between(20, 200));
+        }
+      } while (!span.isOver);
+      await span.pause(2_001);
+    });
+  },
+};
+
+/** Where no migration has triggers that watch such writes, the ordinary ones are told to. */
+async function watchReplicatedWrites(sql: postgres.Sql): Promise<void> {
+  const watching = await sql`
+    select from pg_trigger where tgrelid = 'bots'::regclass and tgname like '%log%' and tgenabled in ('A', 'R')`;
+  if (watching.length > 1) return;
+  for (const operation of ['insert', 'update', 'delete'])
+    await sql.unsafe(`alter table bots enable always trigger bots_90_log_${operation}`);
+}

@@ -1,0 +1,31 @@
+import type { Fault } from '../fault.js';
+import { WITHIN_TWO_SECONDS } from '../findings.js';
+import { between } from '../span.js';
+
+const TABLES = [
+  'cache_log_state',
+  'cache_invalidations',
+  'cache_log_horizons',
+  'bot_counts',
+  'bot_stats',
+  'conversations',
+  'cache_invalidations, cache_log_state, cache_log_horizons, bot_counts, bot_stats, conversations',
+];
+
+/** Somebody empties what the server keeps for itself. Nothing of it may be seen: what was counted is counted anew. */
+export const tablesTruncated: Fault = {
+  name: 'own tables truncated',
+  about: `TRUNCATE of ${TABLES.length - 1} tables, one after another and together`,
+  tolerance: WITHIN_TWO_SECONDS,
+  async act({ sql, history }, span) {
+    let count = 0;
+    do {
+      for (const tables of TABLES) {
+        await sql.unsafe(`truncate ${tables}`);
+        count += 1;
+        await span.pause(between(50, 400));
+      }
+    } while (!span.isOver);
+    history.findings.notes.push(`${count} times`);
+  },
+};
