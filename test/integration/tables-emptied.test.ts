@@ -50,11 +50,10 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     const user = await addUser(sql, { [orgId]: 'OWNER' });
     [id] = (await addBots(sql, orgId, 3)) as [string];
     client = app.client(user.token);
-    const { recordMessages } = await client.ask(RecordMessagesDocument, {
+    await client.ask(RecordMessagesDocument, {
       botId: id,
       messages: [MESSAGE, { ...MESSAGE, status: 'FAILED' as never }, { ...MESSAGE, conversationId: 'c2' }],
     });
-    expect(recordMessages.totalMessages).toBe(3);
     await eventually(async () => {
       app.statements.length = 0;
       await views();
@@ -132,14 +131,19 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
   });
 
   test('totals that are repaired by UPDATE are seen', async () => {
+    const isSeen = async (expected: object) =>
+      await eventually(async () => {
+        expect(await views()).toMatchObject(expected);
+        return true;
+      }, IS_SEEN_MS);
     await sql`update bot_counts set total = 7 where org_id = ${orgId}`;
-    await eventually(async () => (await views()).total === 7, IS_SEEN_MS);
+    await isSeen({ total: 7 });
     await sql`select recount_organizations(array[${orgId}]::uuid[])`;
-    await eventually(async () => (await views()).total === 3, IS_SEEN_MS);
+    await isSeen({ total: 3 });
     await sql`update bot_stats set inbound = 100 where bot_id = ${id}`;
-    await eventually(async () => (await views()).listed === 103, IS_SEEN_MS);
+    await isSeen({ listed: 103 });
     await sql`select recount_bots(array[${id}]::uuid[])`;
-    await eventually(async () => (await views()).listed === 3, IS_SEEN_MS);
+    await isSeen({ listed: 3 });
   });
 
   test('totals that are missing count as zero, until the next messages make them', async () => {
