@@ -1,5 +1,10 @@
 import { isIP } from 'node:net';
-import { checkServerIdentity, type ConnectionOptions, type PeerCertificate } from 'node:tls';
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  type ConnectionOptions,
+  type PeerCertificate,
+} from 'node:tls';
 
 import { Cluster, Redis } from 'ioredis';
 
@@ -63,6 +68,31 @@ const tlsTo = (hosts: readonly string[]): ConnectionOptions => ({
     return mistake;
   },
 });
+
+/**
+ * A cluster's client does not tell why it could not ask any node for the slots. A connection of our own finds out, once
+ * until the client is ready again.
+ */
+function explainFailures(client: Cluster, host: string, port: number, tls: ConnectionOptions): void {
+  let hasAsked = false;
+  client.on('ready', () => {
+    hasAsked = false;
+  });
+  client.on('error', () => {
+    if (hasAsked) return;
+    hasAsked = true;
+    const socket = connectTls({
+      host,
+      port,
+      timeout: cacheOptions.connectTimeout,
+      ...tls,
+      ...serverName(host),
+    });
+    socket.on('error', (error) => client.emit('node error', error, `${host}:${port}`));
+    socket.on('secureConnect', () => socket.destroy());
+    socket.on('timeout', () => socket.destroy());
+  });
+}
 
 /** The name of a server in its TLS greeting: some serve many names on one address. An address is no name. */
 const serverName = (host: string): { servername?: string } => (isIP(host) === 0 ? { servername: host } : {});
@@ -160,6 +190,7 @@ function createClient(target: RedisTarget): RedisClient {
       const nodes = target.nodes.map((node) => hostAndPort(node, 6_379));
       const url = target.url === undefined ? undefined : new URL(target.url);
       const secure = url?.protocol === 'rediss:';
+      const tls = tlsTo(nodes.map(({ host }) => host));
       const client = new ClusterClient(nodes, {
         enableOfflineQueue: false,
         // A pipeline is redirected as one, though its commands are for many slots: while slots move, commands were
@@ -181,7 +212,7 @@ function createClient(target: RedisTarget): RedisClient {
           // With it, ASKING would be sent after the command that it is for.
           enableAutoPipelining: false,
           ...(url === undefined ? {} : credentials(url)),
-          ...(secure ? { tls: tlsTo(nodes.map(({ host }) => host)) } : {}),
+          ...(secure ? { tls } : {}),
         },
         // Certificates are of names, so names must not be turned into addresses before the connection is made.
         ...(secure ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
@@ -190,6 +221,8 @@ function createClient(target: RedisTarget): RedisClient {
       client.on('+node', ({ options }: Redis) => {
         if (options.tls) options.tls = { ...options.tls, ...serverName(options.host ?? '') };
       });
+      const [first] = nodes;
+      if (secure && first) explainFailures(client, first.host, first.port, tls);
       return client;
     }
   }

@@ -21,11 +21,17 @@ const LOSSES_WHILE_REFUSED = 3;
 const PROBES_BEFORE_RECONNECT = 3;
 /** A refusal of the same kind is logged again after this long (ms). */
 const REFUSAL_LOG_PAUSE_MS = 60_000;
+/**
+ * Nobody waits for these. They may take some deadlines, because they are large where Redis and this process are busy
+ * most, and have a limit of their own, so that what requests wait for does not wait for them.
+ */
+const BACKGROUND: ReadonlySet<RedisOperation> = new Set(['fill', 'release', 'sweep']);
+const BACKGROUND_PATIENCE = 10;
 /** What is said of a connection that is not there, without a word about why. */
 const SAYS_NO_REASON =
-  /^(Stream isn't writeable|connection closed|Connection is closed|None of startup nodes)/i;
-/** So many of these are not logged while nothing better is known. */
-const MAX_SILENT_FAILURES = 5;
+  /^(Stream isn't writeable|connection closed|connection to a node)|connection is closed|slots cache\.$|timeout\)?$/i;
+/** For so long after the start such a failure is not logged, in case the reason follows (ms). */
+const MAX_SILENCE_MS = 3_000;
 /** The most work that this process has under way at Redis: see `costOf`. Some milliseconds, far from any deadline. */
 const MAX_IN_FLIGHT = 2_000;
 /** A circuit that opens again this soon after closing is probed after a longer pause each time. */
@@ -48,14 +54,16 @@ const STABLE_AFTER_MS = 5_000;
  */
 export class RedisGateway {
   private readonly deadlines: Deadlines;
+  private readonly backgroundDeadlines: Deadlines;
   private current: RedisState = 'down';
   private reason = 'not connected yet';
   private refused: RedisRefusalError | undefined;
   /** Invalidations are what was refused: they are not tried again before the next probe has succeeded. */
   private refusesInvalidations = false;
   private lossesWhileRefused = 0;
-  private failuresWithoutReason = 0;
+  private readonly madeAt = performance.now();
   private readonly inFlight = new InFlightLimit(MAX_IN_FLIGHT);
+  private readonly inFlightBehind = new InFlightLimit(MAX_IN_FLIGHT / 2);
   private probeTimer: NodeJS.Timeout | undefined;
   private probing: Promise<void> | undefined;
   private probePauseMs = FIRST_PROBE_MS;
@@ -82,10 +90,12 @@ export class RedisGateway {
     },
   ) {
     this.deadlines = new Deadlines(options.timeoutMs);
+    this.backgroundDeadlines = new Deadlines(options.timeoutMs * BACKGROUND_PATIENCE);
     client.on('error', (error: Error) => this.lose(describeConnectionError(error, this.nodeFailure)));
     client.on('close', () => this.lose(this.nodeFailure ?? 'connection closed'));
     client.on('node error', (error: Error, node: string) => {
-      this.nodeFailure = `${node}: ${describeConnectionError(error)}`;
+      const reason = describeConnectionError(error);
+      if (!SAYS_NO_REASON.test(reason)) this.nodeFailure = `${node}: ${reason}`;
     });
     // A cluster is used as a whole: every process that was connected to the node notices at the same time.
     client.on('-node', (node: { options: { readOnly?: boolean } }) => {
@@ -142,7 +152,8 @@ export class RedisGateway {
    */
   async run<T>(operation: RedisOperation, call: (client: RedisClient) => Promise<T>, cost = 1): Promise<T> {
     this.requireUsable(operation);
-    const turn = this.inFlight.enter(cost);
+    const inFlight = BACKGROUND.has(operation) ? this.inFlightBehind : this.inFlight;
+    const turn = inFlight.enter(cost);
     try {
       if (turn) {
         await turn;
@@ -150,7 +161,7 @@ export class RedisGateway {
       }
       return await this.attempt(operation, call);
     } finally {
-      this.inFlight.leave(cost);
+      inFlight.leave(cost);
     }
   }
 
@@ -168,11 +179,14 @@ export class RedisGateway {
 
   /** As {@link run}, but also while the circuit is open. */
   async attempt<T>(operation: RedisOperation, call: (client: RedisClient) => Promise<T>): Promise<T> {
-    const { observer, timeoutMs } = this.options;
+    const { observer } = this.options;
+    const isBackground = BACKGROUND.has(operation);
+    const deadlines = isBackground ? this.backgroundDeadlines : this.deadlines;
+    const timeoutMs = this.options.timeoutMs * (isBackground ? BACKGROUND_PATIENCE : 1);
     observer.roundTrip(operation);
     let timedOut = false;
     try {
-      return await this.deadlines.limit(call(this.client), () => {
+      return await deadlines.limit(call(this.client), () => {
         timedOut = true;
         return new CacheUnavailableError(`no answer to ${operation} within ${timeoutMs} ms`);
       });
@@ -244,7 +258,7 @@ export class RedisGateway {
     if (
       this.closedAt === 0 &&
       SAYS_NO_REASON.test(reason) &&
-      ++this.failuresWithoutReason < MAX_SILENT_FAILURES
+      performance.now() - this.madeAt < MAX_SILENCE_MS
     )
       return;
     this.announced = state;

@@ -201,7 +201,7 @@ describe('a Redis that speaks TLS', () => {
     const [line, ...more] = output.filter((each) => each.includes('Redis unavailable'));
     expect(line).toMatch(/self-signed certificate|unable to verify/);
     expect(more).toEqual([]);
-  });
+  }, 60_000);
 });
 
 describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', () => {

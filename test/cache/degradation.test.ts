@@ -431,7 +431,7 @@ describe('a process that has lost Redis', () => {
     proxy.refuse();
     await eventually(() => cut.cache.state() === 'down');
     await rename(cut, 'first');
-    const payment = proxy.hold((text) => /unlink/i.test(text));
+    const payment = proxy.hold((text) => /\r\nunlink\r\n/i.test(text));
     await proxy.resume();
     await payment.caught;
     // Redis gets the payment, but its receipt is on the way while the world goes on.
