@@ -111,6 +111,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       database: migrated === undefined ? 'down' : 'up',
       migrated: migrated === true,
       cache: cache.state(),
+      reason: cache.refusal(),
       invalidationLogAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : null,
     };
   };

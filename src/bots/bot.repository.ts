@@ -3,7 +3,7 @@ import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 import type { Writer } from '../access/access.js';
 import type { Snapshotted } from '../cache/resource.js';
 import type { Database } from '../db/client.js';
-import { botCounts, bots, memberships } from '../db/tables.js';
+import { botCounts, bots, memberships, organizations } from '../db/tables.js';
 import { LONGEST_PAGE, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
@@ -55,6 +55,9 @@ export const isWriters = sql`${bots.orgId} in (
     and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
 
 const snapshot = sql<string>`pg_current_snapshot()::text`;
+/** Whether there is the organization that a query wants. */
+const organizationExists = (orgId: SQL): SQL<boolean> =>
+  sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
 /** A LIKE pattern that matches any text holding this one, whatever characters it has. */
@@ -131,6 +134,7 @@ export class BotRepository {
       .select({
         position: sql<number>`wanted.position`,
         snapshot,
+        exists: organizationExists(sql`wanted.org_id`),
         total: sql<number>`coalesce(${botCounts.total}, 0)`.mapWith(Number),
         bot: botColumns,
       })
@@ -203,8 +207,8 @@ export class BotRepository {
   }
 
   /**
-   * Pages aligned with the queries, each with the number of all bots that match. The pages without a search are one
-   * statement, the searches another.
+   * Pages aligned with the queries, each with the number of all bots that match; null where there is no such
+   * organization. The pages without a search are one statement, the searches another.
    */
   async findPages(queries: readonly BotPageQuery[]): Promise<Snapshotted<BotPageContent>[]> {
     const wanted = queries.map((query, position) => ({ ...query, position }));
@@ -225,7 +229,7 @@ export class BotRepository {
     ]);
     return grouped(rows.flat(), queries.length).map((page) => ({
       snapshot: page[0].snapshot,
-      value: { total: page[0].total, items: botsOf(page) },
+      value: page[0].exists ? { total: page[0].total, items: botsOf(page) } : null,
     }));
   }
 
@@ -239,7 +243,8 @@ export class BotRepository {
           select ${bots.id}, ${bots.createdAt} from ${bots}
           where ${bots.orgId} = ${query.orgId} and ${holding(query.search)}
         )
-        select ${query.position}::int as position, (select count(*) from matched) as total, slice.id
+        select ${query.position}::int as position, (select count(*) from matched) as total, slice.id,
+          ${organizationExists(sql`${query.orgId}`)} as org_exists
         from (select 1) as one left join (
           select id from matched order by created_at desc, id desc limit ${query.limit} offset ${offsetOf(query)}
         ) as slice on true
@@ -249,6 +254,7 @@ export class BotRepository {
       .select({
         position: sql<number>`found.position`,
         snapshot,
+        exists: sql<boolean>`found.org_exists`,
         total: sql<number>`found.total`.mapWith(Number),
         bot: botColumns,
       })

@@ -12,6 +12,7 @@ import type { Invalidator } from './invalidator.js';
 import type { KeySpace } from './keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import { ParsedValues } from './parsed-values.js';
+import { MAX_VALUE_BYTES } from './pieces.js';
 import type { ReadTrace } from './read-trace.js';
 import type { CacheStore, Claim, Fill, Lock, Stored } from './redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
@@ -81,6 +82,8 @@ class ResourceReader<Id, Value> {
   /** Loads under way, by value key and generation. */
   private readonly loads = new SingleFlight<Answer<Value>>();
   private readonly directLoads: DirectLoads<Id, Value>;
+  /** The size of the largest value seen so far, in bytes: what is not known yet may be as large. */
+  private largestBytes = 512;
 
   constructor(
     private readonly resource: Resource<Id, Value>,
@@ -140,10 +143,12 @@ class ResourceReader<Id, Value> {
     if (missing.length > 0) await this.readMissing(store, entries, stored, missing, answers);
   }
 
-  private entryOf(id: Id): Entry<Id> {
-    const key = this.keyOf(id);
-    const known = this.entries.get(key);
+  private entryOf(asked: Id): Entry<Id> {
+    const known = this.entries.get(this.keyOf(asked));
     if (known) return known;
+    // What was cut out of a document keeps all of the document in memory: what stays here is a copy.
+    const id = structuredClone(asked);
+    const key = this.keyOf(id);
     const entityId = this.resource.entityId(id);
     const entry = {
       id,
@@ -153,6 +158,7 @@ class ResourceReader<Id, Value> {
         key,
         generations: this.generationsOf.map((generation) => generation({ id: entityId })),
         index: this.indexOf?.({ id: entityId }),
+        bytes: this.largestBytes,
       },
     };
     this.entries.set(key, entry);
@@ -163,6 +169,8 @@ class ResourceReader<Id, Value> {
   private tryHit(entry: Entry<Id>, stored: Stored | undefined): Answer<Value> | MissReason {
     if (!stored?.raw) return 'absent';
     const { raw, generation } = stored;
+    entry.slot.bytes = raw.length;
+    if (raw.length > this.largestBytes) this.largestBytes = raw.length;
     if (generation === undefined) return 'outdated';
     const parsed = this.parsed.parse(entry.slot.key, raw, generation);
     if (!parsed) return 'outdated';
@@ -328,6 +336,11 @@ class ResourceReader<Id, Value> {
     const token = freshGeneration();
     const expiresAt = this.expiryOf(value);
     const envelope = encodeEnvelope({ generation: token, snapshot, expiresAt, version, value });
+    if (Buffer.byteLength(envelope) > MAX_VALUE_BYTES) {
+      this.noteTooLarge(1);
+      await invalidator.invalidate(tags);
+      return;
+    }
     const others = invalidator.targetsOf(tags[0] ?? '').values.filter((key) => key !== slot.key);
     const ttlMs = Math.max(1, expiresAt - Date.now());
     await invalidator.orOwe(tags, store.replace(slot, others, { token, envelope, ttlMs, version }));
@@ -341,20 +354,35 @@ class ResourceReader<Id, Value> {
     const now = Date.now();
     const fills = mine.map(({ entry, generation, lock }, i): Fill => {
       const { value, snapshot, expiresAt, version } = loaded[i] ?? MISALIGNED;
+      const envelope = encodeEnvelope({ generation, snapshot, expiresAt, version, value });
       return {
         slot: entry.slot,
         generation,
         lock,
-        envelope: encodeEnvelope({ generation, snapshot, expiresAt, version, value }),
+        envelope,
+        bytes: Buffer.byteLength(envelope),
         ttlMs: Math.max(1, expiresAt - now),
+        exists: value !== null,
       };
     });
+    const storable = fills.filter(({ bytes }) => bytes <= MAX_VALUE_BYTES);
     try {
-      await store.fill(fills);
+      if (storable.length > 0) await store.fill(storable);
+      if (storable.length === fills.length) return;
+      this.noteTooLarge(fills.length - storable.length);
+      // A fill frees its lock. The others would keep readers waiting for values that do not come.
+      const freed = new Set(storable.map(({ lock }) => lock));
+      const held = new Set(fills.map(({ lock }) => lock).filter((lock) => !freed.has(lock)));
+      if (held.size > 0) await store.release([...held]);
     } catch (error) {
       if (error instanceof CacheUnavailableError) return;
       this.parts.log.error({ err: error, resource: this.resource.name }, 'Could not store loaded values');
     }
+  }
+
+  private noteTooLarge(count: number): void {
+    this.parts.observer.tooLarge(this.resource.name, count);
+    this.parts.log.debug({ resource: this.resource.name, count }, 'Values are too large to be stored');
   }
 
   private async release(store: CacheStore, mine: readonly Missing<Id>[]): Promise<void> {

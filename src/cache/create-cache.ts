@@ -6,10 +6,10 @@ import { InvalidationLog, type LogSource } from './invalidation-log.js';
 import { Invalidator } from './invalidator.js';
 import { LogKeeper } from './log-keeper.js';
 import { KeySpace } from './keys.js';
-import type { CacheObserver } from './observer.js';
+import type { CacheObserver, RedisState } from './observer.js';
 import { connectRedis, type RedisTarget } from './redis-client.js';
 import { RedisGateway } from './redis-gateway.js';
-import { RedisStore } from './redis-store.js';
+import { GENERATION_LIFE_MS, CLAIM_LIFE_MS, RedisStore } from './redis-store.js';
 import type { CachedResource, Resource } from './resource.js';
 
 export interface CacheOptions {
@@ -35,7 +35,9 @@ export interface Cache {
   readonly answers: AnswerCache | undefined;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
-  state(): 'up' | 'down' | 'off';
+  state(): RedisState | 'off';
+  /** What Redis refuses, while the state is `degraded`. */
+  refusal(): string | undefined;
   /** Starts to read the invalidation log, and waits for Redis, `timeoutMs` at most. */
   start(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
@@ -49,7 +51,12 @@ export function createCache(options: CacheOptions): Cache {
   const client = redis.target && connectRedis(redis.target);
   const gateway =
     client &&
-    new RedisGateway(client, { timeoutMs: redis.timeoutMs, probeKey: keys.plain('probe'), log, observer });
+    new RedisGateway(client, {
+      timeoutMs: redis.timeoutMs,
+      examples: (name) => keys.examples(name),
+      log,
+      observer,
+    });
   const store = gateway && new RedisStore(gateway, cluster);
   const invalidationLog = new InvalidationLog({ source: options.logSource, log });
   // What was cached before an outage is not believed on what was known before it.
@@ -71,13 +78,16 @@ export function createCache(options: CacheOptions): Cache {
     invalidator,
     invalidationLog,
     resource<Id, Value>(resource: Resource<Id, Value>) {
+      if (resource.ttlSeconds * 1_000 > GENERATION_LIFE_MS - CLAIM_LIFE_MS)
+        throw new Error(`Values of ${resource.name} would outlive their generations`);
       invalidator.register(resource);
       return coherent.resource(resource);
     },
     state() {
       if (!gateway) return 'off';
-      return gateway.available ? 'up' : 'down';
+      return gateway.state;
     },
+    refusal: () => gateway?.refusal,
     async start(timeoutMs) {
       await Promise.all([invalidationLog.start(), gateway?.ready(timeoutMs)]);
       keeper.start();

@@ -9,6 +9,10 @@ import { parseTag, type Tag } from './tags.js';
 
 /** The most tags kept for the end of an outage; beyond that the invalidation log alone covers this process's writes. */
 const MOST_OWED_TAGS = 10_000;
+/** The same in characters. */
+const MOST_OWED_CHARACTERS = 1_000_000;
+/** How long after a failure what is owed is tried again, where the circuit did not open (ms). */
+const OWED_PAUSE_MS = 1_000;
 
 /** What has to be removed from Redis when a tag of one family is invalidated. */
 interface FamilyKeys {
@@ -25,6 +29,8 @@ interface FamilyKeys {
 export class Invalidator {
   private readonly families = new Map<string, FamilyKeys>();
   private readonly owed = new Set<Tag>();
+  private owedCharacters = 0;
+  private payNoSoonerThan = 0;
 
   constructor(
     private readonly parts: {
@@ -66,15 +72,41 @@ export class Invalidator {
 
   /** Awaits an invalidation of tags that is under way; if Redis cannot be told now, it is told later. Never fails. */
   async orOwe(tags: readonly Tag[], invalidation: Promise<void>): Promise<void> {
-    const { gateway } = this.parts;
     try {
       await invalidation;
+      this.payOwedByTheWay();
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      this.owe(tags);
-      // Redis may have come back in between, or have refused just this; if it refuses again, the log has to do.
-      if (gateway?.available === true) await this.payOwed().catch(rethrowUnlessUnavailable);
+      if (!(await this.tryAgain(tags))) this.owe(tags);
     }
+  }
+
+  /**
+   * Redis may have come back in between, or have refused just the way in which it was told. What is owed from before is
+   * not sent again with it: a Redis that goes on refusing would get all of it with every write.
+   */
+  private async tryAgain(tags: readonly Tag[]): Promise<boolean> {
+    const { gateway, store } = this.parts;
+    if (gateway?.available !== true) return false;
+    try {
+      await store?.remove(this.removalsOf(tags), 'invalidate');
+      return true;
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+      return false;
+    }
+  }
+
+  /** For what was owed just when the circuit closed, or without the circuit's having opened. */
+  private payOwedByTheWay(): void {
+    if (this.owed.size === 0 || this.parts.gateway?.available !== true) return;
+    const now = performance.now();
+    if (now < this.payNoSoonerThan) return;
+    this.payNoSoonerThan = now + OWED_PAUSE_MS;
+    this.payOwed().catch((error: unknown) => {
+      if (error instanceof CacheUnavailableError) return;
+      this.parts.log.error({ err: error }, 'Could not invalidate what is owed');
+    });
   }
 
   /** What invalidating a tag removes: its generation, the values of its entity, and the indexes of the others. */
@@ -94,7 +126,12 @@ export class Invalidator {
   }
 
   private owe(tags: readonly Tag[]): void {
-    for (const tag of tags) if (this.owed.size < MOST_OWED_TAGS) this.owed.add(tag);
+    for (const tag of tags) {
+      if (this.owed.has(tag)) continue;
+      if (this.owed.size >= MOST_OWED_TAGS || this.owedCharacters + tag.length > MOST_OWED_CHARACTERS) return;
+      this.owed.add(tag);
+      this.owedCharacters += tag.length;
+    }
   }
 
   /** A tag that is written again while it is being paid is owed again. */
@@ -102,6 +139,7 @@ export class Invalidator {
     while (this.owed.size > 0) {
       const tags = [...this.owed];
       this.owed.clear();
+      this.owedCharacters = 0;
       try {
         await this.parts.store?.remove(this.removalsOf(tags), 'invalidate', true);
       } catch (error) {

@@ -3,6 +3,13 @@ import { createHash } from 'node:crypto';
 /** Turns the parameters of a cached thing into its Redis key. */
 export type KeyOf<Params> = (params: Params) => string;
 
+/** A key of one kind, and how keys of its kind are written. */
+export interface KeyExample {
+  readonly key: string;
+  readonly pattern: string;
+  readonly isIndex: boolean;
+}
+
 type Placeholders<Template extends string> = Template extends `${string}{${infer Name}}${infer Rest}`
   ? Name | Placeholders<Rest>
   : never;
@@ -17,16 +24,28 @@ type Placeholders<Template extends string> = Template extends `${string}{${infer
 export class KeySpace {
   readonly cluster: boolean;
   private readonly prefix: string;
+  /** The templates that were compiled, and whether they are of indexes. */
+  private readonly kinds = new Map<string, boolean>();
 
   constructor(options: { prefix: string; cluster: boolean }) {
     this.prefix = options.prefix;
     this.cluster = options.cluster;
   }
 
-  /** Compiles a template; the first placeholder is the entity's id. */
+  /** Compiles the template of a value's key; the first placeholder is the entity's id. */
   template<const Template extends string>(
     template: Template,
   ): KeyOf<Readonly<Record<Placeholders<Template>, string | number>>> {
+    const keyOf = this.compile(template);
+    this.note(`${template}:lock`);
+    return keyOf;
+  }
+
+  private compile<const Template extends string>(
+    template: Template,
+    isIndex = false,
+  ): KeyOf<Readonly<Record<Placeholders<Template>, string | number>>> {
+    this.note(template, isIndex);
     const literals: string[] = [];
     const names: Placeholders<Template>[] = [];
     let rest: string = template;
@@ -50,19 +69,31 @@ export class KeySpace {
     };
   }
 
-  /** A key that belongs to no entity, such as the circuit breaker's probe. */
-  plain(name: string): string {
-    return this.prefix + name;
+  /** A key of each kind that was compiled, for an entity of this name, which must be nobody's id. */
+  examples(name: string): KeyExample[] {
+    return [...this.kinds].map(([template, isIndex]) => {
+      let isFirst = true;
+      const key = template.replace(/\{\w+\}/g, () => {
+        const id = isFirst && this.cluster ? `{${name}}` : name;
+        isFirst = false;
+        return id;
+      });
+      return { key: this.prefix + key, pattern: this.prefix + template, isIndex };
+    });
   }
 
   /** The generation of a tag: `bot:{id}:gen`, `bot:{id}:stats:gen`. */
   generation(entity: string, facet: string | undefined): KeyOf<{ id: string }> {
-    return this.template(facet === undefined ? `${entity}:{id}:gen` : `${entity}:{id}:${facet}:gen`);
+    return this.compile(facet === undefined ? `${entity}:{id}:gen` : `${entity}:{id}:${facet}:gen`);
   }
 
   /** The index of the live keys of an entity that cannot be listed from its id alone, such as its list pages. */
   index(entity: string): KeyOf<{ id: string }> {
-    return this.template(`${entity}:{id}:index`);
+    return this.compile(`${entity}:{id}:index`, true);
+  }
+
+  private note(template: string, isIndex = false): void {
+    this.kinds.set(template, isIndex);
   }
 }
 

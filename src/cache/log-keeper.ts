@@ -1,12 +1,11 @@
 import type { Logger } from 'pino';
 
-import { snapshotOfHead } from './envelope.js';
 import { CacheUnavailableError } from './errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
 import type { RedisStore } from './redis-store.js';
-import { isVisible, xminOf } from './snapshot.js';
-import { EVERYTHING, type Tag } from './tags.js';
+import { xminOf } from './snapshot.js';
+import { sweep } from './sweep.js';
 
 const TICK_MS = 500;
 /** How long a write's own invalidation has, before the sweep looks after it (ms). */
@@ -16,8 +15,6 @@ const PRUNE_EVERY_MS = 10_000;
 const KEEP_MS = 660_000;
 /** More entries than this are not kept, however young: values from before them are refused instead. */
 const KEEP_ENTRIES = 100_000;
-/** The most tags swept in one tick; the rest is covered by the log alone. */
-const MOST_TAGS_A_SWEEP = 5_000;
 
 /** A point of the log: all entries below `xmin` were there when `entries` had been seen. */
 interface Horizon {
@@ -107,32 +104,6 @@ export class LogKeeper {
 
   private async sweep(batches: readonly LogBatch[]): Promise<void> {
     const { store, invalidator } = this.parts;
-    if (!store) return;
-    const writes = new Map<Tag, number[]>();
-    for (const { entries } of batches) {
-      for (const { xid, tags } of entries) {
-        for (const tag of tags) {
-          if (tag === EVERYTHING || (writes.size >= MOST_TAGS_A_SWEEP && !writes.has(tag))) continue;
-          const xids = writes.get(tag);
-          if (xids) xids.push(xid);
-          else writes.set(tag, [xid]);
-        }
-      }
-    }
-    const tags = [...writes.keys()];
-    const targets = tags.map((tag) => invalidator.targetsOf(tag));
-    const listed = await Promise.all(targets.map(async ({ indexes }) => await store.readIndexes(indexes)));
-    const keys = targets.map(({ values }, i) => [...values, ...(listed[i] ?? [])]);
-    const heads = await store.readHeads(keys.flat());
-    let position = 0;
-    const outdated = tags.filter((tag, i) => {
-      const mine = heads.slice(position, (position += keys[i]?.length ?? 0));
-      return mine.some((head) => {
-        if (head === null) return false;
-        const snapshot = snapshotOfHead(head);
-        return snapshot === undefined || writes.get(tag)?.some((xid) => !isVisible(xid, snapshot)) === true;
-      });
-    });
-    if (outdated.length > 0) await invalidator.repeat(outdated);
+    if (store) await sweep(batches, store, invalidator);
   }
 }

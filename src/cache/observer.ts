@@ -1,4 +1,7 @@
 export type MissReason = 'absent' | 'outdated' | 'distrusted' | 'unavailable';
+/** Whether Redis is used: it cannot be reached (`down`), or refuses what is needed of it (`degraded`). */
+export type RedisState = 'up' | 'down' | 'degraded';
+export type RedisFailure = 'timeout' | 'error' | 'refused';
 export type RedisOperation = 'read' | 'claim' | 'fill' | 'release' | 'invalidate' | 'sweep' | 'probe';
 
 /** What the cache tells whoever watches it (metrics, tests). Every method must be cheap and must not throw. */
@@ -12,8 +15,11 @@ export interface CacheObserver {
   /** Rows asked of the database, in one statement. */
   loaded(resource: string, count: number): void;
   roundTrip(operation: RedisOperation): void;
-  redisFailure(operation: RedisOperation, reason: 'timeout' | 'error'): void;
-  available(available: boolean): void;
+  redisFailure(operation: RedisOperation, reason: RedisFailure): void;
+  /** Redis is in another state from now on. */
+  redisState(state: RedisState): void;
+  /** Values were answered, but are too large to be stored. */
+  tooLarge(resource: string, count: number): void;
 }
 
 export const SILENT: CacheObserver = {
@@ -24,5 +30,6 @@ export const SILENT: CacheObserver = {
   loaded() {},
   roundTrip() {},
   redisFailure() {},
-  available() {},
+  redisState() {},
+  tooLarge() {},
 };

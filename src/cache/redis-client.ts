@@ -1,11 +1,32 @@
+import { isIP } from 'node:net';
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  type ConnectionOptions,
+  type PeerCertificate,
+} from 'node:tls';
+
 import { Cluster, Redis } from 'ioredis';
 
 export type RedisClient = Redis | Cluster;
 
+/** Why a connection failed, in words: a cluster's client only says that it could reach no node. */
+export function describeConnectionError(error: Error, nodeFailure?: string): string {
+  const { lastNodeError } = error as Error & { lastNodeError?: Error };
+  const cause = lastNodeError && (nodeFailure ?? lastNodeError.message);
+  const message = error.message || error.name;
+  return cause === undefined ? message : `${message} (${cause})`;
+}
+
 /** Where Redis is: a URL, or the nodes of a Redis Cluster. */
 export type RedisTarget =
   | { readonly kind: 'standalone'; readonly url: string }
-  | { readonly kind: 'sentinel'; readonly url: string }
+  | {
+      readonly kind: 'sentinel';
+      readonly url: string;
+      /** What the Sentinels themselves ask for. */
+      readonly login?: { readonly username?: string | undefined; readonly password?: string | undefined };
+    }
   | { readonly kind: 'cluster'; readonly nodes: readonly string[]; readonly url?: string | undefined };
 
 const LONGEST_RECONNECT_PAUSE_MS = 500;
@@ -28,50 +49,65 @@ const cacheOptions = {
   noDelay: true,
 };
 
-/** User, password, database and TLS of a `redis://`, `rediss://` or `redis+sentinel://` URL. */
-function credentials(url: URL): { username?: string; password?: string; tls?: object } {
+/** User and password of a URL. */
+function credentials(url: URL): { username?: string; password?: string } {
   return {
     ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
     ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
-    ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
   };
 }
 
 /**
+ * TLS to servers that are found through others: those say where they are by IP address, which their certificates often
+ * do not name. A certificate is as good if it is of a host that the operator has named.
+ */
+const tlsTo = (hosts: readonly string[]): ConnectionOptions => ({
+  checkServerIdentity(host: string, certificate: PeerCertificate) {
+    const mistake = checkServerIdentity(host, certificate);
+    if (!mistake || hosts.some((name) => !checkServerIdentity(name, certificate))) return undefined;
+    return mistake;
+  },
+});
+
+/**
+ * A cluster's client does not tell why it could not ask any node for the slots. A connection of our own finds out, once
+ * until the client is ready again.
+ */
+function explainFailures(client: Cluster, host: string, port: number, tls: ConnectionOptions): void {
+  let hasAsked = false;
+  client.on('ready', () => {
+    hasAsked = false;
+  });
+  client.on('error', () => {
+    if (hasAsked) return;
+    hasAsked = true;
+    const socket = connectTls({
+      host,
+      port,
+      timeout: cacheOptions.connectTimeout,
+      ...tls,
+      ...serverName(host),
+    });
+    socket.on('error', (error) => client.emit('node error', error, `${host}:${port}`));
+    socket.on('secureConnect', () => socket.destroy());
+    socket.on('timeout', () => socket.destroy());
+  });
+}
+
+/** The name of a server in its TLS greeting: some serve many names on one address. An address is no name. */
+const serverName = (host: string): { servername?: string } => (isIP(host) === 0 ? { servername: host } : {});
+
+/**
  * Makes the client and starts to connect; it never throws because Redis is away.
  *
- * A Sentinel URL is `redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]`.
+ * A Sentinel URL is `redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]`, where user and password
+ * are those of the master; with `rediss+sentinel` Sentinels and masters are spoken to over TLS.
  */
 export function connectRedis(target: RedisTarget): RedisClient {
   const client = createClient(target);
   // Failures reach the gateway through the client's events.
   client.connect().catch(() => undefined);
   return client;
-}
-
-/**
- * Whether Redis can be used again. It writes, because a demoted master still answers reads. Of a cluster every master
- * must answer: one that hangs would cost a deadline each time the circuit closes, and with one that is gone the circuits
- * of several processes would open and close at different times, so that one reads what another cannot invalidate.
- * @throws if not
- */
-export async function proveUsable(client: RedisClient, key: string): Promise<void> {
-  const masters = client instanceof Cluster ? await mastersOf(client) : [];
-  await Promise.all([
-    client.set(key, '1', 'PX', 1_000),
-    ...masters.map(async (master) => await master.ping()),
-  ]);
-}
-
-/** The masters that the cluster itself names. The client forgets a node as soon as its connection is gone. */
-async function mastersOf(client: Cluster): Promise<Redis[]> {
-  await new Promise<void>((resolve, reject) => {
-    client.refreshSlotsCache((error) => (error ? reject(error) : resolve()));
-  });
-  const masters = client.nodes('master');
-  const owners = new Set(client.slots.map(([owner]) => owner));
-  if (masters.length < owners.size) throw new Error('a node of the cluster has been lost');
-  return masters;
 }
 
 /** The refusal of a command some of whose keys have moved to another node of a cluster, and some have not. */
@@ -119,54 +155,76 @@ function createClient(target: RedisTarget): RedisClient {
         ...cacheOptions,
         retryStrategy: reconnectPause,
         reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+        ...(target.url.startsWith('rediss:')
+          ? { tls: serverName(new URL(target.url).hostname.replaceAll(/[[\]]/g, '')) }
+          : {}),
       });
     case 'sentinel': {
-      const [, authority = '', path = ''] = /^redis\+sentinel:\/\/([^/]+)\/?(.*)$/.exec(target.url) ?? [];
+      const [, secure, authority = '', path = ''] =
+        /^redis(s?)\+sentinel:\/\/([^/]+)\/?(.*)$/.exec(target.url) ?? [];
       const at = authority.lastIndexOf('@');
       const [name = 'mymaster', db] = path.split('/');
       const login = credentials(new URL(`redis://${at < 0 ? '' : authority.slice(0, at + 1)}host`));
+      const sentinels = authority
+        .slice(at + 1)
+        .split(',')
+        .map((node) => hostAndPort(node, 26_379));
+      const tls = tlsTo(sentinels.map(({ host }) => host));
+      const { username, password } = target.login ?? {};
       return new Redis({
         ...cacheOptions,
         ...login,
         name,
         db: Number(db ?? 0),
-        sentinels: authority
-          .slice(at + 1)
-          .split(',')
-          .map((node) => hostAndPort(node, 26_379)),
+        sentinels,
+        ...(username === undefined ? {} : { sentinelUsername: username }),
+        ...(password === undefined ? {} : { sentinelPassword: password }),
+        ...(secure === 's' ? { tls, sentinelTLS: tls, enableTLSForSentinelMode: true } : {}),
         sentinelRetryStrategy: reconnectPause,
         retryStrategy: reconnectPause,
         failoverDetector: true,
         reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
       });
     }
-    case 'cluster':
-      return new ClusterClient(
-        target.nodes.map((node) => hostAndPort(node, 6_379)),
-        {
-          enableOfflineQueue: false,
-          // A pipeline is redirected as one, though its commands are for many slots: while slots move, commands were
-          // refused for each other's sake, and some pipelines never ended, which blocked their nodes for good.
+    case 'cluster': {
+      const nodes = target.nodes.map((node) => hostAndPort(node, 6_379));
+      const url = target.url === undefined ? undefined : new URL(target.url);
+      const secure = url?.protocol === 'rediss:';
+      const tls = tlsTo(nodes.map(({ host }) => host));
+      const client = new ClusterClient(nodes, {
+        enableOfflineQueue: false,
+        // A pipeline is redirected as one, though its commands are for many slots: while slots move, commands were
+        // refused for each other's sake, and some pipelines never ended, which blocked their nodes for good.
+        enableAutoPipelining: false,
+        lazyConnect: true,
+        clusterRetryStrategy: reconnectPause,
+        slotsRefreshTimeout: 1_000,
+        // Slots are read again after a redirection, a lost connection, and when the circuit replaces the client's
+        // connections. The client's own timer outlives a disconnect that falls into one of its rounds.
+        slotsRefreshInterval: 0,
+        // A command whose connection was lost may have run: sent again, a replacement would bring back a generation
+        // that has been invalidated since, and a fill of before would be taken for current.
+        retryDelayOnFailover: 0,
+        retryDelayOnClusterDown: 50,
+        maxRedirections: 4,
+        redisOptions: {
+          ...cacheOptions,
+          // With it, ASKING would be sent after the command that it is for.
           enableAutoPipelining: false,
-          lazyConnect: true,
-          clusterRetryStrategy: reconnectPause,
-          slotsRefreshTimeout: 1_000,
-          // Slots are read again after a redirection, a lost connection, and when the circuit replaces the client's
-          // connections. The client's own timer outlives a disconnect that falls into one of its rounds.
-          slotsRefreshInterval: 0,
-          // A command whose connection was lost may have run: sent again, a replacement would bring back a generation
-          // that has been invalidated since, and a fill of before would be taken for current.
-          retryDelayOnFailover: 0,
-          retryDelayOnClusterDown: 50,
-          maxRedirections: 4,
-          redisOptions: {
-            ...cacheOptions,
-            // With it, ASKING would be sent after the command that it is for.
-            enableAutoPipelining: false,
-            ...(target.url === undefined ? {} : credentials(new URL(target.url))),
-          },
+          ...(url === undefined ? {} : credentials(url)),
+          ...(secure ? { tls } : {}),
         },
-      );
+        // Certificates are of names, so names must not be turned into addresses before the connection is made.
+        ...(secure ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
+      });
+      // A node is connected to only after this event.
+      client.on('+node', ({ options }: Redis) => {
+        if (options.tls) options.tls = { ...options.tls, ...serverName(options.host ?? '') };
+      });
+      const [first] = nodes;
+      if (secure && first) explainFailures(client, first.host, first.port, tls);
+      return client;
+    }
   }
 }
 

@@ -3,7 +3,10 @@ import { Command } from 'ioredis';
 import { CacheUnavailableError } from './errors.js';
 import { isSplit, type RedisClient } from './redis-client.js';
 import { hashTagOf } from './keys.js';
+import type { RedisOperation } from './observer.js';
+import { costOf, cut, cutForCommands } from './pieces.js';
 import type { RedisGateway } from './redis-gateway.js';
+import { refusalOf } from './redis-refusal.js';
 import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 
 /** Where one value lives: everything it touches in Redis. */
@@ -14,6 +17,8 @@ export interface Slot {
   /** The generation keys of the value's tags, in the order of the resource's declaration. */
   readonly generations: readonly string[];
   readonly index: string | undefined;
+  /** How large the value is expected to be, in bytes: as it was last seen, or as others of its kind. */
+  bytes: number;
 }
 
 /** What Redis holds for a slot: the stored bytes, and the generations joined by dots if all of them exist. */
@@ -42,7 +47,11 @@ export interface Fill {
   readonly generation: string;
   readonly lock: Lock;
   readonly envelope: string;
+  /** The length of the envelope. */
+  readonly bytes: number;
   readonly ttlMs: number;
+  /** Whether the envelope holds a value; otherwise it says that there is none. */
+  readonly exists: boolean;
 }
 
 /** Keys to remove, for one entity. */
@@ -52,20 +61,42 @@ export interface Removal {
 }
 
 /**
- * Generations outlive every value that can carry them, so that an expired one never brings an old value back to life;
- * when one expires, values that carry it are only loaded again.
+ * Life of a generation under which a value was stored: longer than any value lives, so that the value never outlives it.
+ * If one expires all the same, the next one is another random token: nothing old comes back to life.
  */
-const GENERATION_LIFE_MS = 3_600_000;
+export const GENERATION_LIFE_MS = 720_000;
+/**
+ * Life of a generation that was made for a load, of which nobody knows yet whether it finds anything: as long as any
+ * load may take. Otherwise whoever asks for ids that do not exist fills Redis with generations.
+ */
+export const CLAIM_LIFE_MS = 60_000;
 /** Longer than nearly every load; a lock that runs out early only lets a second process load. */
 const LOCK_LIFE_MS = 2_000;
 /** Enough for the generations and the snapshot of nearly every envelope; a longer one counts as outdated. */
 const HEAD_BYTES = 2_047;
-/** The most keys that an index lists; the rest wait for their TTL. */
+/** The most keys that an index lists; what comes beyond that removes those that would end first. */
 const INDEX_ENTRIES = 1_000;
+/** What removing all that an index lists is reckoned to cost. */
+const DROP_COST = costOf(INDEX_ENTRIES / 5);
+/** What reading all that an index lists is reckoned to cost: so many thousand bytes. */
+const LIST_COST = 120;
+/** The most that one round trip costs, see {@link costOf}; larger operations take several, one after another. */
+const MAX_ROUND_TRIP_COST = 1_000;
+/** The most values in one read; larger ones take several. */
+const MAX_SLOTS_A_READ = 300;
+/** What is taken for the size of a generation, in bytes. */
+const GENERATION_BYTES = 40;
+
+/** One command of an operation. */
+interface Task<Result> {
+  readonly cost: number;
+  readonly send: (client: RedisClient) => Promise<Result>;
+}
 
 /**
- * The cache's operations, each one round trip for any number of values. On a standalone Redis each is one command; on
- * Redis Cluster one for each entity, sent together to the nodes that hold them.
+ * The cache's operations, each one round trip for as many values as requests usually ask for. On a standalone Redis each
+ * is one command; on Redis Cluster one for each entity, sent together to the nodes that hold them. Operations on very
+ * many or very large values are cut into several commands and round trips, between which Redis serves others.
  */
 export class RedisStore {
   private batch: ReadBatch | undefined;
@@ -77,6 +108,12 @@ export class RedisStore {
 
   /** Reads values together with their generations. The result is aligned with `slots`. */
   async read(slots: readonly Slot[]): Promise<Stored[]> {
+    if (slots.length <= MAX_SLOTS_A_READ) return await this.readTogether(slots);
+    const pieces = cut(slots, () => 1, MAX_SLOTS_A_READ);
+    return (await Promise.all(pieces.map(async (piece) => await this.readTogether(piece)))).flat();
+  }
+
+  private async readTogether(slots: readonly Slot[]): Promise<Stored[]> {
     const batch = this.openBatch();
     const layout = slots.map((slot) => layOut(slot, batch.keys));
     const replies = await batch.replies;
@@ -90,7 +127,7 @@ export class RedisStore {
   async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
     if (!this.gateway.available) onSend();
     const batch = this.openBatch();
-    const positions = keys.map((key) => batch.keys.position(key));
+    const positions = keys.map((key) => batch.keys.position(key, GENERATION_BYTES));
     batch.beforeSend.push(onSend);
     const replies = await batch.replies;
     return positions.map((position) => replies[position] ?? null);
@@ -99,21 +136,24 @@ export class RedisStore {
   /**
    * The read that goes out at the end of this turn of the event loop. All readers of the process that come until then
    * share it, and a key that several of them want is read once. It is no older for any of them: it has not begun yet.
+   * Once it is large enough for a round trip, who comes later begins another.
    */
   private openBatch(): ReadBatch {
-    if (this.batch) return this.batch;
+    if (this.batch && this.batch.keys.cost < MAX_ROUND_TRIP_COST) return this.batch;
     if (!this.gateway.available) throw new CacheUnavailableError(this.gateway.outage);
     const keys = new KeyList();
     const beforeSend: (() => void)[] = [];
     const replies = new Promise<void>((resolve) => {
       setImmediate(resolve);
     }).then(async () => {
-      this.batch = undefined;
+      if (this.batch === batch) this.batch = undefined;
       for (const notify of beforeSend) notify();
       const readAll = this.cluster ? readFromCluster : readFromOne;
-      return await this.gateway.run('read', async (client) => await readAll(client, keys.list));
+      return await this.gateway.run('read', async (client) => await readAll(client, keys), keys.cost);
     });
-    return (this.batch = { keys, replies, beforeSend });
+    const batch: ReadBatch = { keys, replies, beforeSend };
+    this.batch = batch;
+    return batch;
   }
 
   /**
@@ -121,77 +161,104 @@ export class RedisStore {
    * can be claimed, because a cluster is moving the keys.
    */
   async claim(slots: readonly Slot[], token: string): Promise<(Claim | undefined)[]> {
-    return await this.gateway.run('claim', async (client) => {
-      const claimGroup = async (group: readonly Slot[]): Promise<(Claim | undefined)[]> => {
-        const [first] = group;
-        if (!first) return [];
-        const lockKey = `${first.key}:lock`;
-        const keys = [lockKey];
-        for (const { generations } of group) keys.push(...generations);
-        const reply = await unlessSplit(
-          client.eval(CLAIM, keys.length, ...keys, token, GENERATION_LIFE_MS, LOCK_LIFE_MS),
-          undefined,
-        );
-        if (reply === undefined) return group.map(() => undefined);
-        const [outcome = '', ...tokens] = reply as string[];
-        const mine = outcome.startsWith('+');
-        const lock = { key: lockKey, holds: outcome.slice(1) };
-        const each = first.generations.length;
-        return group.map((_, i) => ({
-          mine,
-          lock,
-          generation: each === 1 ? (tokens[i] ?? '') : tokens.slice(i * each, (i + 1) * each).join('.'),
-        }));
-      };
-      return this.cluster
-        ? (await Promise.all(byEntity(slots).map(claimGroup))).flat()
-        : await claimGroup(slots);
-    });
+    const groups = (this.cluster ? byEntity(slots) : [slots]).flatMap((group) =>
+      cutForCommands(group, ({ generations }) => generations.length),
+    );
+    const claimGroup = async (
+      client: RedisClient,
+      group: readonly Slot[],
+    ): Promise<readonly (Claim | undefined)[]> => {
+      const [first] = group;
+      if (!first) return [];
+      const lockKey = `${first.key}:lock`;
+      const keys = [lockKey];
+      for (const { generations } of group) keys.push(...generations);
+      const reply = await unlessSplit(
+        client.eval(CLAIM, keys.length, ...keys, token, CLAIM_LIFE_MS, LOCK_LIFE_MS),
+        undefined,
+      );
+      if (reply === undefined) return group.map(() => undefined);
+      const [outcome = '', ...tokens] = reply as string[];
+      const mine = outcome.startsWith('+');
+      const lock = { key: lockKey, holds: outcome.slice(1) };
+      const each = first.generations.length;
+      return group.map((_, i) => ({
+        mine,
+        lock,
+        generation: each === 1 ? (tokens[i] ?? '') : tokens.slice(i * each, (i + 1) * each).join('.'),
+      }));
+    };
+    const claims = await this.inRoundTrips(
+      'claim',
+      groups.map((group) => ({
+        cost: costOf(group.length * (group[0]?.generations.length ?? 1)),
+        send: async (client) => await claimGroup(client, group),
+      })),
+    );
+    return claims.flat();
   }
 
   /** Stores loaded values whose generations are still current; see {@link FILL}. */
   async fill(fills: readonly Fill[]): Promise<void> {
-    await this.gateway.run('fill', async (client) => {
-      const fillGroup = async (group: readonly Fill[]): Promise<void> => {
-        const [first] = group;
-        if (!first) return;
-        const { slot, lock } = first;
-        const keys = [lock.key];
-        const args: (string | number)[] = [
-          slot.generations.length,
-          slot.index === undefined ? 0 : 1,
-          INDEX_ENTRIES,
-          lock.holds,
-        ];
-        for (const fill of group) {
-          keys.push(...fill.slot.generations);
-          args.push(fill.generation, fill.envelope, fill.ttlMs);
-        }
-        for (const fill of group) keys.push(fill.slot.key);
-        if (slot.index !== undefined) for (const fill of group) keys.push(fill.slot.index ?? '');
-        await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
-      };
-      // What was claimed together is loaded, and filled, together.
-      await Promise.all(inGroups(fills, ({ lock }) => lock.key).map(fillGroup));
+    const fillGroup = async (
+      client: RedisClient,
+      group: readonly Fill[],
+      freesLock: boolean,
+    ): Promise<void> => {
+      const [first] = group;
+      if (!first) return;
+      const { slot, lock } = first;
+      const keys = [lock.key];
+      const args: (string | number)[] = [
+        slot.generations.length,
+        slot.index === undefined ? 0 : 1,
+        INDEX_ENTRIES,
+        freesLock ? lock.holds : '',
+        GENERATION_LIFE_MS,
+        CLAIM_LIFE_MS,
+      ];
+      for (const fill of group) {
+        keys.push(...fill.slot.generations);
+        args.push(fill.generation, fill.envelope, fill.ttlMs, fill.exists ? 1 : 0);
+      }
+      for (const fill of group) keys.push(fill.slot.key);
+      if (slot.index !== undefined) for (const fill of group) keys.push(fill.slot.index ?? '');
+      await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
+    };
+    // What was claimed together is loaded, and filled, together; the last of its pieces frees the lock.
+    const tasks = inGroups(fills, ({ lock }) => lock.key).flatMap((group) => {
+      const pieces = cutForCommands(
+        group,
+        ({ slot }) => slot.generations.length + 1,
+        ({ bytes }) => bytes,
+      );
+      return pieces.map((piece, i) => ({
+        cost: costOf(
+          piece.length * (1 + (piece[0]?.slot.generations.length ?? 1)),
+          piece.reduce((sum, { bytes }) => sum + bytes, 0),
+        ),
+        send: async (client: RedisClient) => await fillGroup(client, piece, i === pieces.length - 1),
+      }));
     });
+    await this.inRoundTrips('fill', tasks);
   }
 
   /** Frees locks of loads that have failed; see {@link RELEASE}. */
   async release(locks: readonly Lock[]): Promise<void> {
-    const groups = this.cluster ? locks.map((lock) => [lock]) : [locks];
-    await this.gateway.run('release', async (client) => {
-      await Promise.all(
-        groups.map(
-          async (group) =>
-            await client.eval(
-              RELEASE,
-              group.length,
-              ...group.map(({ key }) => key),
-              ...group.map(({ holds }) => holds),
-            ),
-        ),
-      );
-    });
+    const groups = this.cluster ? locks.map((lock) => [lock]) : cutForCommands(locks, () => 1);
+    await this.inRoundTrips(
+      'release',
+      groups.map((group) => ({
+        cost: costOf(group.length),
+        send: async (client) =>
+          await client.eval(
+            RELEASE,
+            group.length,
+            ...group.map(({ key }) => key),
+            ...group.map(({ holds }) => holds),
+          ),
+      })),
+    );
   }
 
   /** Replaces a stored value under a new generation; see {@link REPLACE}. `others` depend on the same tag. */
@@ -208,10 +275,12 @@ export class RedisStore {
     const keys = [key, ...generations, ...others];
     const { token, envelope, ttlMs, version } = newer;
     await this.gateway.run('invalidate', async (client) => {
+      // A Redis that refuses something is read by nobody here: to others it is enough to remove what is outdated.
+      if (this.gateway.state === 'degraded') return await unlink(client, keys);
       try {
         await client.eval(REPLACE, keys.length, ...keys, token, GENERATION_LIFE_MS, envelope, ttlMs, version);
       } catch (error) {
-        if (!isSplit(error)) throw error;
+        if (!isSplit(error) && !this.isRefusal(error)) throw error;
         await unlinkEach(client, keys);
       }
     });
@@ -219,24 +288,31 @@ export class RedisStore {
 
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
   async readHeads(keys: readonly string[]): Promise<(string | null)[]> {
-    return await this.gateway.run('sweep', async (client) =>
-      (await Promise.all(keys.map(async (key) => await client.getrange(key, '0', String(HEAD_BYTES))))).map(
-        (head) => head || null,
-      ),
+    const heads = await this.inRoundTrips(
+      'sweep',
+      keys.map((key) => ({
+        cost: costOf(1, HEAD_BYTES),
+        send: async (client) => await client.getrange(key, '0', String(HEAD_BYTES)),
+      })),
     );
+    return heads.map((head) => head || null);
   }
 
-  /** The keys that indexes list. */
-  async readIndexes(indexes: readonly string[]): Promise<string[]> {
-    return await this.gateway.run('sweep', async (client) =>
-      (await Promise.all(indexes.map(async (index) => await client.zrange(index, '0', '-1')))).flat(),
+  /** The keys that indexes list. Aligned with `indexes`. */
+  async readIndexes(indexes: readonly string[]): Promise<string[][]> {
+    return await this.inRoundTrips(
+      'sweep',
+      indexes.map((index) => ({
+        cost: LIST_COST,
+        send: async (client) => await client.zrange(index, '0', String(INDEX_ENTRIES)),
+      })),
     );
   }
 
   /**
    * Removes generations, values and everything their indexes list. Removing a generation invalidates as surely as
    * replacing it (the next reader makes a new random one), costs no memory, and is allowed in a Redis that is full.
-   * @param whileOpen also tries while the circuit is open (recovery).
+   * @param whileOpen also tries while the circuit is open (recovery), up to the first failure.
    */
   async remove(
     removals: readonly Removal[],
@@ -246,19 +322,74 @@ export class RedisStore {
     const groups = this.cluster
       ? removals
       : [{ keys: removals.flatMap((each) => each.keys), indexes: removals.flatMap((each) => each.indexes) }];
-    const call = async (client: Parameters<Parameters<RedisGateway['run']>[1]>[0]) => {
-      // If one node of a cluster fails, the others must have been told all the same before the write is answered.
-      const outcomes = await Promise.allSettled(
-        groups.flatMap(({ keys, indexes }): Promise<unknown>[] => [
-          ...(keys.length > 0 ? [unlink(client, keys)] : []),
-          // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
-          ...indexes.map(async (index) => await unlessSplit(client.eval(DROP_INDEXED, 1, index), 0)),
-        ]),
-      );
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-    };
-    await (whileOpen ? this.gateway.attempt(operation, call) : this.gateway.run(operation, call));
+    const tasks = groups.flatMap(({ keys, indexes }): Task<unknown>[] => [
+      ...cutForCommands(keys, () => 1).map((piece) => ({
+        cost: costOf(piece.length),
+        send: async (client: RedisClient) => await unlink(client, piece),
+      })),
+      // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
+      ...indexes.map((index) => ({
+        cost: DROP_COST,
+        send: async (client: RedisClient) => await this.dropIndexed(client, index),
+      })),
+    ]);
+    const roundTrips = cut(tasks, ({ cost }) => cost, MAX_ROUND_TRIP_COST);
+    // If one node of a cluster fails, the others must have been told all the same before the write is answered.
+    const sendAll = (roundTrip: readonly Task<unknown>[]) => async (client: RedisClient) =>
+      throwFirstFailure(await Promise.allSettled(roundTrip.map(async ({ send }) => await send(client))));
+    if (whileOpen) {
+      for (const roundTrip of roundTrips) await this.gateway.attempt(operation, sendAll(roundTrip));
+      return;
+    }
+    throwFirstFailure(
+      await Promise.allSettled(
+        roundTrips.map(
+          async (roundTrip) => await this.gateway.run(operation, sendAll(roundTrip), totalCost(roundTrip)),
+        ),
+      ),
+    );
   }
+
+  private async dropIndexed(client: RedisClient, index: string): Promise<void> {
+    try {
+      await unlessSplit(client.eval(DROP_INDEXED, 1, index), 0);
+    } catch (error) {
+      if (!this.isRefusal(error)) throw error;
+    }
+  }
+
+  /** Whether Redis has refused a command that something else can be done for; the circuit is told of it. */
+  private isRefusal(error: unknown): boolean {
+    const refusal = error instanceof Error ? refusalOf(error) : undefined;
+    if (refusal) this.gateway.noteRefusal('invalidate', refusal);
+    return refusal !== undefined;
+  }
+
+  /** Sends commands, in order, in as few round trips as their cost allows. The results are aligned. */
+  private async inRoundTrips<Result>(
+    operation: RedisOperation,
+    tasks: readonly Task<Result>[],
+  ): Promise<Result[]> {
+    const roundTrips = cut(tasks, ({ cost }) => cost, MAX_ROUND_TRIP_COST);
+    const results = await Promise.all(
+      roundTrips.map(
+        async (roundTrip) =>
+          await this.gateway.run(
+            operation,
+            async (client) => await Promise.all(roundTrip.map(async ({ send }) => await send(client))),
+            totalCost(roundTrip),
+          ),
+      ),
+    );
+    return results.flat() as Result[];
+  }
+}
+
+const totalCost = (tasks: readonly { readonly cost: number }[]): number =>
+  tasks.reduce((sum, { cost }) => sum + cost, 0);
+
+function throwFirstFailure(outcomes: readonly PromiseSettledResult<unknown>[]): void {
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 /** What the protocol asks of a store: the property tests put a model in its place, whose steps they can order. */
@@ -270,18 +401,35 @@ interface ReadBatch {
   readonly replies: Promise<(string | null)[]>;
 }
 
-/** Distinct keys in the order in which they were first asked for. */
+/** Distinct keys in the order in which they were first asked for, with how large their values may be. */
 class KeyList {
   readonly list: string[] = [];
+  readonly bytes: number[] = [];
+  private totalBytes = 0;
   private readonly positions = new Map<string, number>();
 
-  position(key: string): number {
+  get cost(): number {
+    return costOf(this.list.length, this.totalBytes);
+  }
+
+  position(key: string, bytes: number): number {
     let position = this.positions.get(key);
     if (position === undefined) {
       position = this.list.push(key) - 1;
+      this.bytes.push(bytes);
+      this.totalBytes += bytes;
       this.positions.set(key, position);
     }
     return position;
+  }
+
+  /** The positions of these keys, or of all, cut into pieces for one command each. */
+  cut(positions: readonly number[] = [...this.list.keys()]): number[][] {
+    return cutForCommands(
+      positions,
+      () => 1,
+      (position) => this.bytes[position] ?? 0,
+    );
   }
 }
 
@@ -291,8 +439,8 @@ interface Positions {
 }
 
 const layOut = (slot: Slot, keys: KeyList): Positions => ({
-  value: keys.position(slot.key),
-  generations: slot.generations.map((generation) => keys.position(generation)),
+  value: keys.position(slot.key, slot.bytes),
+  generations: slot.generations.map((generation) => keys.position(generation, GENERATION_BYTES)),
 });
 
 function stored(positions: Positions, replies: readonly (string | null)[]): Stored {
@@ -333,37 +481,39 @@ async function unlessSplit<Reply, Instead>(
   }
 }
 
-/** A single MGET blocks Redis for everybody else, so it is kept to so many keys. */
-const MOST_KEYS_A_COMMAND = 2_000;
-
 /** Written at once, not by the client's auto-pipelining, which would wait for another turn of the event loop. */
-async function readFromOne(client: RedisClient, keys: readonly string[]): Promise<(string | null)[]> {
-  const commands: Promise<(string | null)[]>[] = [];
-  for (let start = 0; start < keys.length; start += MOST_KEYS_A_COMMAND) {
-    const command = new Command('mget', keys.slice(start, start + MOST_KEYS_A_COMMAND), {
-      replyEncoding: 'utf8',
-    });
-    commands.push(client.sendCommand(command) as Promise<(string | null)[]>);
-  }
-  return (await Promise.all(commands)).flat();
+async function readFromOne(client: RedisClient, keys: KeyList): Promise<(string | null)[]> {
+  const pieces = keys.cut();
+  const replies = await Promise.all(
+    pieces.map(async (positions) => {
+      const names = positions.map((position) => keys.list[position] ?? '');
+      const command = new Command('mget', names, { replyEncoding: 'utf8' });
+      return (await client.sendCommand(command)) as (string | null)[];
+    }),
+  );
+  return replies.flat();
 }
 
 /**
  * A command for each group of keys that share a slot, which the client sends in one packet for each node. What is just
  * being moved counts as missing.
  */
-async function readFromCluster(client: RedisClient, keys: readonly string[]): Promise<(string | null)[]> {
+async function readFromCluster(client: RedisClient, keys: KeyList): Promise<(string | null)[]> {
   const groups = new Map<string, number[]>();
-  keys.forEach((key, position) => {
+  keys.list.forEach((key, position) => {
     const tag = hashTagOf(key);
     const group = groups.get(tag);
     if (group) group.push(position);
     else groups.set(tag, [position]);
   });
-  const replies: (string | null)[] = keys.map(() => null);
+  const replies: (string | null)[] = keys.list.map(() => null);
+  const pieces = [...groups.values()].flatMap((positions) => keys.cut(positions));
   await Promise.all(
-    [...groups.values()].map(async (positions) => {
-      const values = await unlessSplit(client.mget(positions.map((position) => keys[position] ?? '')), []);
+    pieces.map(async (positions) => {
+      const values = await unlessSplit(
+        client.mget(positions.map((position) => keys.list[position] ?? '')),
+        [],
+      );
       positions.forEach((position, i) => {
         replies[position] = values[i] ?? null;
       });

@@ -10,7 +10,7 @@
  * values that begins with the same one does not wait for values that nobody loads.
  *
  * KEYS: the lock, then the generations of each value.
- * ARGV: a fresh token, life of a generation (ms), life of the lock (ms).
+ * ARGV: a fresh token, life of a new generation (ms), life of the lock (ms).
  * Returns `+` (locked for the caller) or `-` (held by another) and what the lock holds, then the generations.
  */
 export const CLAIM = `
@@ -32,31 +32,48 @@ return gens`;
  * Stores loaded values whose generations are still current, and frees the lock they were loaded under. A fill that
  * arrives late, after an invalidation, stores nothing.
  *
- * KEYS: the lock, then the \`n\` generations of each value, then the values, then, if indexed, the index of each.
- * ARGV: n, 1 if indexed else 0, the most entries of an index, what the lock holds, then for each value its generation,
- * envelope and life (ms).
+ * A value that exists renews its generations, so that they outlive it. "There is no such row" takes its generations with
+ * it, unless one of them was renewed lately: then a value may depend on it. Of an index that has become too long, the
+ * pages that end first are removed.
+ *
+ * KEYS: the lock, then the `n` generations of each value, then the values, then, if indexed, the index of each.
+ * ARGV: n, 1 if indexed else 0, the most entries of an index, what the lock holds (nothing: it is kept), life of a
+ * generation and of an index (ms), life of a claimed generation (ms), then for each value its generation, envelope,
+ * life (ms) and 1 if it exists else 0.
  */
 export const FILL = `
-local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 4) / 3
+local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 6) / 4
 local gens = redis.call('MGET', unpack(KEYS, 2, 1 + n * count))
 for i = 1, count do
-  local generation = gens[n * i - n + 1] or ''
-  for j = n * i - n + 2, n * i do generation = generation .. '.' .. (gens[j] or '') end
-  local a = 3 * i + 2
+  local first, a = n * i - n + 1, 4 * i + 3
+  local generation = gens[first] or ''
+  for j = first + 1, n * i do generation = generation .. '.' .. (gens[j] or '') end
   if generation == ARGV[a] then
-    local key = KEYS[1 + n * count + i]
+    local key, exists = KEYS[1 + n * count + i], ARGV[a + 3] == '1'
     redis.call('SET', key, ARGV[a + 1], 'PX', ARGV[a + 2])
-    if indexed then
+    for j = first, n * i do
+      if exists then
+        redis.call('PEXPIRE', KEYS[1 + j], ARGV[5])
+      elseif redis.call('PTTL', KEYS[1 + j]) <= tonumber(ARGV[6]) then
+        redis.call('PEXPIRE', KEYS[1 + j], ARGV[a + 2])
+      end
+    end
+    if indexed and exists then
       local index, now = KEYS[1 + n * count + count + i], redis.call('TIME')
       local ms = now[1] * 1000 + math.floor(now[2] / 1000)
       redis.call('ZREMRANGEBYSCORE', index, '-inf', ms)
       redis.call('ZADD', index, ms + ARGV[a + 2], key)
-      redis.call('ZREMRANGEBYRANK', index, 0, -1 - most)
-      redis.call('PEXPIRE', index, ARGV[a + 2])
+      local extra = redis.call('ZCARD', index) - most
+      while extra > 0 do
+        local ended = redis.call('ZPOPMIN', index, math.min(extra, 100))
+        for j = 1, #ended, 2 do redis.call('UNLINK', ended[j]) end
+        extra = extra - 100
+      end
+      redis.call('PEXPIRE', index, ARGV[5])
     end
   end
 end
-if redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
+if ARGV[4] ~= '' and redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
 return 1`;
 
 /** Frees locks that still hold what they were taken with. KEYS: locks. ARGV: what each holds. */
@@ -94,4 +111,42 @@ return 0`;
 export const DROP_INDEXED = `
 local keys = redis.call('ZRANGE', KEYS[1], 0, -1)
 keys[#keys + 1] = KEYS[1]
-return redis.call('UNLINK', unpack(keys))`;
+local removed = 0
+for i = 1, #keys, 1000 do
+  removed = removed + redis.call('UNLINK', unpack(keys, i, math.min(i + 999, #keys)))
+end
+return removed`;
+
+/**
+ * Tries every command that the cache needs on a key of one kind, which nobody uses, and removes it again. What takes
+ * memory comes first: once a script has written something, Redis no longer refuses it memory.
+ *
+ * KEYS: the key. ARGV: `index` if it is one.
+ * Returns the first command that was refused, and why; nothing if none was.
+ */
+export const PROVE = `
+local key, refused = KEYS[1], nil
+local function try(...)
+  if refused then return end
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then refused = {(...), reply.err} end
+end
+if ARGV[1] == 'index' then
+  try('ZADD', key, 1, 'probe')
+  try('ZREMRANGEBYSCORE', key, '-inf', 0)
+  try('ZCARD', key)
+  try('ZRANGE', key, 0, -1)
+  try('PEXPIRE', key, 1000)
+  try('ZPOPMIN', key, 1)
+  try('TIME')
+else
+  try('SET', key, 'probe', 'PX', 1000)
+  try('GET', key)
+  try('MGET', key)
+  try('GETRANGE', key, 0, 1)
+  try('PEXPIRE', key, 1000)
+end
+try('PTTL', key)
+try('UNLINK', key)
+try('DEL', key)
+return refused`;

@@ -5,7 +5,9 @@ export interface Readiness {
   readonly ready: boolean;
   readonly database: 'up' | 'down';
   readonly migrated: boolean;
-  readonly cache: 'up' | 'down' | 'off';
+  readonly cache: 'up' | 'down' | 'degraded' | 'off';
+  /** What Redis refuses, if the cache is `degraded`. */
+  readonly reason?: string | undefined;
   /** Age in ms of what is known of the invalidation log; null if it was never read. */
   readonly invalidationLogAgeMs: number | null;
 }

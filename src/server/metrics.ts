@@ -33,8 +33,14 @@ export function createMetrics() {
     help: '1 while Redis is used, 0 while it is avoided',
     registers,
   });
-  const changes = counter('flovo_redis_state_changes_total', 'How often Redis was lost or found again', [
-    'to',
+  const changes = counter(
+    'flovo_redis_state_changes_total',
+    'How often Redis was lost (down), refused what is needed (degraded) or was found again',
+    ['to'],
+  );
+
+  const tooLarge = counter('flovo_cache_too_large_total', 'Values answered but too large to be stored', [
+    'resource',
   ]);
 
   const durations = new Histogram({
@@ -60,10 +66,11 @@ export function createMetrics() {
     },
     roundTrip: (operation) => roundTripOf(operation).inc(),
     redisFailure: (operation, reason) => failures.inc({ operation, reason }),
-    available: (available) => {
-      up.set(available ? 1 : 0);
-      changes.inc({ to: available ? 'up' : 'down' });
+    redisState: (state) => {
+      up.set(state === 'up' ? 1 : 0);
+      changes.inc({ to: state });
     },
+    tooLarge: (resource, count) => tooLarge.inc({ resource }, count),
   };
   return {
     registry,

@@ -371,7 +371,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
     test('an invalidation that the network delivers late takes newer values away, and no more', async () => {
       const [a, b, hasty] = [await open(), await open(), await open({ timeoutMs: 50 })];
       await a.nameOf(botId);
-      const holds = topology.proxies.map((proxy) => proxy.hold((text) => /unlink/i.test(text)));
+      const holds = topology.proxies.map((proxy) => proxy.hold((text) => /\r\nunlink\r\n/i.test(text)));
       await rename(hasty, 'new');
       await Promise.race(holds.map(async ({ caught }) => await caught));
       expect(hasty.tally.timeouts).toBe(1);

@@ -7,7 +7,13 @@ import { BotRepository, type BotPageQuery } from '../../src/bots/bot.repository.
 import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
 import type { LogBatch, LogSource } from '../../src/cache/invalidation-log.js';
-import type { CacheObserver, MissReason, RedisOperation } from '../../src/cache/observer.js';
+import type {
+  CacheObserver,
+  MissReason,
+  RedisFailure,
+  RedisOperation,
+  RedisState,
+} from '../../src/cache/observer.js';
 import type { RedisTarget } from '../../src/cache/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import { connectDatabase } from '../../src/db/client.js';
@@ -35,7 +41,10 @@ export class Tally implements CacheObserver {
   timeouts = 0;
   errors = 0;
   /** The states that Redis was said to be in, one after another. */
-  readonly states: ('up' | 'down')[] = [];
+  readonly states: RedisState[] = [];
+  /** Values that were too large to be stored. */
+  tooLargeValues = 0;
+  refusals = 0;
 
   hit(_: string, count = 1): void {
     this.hits += count;
@@ -57,12 +66,16 @@ export class Tally implements CacheObserver {
   roundTrip(operation: RedisOperation): void {
     this.roundTrips[operation] = (this.roundTrips[operation] ?? 0) + 1;
   }
-  redisFailure(_: RedisOperation, reason: 'timeout' | 'error'): void {
+  redisFailure(_: RedisOperation, reason: RedisFailure): void {
     if (reason === 'timeout') this.timeouts += 1;
     else this.errors += 1;
+    if (reason === 'refused') this.refusals += 1;
   }
-  available(available: boolean): void {
-    this.states.push(available ? 'up' : 'down');
+  redisState(state: RedisState): void {
+    this.states.push(state);
+  }
+  tooLarge(_: string, count: number): void {
+    this.tooLargeValues += count;
   }
 }
 

@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+
+import { eventually } from '../support/eventually.js';
+import { addBots, addOrganization } from '../support/people.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
+import { openCache, type TestCache } from '../support/test-cache.js';
+import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
+
+/** What a client may ask for without being allowed to see it, or without its being there. */
+const MANY = 1_000;
+/** How many a client asks for at once. */
+const BATCH = 100;
+const NEGATIVE_LIFE_MS = 10_000;
+
+const KINDS: readonly TopologyKind[] = ['standalone', 'cluster'];
+
+describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
+  let database: TestDatabase;
+  let redis: Topology;
+  let orgId: string;
+  let cache: TestCache;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createDatabase(), startTopology(kind)]);
+    orgId = await addOrganization(database.sql);
+  }, 60_000);
+
+  afterAll(async () => {
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  beforeEach(async () => {
+    await redis.flush();
+    cache = await openCache({ databaseUrl: database.url, redis: redis.target });
+    await cache.isUp();
+  });
+
+  afterEach(async () => {
+    await cache.close();
+  });
+
+  const size = async (): Promise<number> => {
+    const sizes = await Promise.all(redis.nodes.map(async ({ admin }) => await admin.dbsize()));
+    return sizes.reduce((sum, each) => sum + each, 0);
+  };
+  const inBatches = async <Id>(ids: readonly Id[], read: (batch: Id[]) => Promise<unknown>) => {
+    for (let i = 0; i < ids.length; i += BATCH) await read(ids.slice(i, i + BATCH));
+  };
+  /** Waits for the fills, which nobody waits for: their locks are freed by them. */
+  const filled = async (): Promise<string[]> => {
+    await eventually(async () => !(await redis.keys()).some((key) => key.endsWith(':lock')));
+    return await redis.keys();
+  };
+  const lives = async (keys: readonly string[]): Promise<number[]> =>
+    await Promise.all(keys.map(async (key) => await redis.admin.pttl(key)));
+
+  /** The longest life of any key, in ms. */
+  const longestLife = async (): Promise<number> => {
+    const script = `local longest = 0
+      for _, key in ipairs(redis.call('KEYS', '*')) do longest = math.max(longest, redis.call('PTTL', key)) end
+      return longest`;
+    const each = await Promise.all(redis.nodes.map(async ({ admin }) => Number(await admin.eval(script, 0))));
+    return Math.max(...each);
+  };
+  const strangers = () => Array.from({ length: MANY }, () => randomUUID());
+
+  test('what does not exist leaves no key that lives longer than "there is none"', async () => {
+    const page = { page: 1, limit: 20 };
+    await inBatches(strangers(), async (ids) => {
+      await Promise.all([cache.bot.readMany(ids), cache.details.readMany(ids), cache.stats.readMany(ids)]);
+    });
+    await inBatches(strangers(), async (ids) => await cache.organization.readMany(ids));
+    await inBatches(strangers(), async (ids) => await cache.user.readMany(ids));
+    await inBatches(
+      strangers(),
+      async (ids) => await cache.list.readMany(ids.map((id) => ({ orgId: id, search: '', ...page }))),
+    );
+    const stranger = randomUUID();
+    await inBatches(
+      strangers().slice(0, 200),
+      async (texts) =>
+        await cache.list.readMany(texts.map((search) => ({ orgId: stranger, search, ...page }))),
+    );
+    await filled();
+    expect(await longestLife()).toBeLessThanOrEqual(NEGATIVE_LIFE_MS);
+    await eventually(async () => (await size()) === 0);
+  }, 120_000);
+
+  test('generations outlive every value that carries them, whatever was stored under them before', async () => {
+    const [botId] = (await addBots(database.sql, orgId, 1)) as [string];
+    // A negative entry leaves short-lived generations, under which values are stored then.
+    const id = randomUUID();
+    await Promise.all([cache.bot.readMany([id]), cache.details.readMany([id])]);
+    await filled();
+    await database.sql`insert into bots (id, org_id, name) values (${id}, ${orgId}, 'late')`;
+    for (const each of [id, botId]) {
+      await cache.bot.readMany([each]);
+      await cache.stats.readMany([each]);
+      await cache.details.readMany([each]);
+    }
+    await cache.org.readMany([orgId]);
+    await cache.organization.readMany([orgId]);
+    await cache.list.readMany([{ orgId, page: 1, limit: 20, search: '' }]);
+    const keys = await filled();
+    const stored = await Promise.all(
+      keys
+        .filter((key) => !/:(gen|index)$/.test(key) && key !== 'probe')
+        .map(async (key) => ({ key, text: (await redis.admin.get(key)) ?? '' })),
+    );
+    const generations = new Map<string, string>();
+    for (const key of keys.filter((name) => name.endsWith(':gen')))
+      generations.set((await redis.admin.get(key)) ?? '', key);
+    let checked = 0;
+    for (const { key, text } of stored) {
+      const { gen, data } = JSON.parse(text) as { gen: string; data: unknown };
+      if (data === null) continue;
+      for (const token of gen.split('.')) {
+        const generation = generations.get(token);
+        if (generation === undefined) continue;
+        const [value, its] = (await lives([key, generation])) as [number, number];
+        expect(its).toBeGreaterThan(value);
+        checked += 1;
+      }
+    }
+    expect(checked).toBeGreaterThan(6);
+  });
+
+  test('an organization never has more than 1,000 pages, whatever is searched for', async () => {
+    await inBatches(
+      Array.from({ length: 2_500 }, (_, i) => `text ${i}`),
+      async (texts) => {
+        await cache.list.readMany(texts.map((search) => ({ orgId, page: 1, limit: 20, search })));
+      },
+    );
+    const keys = await filled();
+    const pages = keys.filter((key) => key.startsWith('bots:org:'));
+    expect(pages.length).toBeLessThanOrEqual(1_000);
+    expect(pages.length).toBeGreaterThan(900);
+    const index = `org:${redis.idInKey(orgId)}:index`;
+    expect(await redis.admin.zcard(index)).toBe(pages.length);
+    // What lists the pages is there as long as they are: an invalidation finds them all.
+    const longest = Math.max(...(await lives(pages)));
+    expect(await redis.admin.pttl(index)).toBeGreaterThanOrEqual(longest);
+    await cache.cache.invalidator.invalidate([`org:${orgId}`]);
+    expect((await redis.keys()).filter((key) => key.startsWith('bots:org:'))).toEqual([]);
+  }, 60_000);
+});
+
+describe('what clients make grow in the memory of a process', () => {
+  test('does not hold on to the requests that ids were cut from', async () => {
+    const database = await createDatabase();
+    const cache = await openCache({ databaseUrl: database.url, redis: undefined });
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const heap = () => {
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    try {
+      const orgId = randomUUID();
+      const before = heap();
+      for (let i = 0; i < 200; i++) {
+        // As a parser cuts an id and a text out of a document of 500 kB.
+        const id = randomUUID();
+        const document = `${id} what is searched for, ${id}${' '.repeat(500_000)}${i}`;
+        const search = document.slice(37, 37 + 59);
+        await cache.bot.readMany([document.slice(0, 36)]);
+        await cache.list.readMany([{ orgId, page: 1, limit: 20, search }]);
+      }
+      expect(heap() - before).toBeLessThan(20_000_000);
+    } finally {
+      await cache.close();
+      await database.drop();
+    }
+  }, 60_000);
+});
