@@ -17,7 +17,7 @@ const ttl = (longest: number) => integer(1, longest).default(longest);
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, `must be one of ${values.join(', ')}`);
 
-const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
+const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|rediss?\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
 /** `host:port, host:port` */
 const CLUSTER_NODES = /^\s*[^\s,]+:\d+\s*(,\s*[^\s,]+:\d+\s*)*$/;
@@ -30,8 +30,10 @@ const environment = z.object({
   DATABASE_POOL_MAX: integer(1, 1_000).default(10),
   REDIS_URL: z
     .string()
-    .regex(REDIS_URL, 'must be redis://, rediss:// or redis+sentinel://host:port/master, or "off"')
+    .regex(REDIS_URL, 'must be redis://, rediss:// or redis(s)+sentinel://host:port/master, or "off"')
     .optional(),
+  REDIS_SENTINEL_USERNAME: z.string().optional(),
+  REDIS_SENTINEL_PASSWORD: z.string().optional(),
   REDIS_CLUSTER_NODES: z.string().regex(CLUSTER_NODES, 'must be host:port, comma-separated').optional(),
   REDIS_TIMEOUT_MS: integer(1, 10_000).default(100),
   CACHE_PREFIX: z
@@ -153,7 +155,7 @@ export function readConfig(variables: Record<string, string | undefined>): Confi
       rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
     },
     database: { url: env.DATABASE_URL, poolMax: env.DATABASE_POOL_MAX },
-    redis: { target: redisTarget(env.REDIS_URL, env.REDIS_CLUSTER_NODES), timeoutMs: env.REDIS_TIMEOUT_MS },
+    redis: { target: redisTarget(env), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
       prefix: env.CACHE_PREFIX,
       answerCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
@@ -181,11 +183,19 @@ function corsOrigins(value: string | undefined): readonly string[] | '*' | undef
   return value.split(',').map((origin) => origin.trim());
 }
 
-function redisTarget(url: string | undefined, clusterNodes: string | undefined): RedisTarget | undefined {
+function redisTarget(env: {
+  REDIS_URL?: string | undefined;
+  REDIS_CLUSTER_NODES?: string | undefined;
+  REDIS_SENTINEL_USERNAME?: string | undefined;
+  REDIS_SENTINEL_PASSWORD?: string | undefined;
+}): RedisTarget | undefined {
+  const { REDIS_URL: url, REDIS_CLUSTER_NODES: clusterNodes } = env;
   if (clusterNodes !== undefined) {
     const nodes = clusterNodes.split(',').map((node) => node.trim());
     return { kind: 'cluster', nodes, url: url === 'off' ? undefined : url };
   }
   if (url === undefined || url === 'off') return undefined;
-  return { kind: url.startsWith('redis+sentinel:') ? 'sentinel' : 'standalone', url };
+  if (!/^rediss?\+sentinel:/.test(url)) return { kind: 'standalone', url };
+  const login = { username: env.REDIS_SENTINEL_USERNAME, password: env.REDIS_SENTINEL_PASSWORD };
+  return { kind: 'sentinel', url, login };
 }

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 
 import { freePort } from '../../src/dev/services/ports.js';
+import { CLUSTER_NODE_SETTINGS, formRedisCluster } from '../../src/dev/services/redis-cluster.js';
 import { startApp, type TestApp } from '../support/app.js';
 import type { Client } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
@@ -83,17 +84,11 @@ describe('a Redis with access control', () => {
   beforeEach(async () => {
     redis = await startRedis();
     const admin = new Redis(redis.url);
-    // Its own keys and no dangerous commands: INFO is what the client asks on connecting.
-    await admin.call('ACL', [
-      'SETUSER',
-      'cache',
-      'on',
-      `>${PASSWORD}`,
-      '~flovo:*',
-      '+@all',
-      '-@dangerous',
-      '+info',
-    ]);
+    // The line of the README, to the letter: one pattern for all keys, and only what is needed.
+    const readme = await readFile('README.md', 'utf8');
+    const [, rules = ''] = /ACL SETUSER flovo on >PASSWORD (.*)/.exec(readme) ?? [];
+    if (!rules.startsWith('~flovo:* ')) throw new Error('The README has no line for ACL SETUSER');
+    await admin.call('ACL', ['SETUSER', 'cache', 'on', `>${PASSWORD}`, ...rules.split(' ')]);
     await admin.call('ACL', ['SETUSER', 'default', 'off']);
     admin.disconnect();
   });
@@ -106,6 +101,11 @@ describe('a Redis with access control', () => {
     await eventually(async () => await isUp(app));
     await exerciseApi([app.user], orgId, database);
     expect(await app.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
+    // The sweep of all this as well.
+    await eventually(
+      async () => (await app.metric('flovo_redis_round_trips_total', { operation: 'sweep' })) > 0,
+    );
+    expect(await app.metric('flovo_redis_failures_total', { reason: 'refused' })).toBe(0);
     for (const operation of ['read', 'claim', 'fill', 'invalidate', 'sweep'])
       expect(await app.metric('flovo_redis_failures_total', { operation, reason: 'error' })).toBe(0);
   });
@@ -122,76 +122,183 @@ describe('a Redis with access control', () => {
     const app = await start({ REDIS_URL: urlWith(PASSWORD), CACHE_PREFIX: 'another:' });
     await exerciseApi([app.user], orgId, database);
     expect(await isUp(app)).toBe(false);
+    expect(await app.app.readiness()).toMatchObject({ cache: 'degraded' });
   });
 });
+
+/** A certificate for a server, by an authority of its own. */
+async function createCertificate(subject: string): Promise<{ flags: string[]; authority: string }> {
+  const folder = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
+  const openssl = async (...args: string[]) => await promisify(execFile)('openssl', args, { cwd: folder });
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  await openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.crt', '-subj', '/CN=Test CA');
+  const itself = ['-keyout', 'server.key', '-out', 'server.crt', '-subj', '/CN=redis'];
+  const extensions = [`subjectAltName=${subject}`, 'basicConstraints=critical,CA:FALSE'];
+  await openssl(
+    'req',
+    '-x509',
+    ...newKey,
+    ...itself,
+    '-CA',
+    'ca.crt',
+    '-CAkey',
+    'ca.key',
+    ...extensions.flatMap((extension) => ['-addext', extension]),
+  );
+  const file = (name: string) => path.join(folder, name);
+  return {
+    authority: file('ca.crt'),
+    flags: [
+      '--tls-cert-file',
+      file('server.crt'),
+      '--tls-key-file',
+      file('server.key'),
+      '--tls-ca-cert-file',
+      file('ca.crt'),
+      '--tls-auth-clients',
+      'no',
+    ],
+  };
+}
+
+const serve = async (settings: Record<string, string>) => {
+  const server = await startServerProcess({
+    DATABASE_URL: database.url,
+    REDIS_TIMEOUT_MS: '1000',
+    ...settings,
+  });
+  closers.push(async () => await server.end('SIGTERM'));
+  const readiness = async () =>
+    (await (await fetch(new URL('/readyz', server.url))).json()) as { cache: string };
+  return { user: server.client(token), readiness, output: server.output };
+};
 
 describe('a Redis that speaks TLS', () => {
   let port: number;
   let authority: string;
 
   beforeEach(async () => {
-    const folder = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
-    const openssl = async (...args: string[]) => await promisify(execFile)('openssl', args, { cwd: folder });
-    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    await openssl('req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.crt', '-subj', '/CN=Test CA');
-    await openssl(
-      'req',
-      '-x509',
-      ...newKey,
-      '-keyout',
-      'server.key',
-      '-out',
-      'server.crt',
-      '-subj',
-      '/CN=redis',
-      '-CA',
-      'ca.crt',
-      '-CAkey',
-      'ca.key',
-      '-addext',
-      'subjectAltName=IP:127.0.0.1',
-      '-addext',
-      'basicConstraints=critical,CA:FALSE',
-    );
-    authority = path.join(folder, 'ca.crt');
+    const certificate = await createCertificate('IP:127.0.0.1');
+    ({ authority } = certificate);
     port = await freePort();
-    await startRedis([
-      '--tls-port',
-      String(port),
-      '--tls-cert-file',
-      path.join(folder, 'server.crt'),
-      '--tls-key-file',
-      path.join(folder, 'server.key'),
-      '--tls-ca-cert-file',
-      authority,
-      '--tls-auth-clients',
-      'no',
-    ]);
+    await startRedis(['--tls-port', String(port), ...certificate.flags]);
   });
 
-  const serve = async (settings: Record<string, string>) => {
-    const server = await startServerProcess({
-      DATABASE_URL: database.url,
-      REDIS_URL: `rediss://127.0.0.1:${port}`,
-      REDIS_TIMEOUT_MS: '1000',
-      ...settings,
-    });
-    closers.push(async () => await server.end('SIGTERM'));
-    const readiness = async () =>
-      (await (await fetch(new URL('/readyz', server.url))).json()) as { cache: string };
-    return { user: server.client(token), readiness };
-  };
-
   test('is used if its certificate is of a known authority', async () => {
-    const { user, readiness } = await serve({ NODE_EXTRA_CA_CERTS: authority });
+    const { user, readiness } = await serve({
+      REDIS_URL: `rediss://127.0.0.1:${port}`,
+      NODE_EXTRA_CA_CERTS: authority,
+    });
     await eventually(async () => (await readiness()).cache === 'up');
     await exerciseApi([user], orgId, database);
     expect(await readiness()).toMatchObject({ cache: 'up' });
   });
 
   test('is done without if its certificate is of an unknown authority', async () => {
-    const { user, readiness } = await serve({});
+    const { user, readiness, output } = await serve({ REDIS_URL: `rediss://127.0.0.1:${port}` });
     await exerciseApi([user], orgId, database);
     expect(await readiness()).toMatchObject({ cache: 'down', ready: true });
-  });
+    const [line, ...more] = output.filter((each) => each.includes('Redis unavailable'));
+    expect(line).toMatch(/self-signed certificate|unable to verify/);
+    expect(more).toEqual([]);
+  }, 60_000);
 });
+
+describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', () => {
+  /** A cluster of TLS nodes that say where they are by name, as ElastiCache does, or by address. */
+  const startCluster = async (certificateOf: string, endpoints: 'hostname' | 'ip') => {
+    const certificate = await createCertificate(certificateOf);
+    const nodes = await Promise.all(
+      [0, 1, 2].map(async () => {
+        const tlsPort = await freePort(55_536);
+        const redis = await startRedis([
+          ...CLUSTER_NODE_SETTINGS,
+          ...certificate.flags,
+          '--tls-port',
+          String(tlsPort),
+          '--tls-cluster',
+          'yes',
+          '--cluster-announce-hostname',
+          'localhost',
+          '--cluster-preferred-endpoint-type',
+          endpoints,
+        ]);
+        const admin = new Redis(redis.url);
+        closers.push(() => admin.disconnect());
+        return { redis, admin, tlsPort };
+      }),
+    );
+    await formRedisCluster(nodes.map(({ admin, tlsPort }) => ({ redis: { port: tlsPort }, admin })));
+    return {
+      authority: certificate.authority,
+      settings: {
+        REDIS_URL: 'rediss://localhost',
+        REDIS_CLUSTER_NODES: nodes.map(({ tlsPort }) => `localhost:${tlsPort}`).join(','),
+      },
+    };
+  };
+
+  test.each(['hostname', 'ip'] as const)(
+    'is used if it tells of its nodes by %s',
+    async (endpoints) => {
+      const { authority, settings } = await startCluster('DNS:localhost', endpoints);
+      const { user, readiness } = await serve({ ...settings, NODE_EXTRA_CA_CERTS: authority });
+      await eventually(async () => (await readiness()).cache === 'up');
+      await exerciseApi([user], orgId, database);
+      expect(await readiness()).toMatchObject({ cache: 'up' });
+    },
+    60_000,
+  );
+
+  test('is done without if the certificate is of another host, and the log says why, once', async () => {
+    const { authority, settings } = await startCluster('DNS:another.example', 'ip');
+    const { user, readiness, output } = await serve({ ...settings, NODE_EXTRA_CA_CERTS: authority });
+    await exerciseApi([user], orgId, database);
+    expect(await readiness()).toMatchObject({ cache: 'down', ready: true });
+    const [line, ...more] = output.filter((each) => each.includes('Redis unavailable'));
+    expect(line).toMatch(/does not match certificate's altnames/);
+    expect(more).toEqual([]);
+  }, 60_000);
+});
+
+describe('Sentinels', () => {
+  test('with a password of their own are given it', async () => {
+    const sentinel = await createSentinel({
+      settings: ['requirepass "sentinel secret"'],
+      password: 'sentinel secret',
+    });
+    closers.push(sentinel.stop);
+    const app = await start({ REDIS_URL: sentinel.url, REDIS_SENTINEL_PASSWORD: 'sentinel secret' });
+    await eventually(async () => await isUp(app));
+    await exerciseApi([app.user], orgId, database);
+    expect(await app.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
+    const without = await start({ REDIS_URL: sentinel.url });
+    await exerciseApi([without.user], orgId, database);
+    expect(await isUp(without)).toBe(false);
+  }, 60_000);
+
+  test('that speak TLS, as their masters do, are used by the names that certificates are of', async () => {
+    const certificate = await createCertificate('DNS:localhost');
+    const [tlsPort, masterPort] = [await freePort(), await freePort()];
+    const sentinel = await createSentinel({
+      settings: [`tls-port ${tlsPort}`, 'tls-replication yes', ...certificateLines(certificate.flags)],
+      redisSettings: ['--tls-port', String(masterPort), '--tls-replication', 'yes', ...certificate.flags],
+      masterPort,
+    });
+    closers.push(sentinel.stop);
+    const { user, readiness } = await serve({
+      REDIS_URL: `rediss+sentinel://localhost:${tlsPort}/mymaster`,
+      NODE_EXTRA_CA_CERTS: certificate.authority,
+    });
+    await eventually(async () => (await readiness()).cache === 'up');
+    await exerciseApi([user], orgId, database);
+    expect(await readiness()).toMatchObject({ cache: 'up' });
+  }, 60_000);
+});
+
+/** Flags of a server as lines of its configuration file. */
+const certificateLines = (flags: readonly string[]): string[] => {
+  const lines: string[] = [];
+  for (let i = 0; i < flags.length; i += 2) lines.push(`${flags[i]?.slice(2)} ${flags[i + 1]}`);
+  return lines;
+};

@@ -20,9 +20,21 @@ export interface SentinelService {
 }
 
 /** A master, its replica, and a Sentinel that makes the replica the master soon after the master has died. */
-export async function createSentinel(): Promise<SentinelService> {
-  const master = await createRedis();
-  const replica = await createRedis({ settings: ['--replicaof', '127.0.0.1', String(master.port)] });
+export async function createSentinel(
+  options: {
+    /** More lines of the Sentinel's configuration, and the password that it asks for then. */
+    readonly settings?: readonly string[];
+    readonly password?: string;
+    /** Flags of a master without a replica, and the port that the Sentinel is told of. */
+    readonly redisSettings?: readonly string[];
+    readonly masterPort?: number;
+  } = {},
+): Promise<SentinelService> {
+  const { settings = [], password, redisSettings, masterPort: announced } = options;
+  const master = await createRedis(redisSettings && { settings: redisSettings });
+  const replica = await createRedis({
+    settings: redisSettings ? [] : ['--replicaof', '127.0.0.1', String(master.port)],
+  });
   const dataDir = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
   const port = await freePort();
   const file = path.join(dataDir, 'sentinel.conf');
@@ -33,9 +45,10 @@ export async function createSentinel(): Promise<SentinelService> {
       'bind 127.0.0.1',
       `dir ${dataDir}`,
       `logfile ${path.join(dataDir, 'sentinel.log')}`,
-      `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
+      `sentinel monitor mymaster 127.0.0.1 ${announced ?? master.port} 1`,
       'sentinel down-after-milliseconds mymaster 500',
       'sentinel failover-timeout mymaster 2000',
+      ...settings,
     ].join('\n'),
   );
   const { command, env } = await redisServerBinary({ dataDir, log: () => {} });
@@ -44,7 +57,13 @@ export async function createSentinel(): Promise<SentinelService> {
     stdio: 'ignore',
   });
   const exited = once(server, 'exit');
-  const admin = new Redis({ host: '127.0.0.1', port, enableReadyCheck: false, disconnectTimeout: 50 });
+  const admin = new Redis({
+    host: '127.0.0.1',
+    port,
+    enableReadyCheck: false,
+    disconnectTimeout: 50,
+    ...(password === undefined ? {} : { password }),
+  });
   admin.on('error', () => undefined);
   const masterPort = async () => {
     const address = (await admin.call('SENTINEL', 'get-master-addr-by-name', 'mymaster')) as [string, string];
@@ -52,6 +71,7 @@ export async function createSentinel(): Promise<SentinelService> {
   };
   // It learns of the replica from the master, some time after it has started.
   await eventually(async () => {
+    if (redisSettings) return (await masterPort()) === announced;
     const replicas = (await admin.call('SENTINEL', 'replicas', 'mymaster')) as string[][];
     return replicas.some(
       (fields) => fields.includes('ok') && !fields.some((field) => field.includes('s_down')),
