@@ -29,7 +29,7 @@ const BACKGROUND: ReadonlySet<RedisOperation> = new Set(['fill', 'release', 'swe
 const BACKGROUND_PATIENCE = 10;
 /** What is said of a connection that is not there, without a word about why. */
 const SAYS_NO_REASON =
-  /^(Stream isn't writeable|connection closed|connection to a node)|connection is closed/i;
+  /^(Stream isn't writeable|connection closed|connection to a node)|connection is closed|slots cache\.$|timeout\)?$/i;
 /** For so long after the start such a failure is not logged, in case the reason follows (ms). */
 const MAX_SILENCE_MS = 3_000;
 /** The most work that this process has under way at Redis: see `costOf`. Some milliseconds, far from any deadline. */
