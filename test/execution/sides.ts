@@ -21,6 +21,7 @@ import { requestOf, type Answer, type Ask, type Case, type Request } from './req
  */
 const VARIANTS = [0, 1, 2, 2, 1] as const;
 const MAX_CONNECTIONS = 32;
+const MAX_ANSWER_MS = 60_000;
 /** One in so many answers of the oracle is asked over HTTP instead of in this process. */
 const ORACLE_OVER_HTTP = 50;
 /** The longest that a change from outside may stay unseen, by the contract, and room for a busy machine. */
@@ -76,7 +77,8 @@ export class Sides {
       PLAYGROUND: 'off',
     });
     const oracle = await startOracle(other.url);
-    const poolOf = (url: string) => new Pool(new URL(url).origin, { connections: MAX_CONNECTIONS });
+    const poolOf = (url: string) =>
+      new Pool(new URL(url).origin, { connections: MAX_CONNECTIONS, headersTimeout: MAX_ANSWER_MS });
     const pools = { server: poolOf(app.url), oracle: poolOf(oracle.url) };
     const sides = new Sides(app, redis, { server, oracle: other }, oracle, authorizations, pools);
     await sides.reset();
@@ -136,7 +138,11 @@ export class Sides {
   }
 
   async askServer(ask: Ask, variant: number): Promise<Answer> {
-    return await send(this.pools.server, requestOf(ask, this.authorizations[ask.caller], variant));
+    try {
+      return await send(this.pools.server, requestOf(ask, this.authorizations[ask.caller], variant));
+    } catch (error) {
+      return { status: 0, type: null, body: `no answer: ${String(error)}` };
+    }
   }
 
   async askOracle(ask: Ask, variant: number): Promise<Answer> {
