@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { buildSchema } from 'graphql';
 import { readFileSync } from 'node:fs';
@@ -23,6 +23,8 @@ const MUTATIONS_BEFORE_RESET = 40;
 const MAX_SHRUNK = 4;
 const MAX_SHRINKING_MS = 30_000;
 const TIMEOUT_MS = 10 * 60_000;
+
+jest.setTimeout(TIMEOUT_MS);
 
 const schema = buildSchema(readFileSync(path.join(process.cwd(), 'schema/schema.graphql'), 'utf8'));
 
@@ -64,86 +66,74 @@ describe('the server', () => {
     },
   );
 
-  test(
-    'answers made-up queries as Apollo Server does',
-    async () => {
-      const arbitrary = casesFor(schema, 'query');
-      const found: Found[] = [];
-      const all = Math.ceil((RUNS * (1 - MUTATION_SHARE)) / REQUESTS_PER_CASE);
-      const tally = sides.startTally();
-      for (let done = 0; done < all; done += CASES_AT_ONCE) {
-        const seed = SEED + done;
-        const cases = fc.sample(arbitrary, { seed, numRuns: Math.min(CASES_AT_ONCE, all - done) });
-        // Documents with mutations among their operations wait for a turn of their own.
-        await forEach(cases, QUERIES_AT_ONCE, async (each, number) => {
-          if (each.isStateful) return;
-          const difference = await sides.differ(each);
-          if (difference) found.push({ difference, seed, number });
-        });
-        await forEach(cases, 1, async (each, number) => {
-          if (!each.isStateful) return;
-          const difference = await sides.differ(each);
-          if (difference) found.push({ difference, seed, number });
-        });
-        if (cases.some(({ isStateful }) => isStateful)) await sides.reset();
-      }
-      report('queries', tally);
-      await expectNothing(found, arbitrary);
-      expect(tally.executed / tally.requests).toBeGreaterThan(0.7);
-    },
-    TIMEOUT_MS,
-  );
+  test('answers made-up queries as Apollo Server does', async () => {
+    const arbitrary = casesFor(schema, 'query');
+    const found: Found[] = [];
+    const all = Math.ceil((RUNS * (1 - MUTATION_SHARE)) / REQUESTS_PER_CASE);
+    const tally = sides.startTally();
+    for (let done = 0; done < all; done += CASES_AT_ONCE) {
+      const seed = SEED + done;
+      const cases = fc.sample(arbitrary, { seed, numRuns: Math.min(CASES_AT_ONCE, all - done) });
+      // Documents with mutations among their operations wait for a turn of their own.
+      await forEach(cases, QUERIES_AT_ONCE, async (each, number) => {
+        if (each.isStateful) return;
+        const difference = await sides.differ(each);
+        if (difference) found.push({ difference, seed, number });
+      });
+      await forEach(cases, 1, async (each, number) => {
+        if (!each.isStateful) return;
+        const difference = await sides.differ(each);
+        if (difference) found.push({ difference, seed, number });
+      });
+      if (cases.some(({ isStateful }) => isStateful)) await sides.reset();
+    }
+    report('queries', tally);
+    await expectNothing(found, arbitrary);
+    expect(tally.executed / tally.requests).toBeGreaterThan(0.7);
+  });
 
-  test(
-    'answers made-up mutations as Apollo Server does, and changes the same',
-    async () => {
-      const arbitrary = casesFor(schema, 'mutation');
-      const queries = casesFor(schema, 'query');
-      const found: Found[] = [];
-      const tables: ({ seed: number } & Awaited<ReturnType<Sides['tables']>>)[] = [];
-      const all = Math.ceil((RUNS * MUTATION_SHARE) / REQUESTS_PER_CASE);
-      const tally = sides.startTally();
-      for (let done = 0; done < all; done += MUTATIONS_BEFORE_RESET) {
-        const seed = SEED + done;
-        const numRuns = Math.min(MUTATIONS_BEFORE_RESET, all - done);
-        const cases = fc.sample(arbitrary, { seed, numRuns });
-        const between = fc.sample(queries, { seed, numRuns });
-        for (const [number, each] of cases.entries()) {
-          const difference = (await sides.differ(each)) ?? (await sides.differ(between[number] as Case));
-          if (!difference) continue;
-          found.push({ difference, seed, number });
-          await sides.reset();
-        }
-        tables.push({ seed, ...(await sides.tables()) });
+  test('answers made-up mutations as Apollo Server does, and changes the same', async () => {
+    const arbitrary = casesFor(schema, 'mutation');
+    const queries = casesFor(schema, 'query');
+    const found: Found[] = [];
+    const tables: ({ seed: number } & Awaited<ReturnType<Sides['tables']>>)[] = [];
+    const all = Math.ceil((RUNS * MUTATION_SHARE) / REQUESTS_PER_CASE);
+    const tally = sides.startTally();
+    for (let done = 0; done < all; done += MUTATIONS_BEFORE_RESET) {
+      const seed = SEED + done;
+      const numRuns = Math.min(MUTATIONS_BEFORE_RESET, all - done);
+      const cases = fc.sample(arbitrary, { seed, numRuns });
+      const between = fc.sample(queries, { seed, numRuns });
+      for (const [number, each] of cases.entries()) {
+        const difference = (await sides.differ(each)) ?? (await sides.differ(between[number] as Case));
+        if (!difference) continue;
+        found.push({ difference, seed, number });
         await sides.reset();
       }
-      report('mutations', tally);
-      await expectNothing(found, arbitrary);
-      expect(tables.map(({ seed, server }) => ({ seed, tables: server }))).toEqual(
-        tables.map(({ seed, oracle }) => ({ seed, tables: oracle })),
-      );
-    },
-    TIMEOUT_MS,
-  );
+      tables.push({ seed, ...(await sides.tables()) });
+      await sides.reset();
+    }
+    report('mutations', tally);
+    await expectNothing(found, arbitrary);
+    expect(tables.map(({ seed, server }) => ({ seed, tables: server }))).toEqual(
+      tables.map(({ seed, oracle }) => ({ seed, tables: oracle })),
+    );
+  });
 
-  test(
-    'answers the 100th time as the first',
-    async () => {
-      const cases = fc
-        .sample(casesFor(schema, 'query'), { seed: SEED, numRuns: 40 })
-        .filter(({ isStateful }) => !isStateful);
-      const differences: string[] = [];
-      await forEach(cases, QUERIES_AT_ONCE, async (each) => {
-        // Each comparison asks five times.
-        for (let time = 0; time < 20; time++) {
-          const difference = await sides.differ(each);
-          if (difference) return void differences.push(describeDifference(difference));
-        }
-      });
-      expect(differences).toEqual([]);
-    },
-    TIMEOUT_MS,
-  );
+  test('answers the 100th time as the first', async () => {
+    const cases = fc
+      .sample(casesFor(schema, 'query'), { seed: SEED, numRuns: 40 })
+      .filter(({ isStateful }) => !isStateful);
+    const differences: string[] = [];
+    await forEach(cases, QUERIES_AT_ONCE, async (each) => {
+      // Each comparison asks five times.
+      for (let time = 0; time < 20; time++) {
+        const difference = await sides.differ(each);
+        if (difference) return void differences.push(describeDifference(difference));
+      }
+    });
+    expect(differences).toEqual([]);
+  });
 
   test('took its shortcuts while it was compared', async () => {
     expect(await sides.cachedAnswers()).toBeGreaterThan(1_000);

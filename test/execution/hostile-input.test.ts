@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,8 @@ import { createDatabase, createRedis, type RedisService, type TestDatabase } fro
 
 /** As often as it takes until a server that keeps documents, answers or anything made of them has done so. */
 const TIMES = 6;
+
+jest.setTimeout(120_000);
 
 /** Nothing that a client sends is ever evaluated, however it is sent, and however often. */
 describe('text that tries to be run', () => {
