@@ -2,14 +2,11 @@ import {
   BREAK,
   GraphQLError,
   Kind,
-  Lexer,
   parse,
-  Source,
   TokenKind,
   visit,
   type DocumentNode,
   type GraphQLSchema,
-  type Token,
 } from 'graphql';
 
 import { OperationCosts } from './operation-cost.js';
@@ -30,6 +27,10 @@ export const DOCUMENT_LIMITS = {
   aliases: 60,
 } as const;
 
+const NESTING_RULE = `has more than ${DOCUMENT_LIMITS.nesting} brackets in each other`;
+/** What graphql-js says of it. */
+const TOO_MANY_TOKENS = /Document contains more that \d+ tokens/;
+
 /** A document that is refused for its size; the message is meant for the client. */
 export class DocumentTooLargeError extends GraphQLError {
   constructor(message: string) {
@@ -41,57 +42,47 @@ export class DocumentTooLargeError extends GraphQLError {
  * Checks the limits of a document before Apollo Server validates it, because validation takes time that can grow with
  * the square of a document. A text that cannot be parsed passes: Apollo Server says what is wrong with it.
  *
- * @returns the number of tokens, a measure of the memory that the parsed document takes
  * @throws DocumentTooLargeError
  */
-export function checkDocumentLimits(schema: GraphQLSchema, text: string): number {
-  const tokens = checkText(text);
-  const document = parseOrUndefined(text);
-  if (document) checkStructure(schema, document);
-  return tokens;
+export function checkDocumentLimits(schema: GraphQLSchema, text: string): void {
+  checkLines(text);
+  const document = parseWithinLimits(text);
+  if (!document) return;
+  checkTokens(document);
+  checkStructure(schema, document);
 }
 
-/** Checks what must be bounded before the text is parsed. */
-function checkText(text: string): number {
+function checkLines(text: string): void {
   let lines = 1;
   for (const _ of text.matchAll(/\r\n|[\n\r]/g)) {
     if (++lines > DOCUMENT_LIMITS.lines) refuse(`has more than ${DOCUMENT_LIMITS.lines} lines`);
   }
-  let tokens = 0;
+}
+
+/** The parsed text; undefined if it cannot be parsed. */
+function parseWithinLimits(text: string): DocumentNode | undefined {
+  try {
+    return parse(text, { maxTokens: DOCUMENT_LIMITS.tokens });
+  } catch (error) {
+    // The parser calls itself for each bracket, and the stack has an end.
+    if (error instanceof RangeError) refuse(NESTING_RULE);
+    if (error instanceof Error && TOO_MANY_TOKENS.test(error.message)) {
+      refuse(`has more than ${DOCUMENT_LIMITS.tokens} tokens`);
+    }
+    return undefined;
+  }
+}
+
+function checkTokens({ loc }: DocumentNode): void {
   let nesting = 0;
-  for (const { kind, value } of tokensOf(text)) {
-    if (++tokens > DOCUMENT_LIMITS.tokens) refuse(`has more than ${DOCUMENT_LIMITS.tokens} tokens`);
+  for (let token = loc?.startToken; token; token = token.next ?? undefined) {
+    const { kind, value } = token;
     if (kind === TokenKind.BRACE_L || kind === TokenKind.BRACKET_L || kind === TokenKind.PAREN_L) nesting++;
     if (kind === TokenKind.BRACE_R || kind === TokenKind.BRACKET_R || kind === TokenKind.PAREN_R) nesting--;
-    if (nesting > DOCUMENT_LIMITS.nesting)
-      refuse(`has more than ${DOCUMENT_LIMITS.nesting} brackets in each other`);
+    if (nesting > DOCUMENT_LIMITS.nesting) refuse(NESTING_RULE);
     if (kind === TokenKind.NAME && value.length > DOCUMENT_LIMITS.nameLength) {
       refuse(`has a name of more than ${DOCUMENT_LIMITS.nameLength} characters`);
     }
-  }
-  return tokens;
-}
-
-/** The tokens of a text, up to the first that is none. */
-function* tokensOf(text: string): Generator<Token> {
-  const lexer = new Lexer(new Source(text));
-  for (;;) {
-    let token: Token;
-    try {
-      token = lexer.advance();
-    } catch {
-      return;
-    }
-    if (token.kind === TokenKind.EOF) return;
-    yield token;
-  }
-}
-
-function parseOrUndefined(text: string): DocumentNode | undefined {
-  try {
-    return parse(text);
-  } catch {
-    return undefined;
   }
 }
 

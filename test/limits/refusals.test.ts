@@ -94,7 +94,8 @@ const REFUSED: Readonly<Record<string, (size: number) => Body | string>> = {
     },
   }),
   'lines of nothing, then failing aliases': (size) => ({
-    query: `{${'\n'.repeat(size)}${repeat(900, (i) => `a${i % 60}${i}: bot(id: "1") { id } `)}}`,
+    // JSON writes a line break in two characters.
+    query: `{${'\n'.repeat(size / 2)}${repeat(900, (i) => `a${i % 60}${i}: bot(id: "1") { id } `)}}`,
   }),
   'as many lines as allowed, then failing aliases': (size) => ({
     query: `{${'\n'.repeat(Math.min(size, 4_900))}${Array.from({ length: 55 }, (_, i) => `a${i}: bot(id: "1") { id } `).join('')}}`,
