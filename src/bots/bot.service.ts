@@ -13,6 +13,8 @@ import type { RefusedWrites } from './refused-writes.js';
 
 /** How long the organization of a bot is looked for after a write has failed (ms). */
 const MAX_SEARCH_MS = 1_000;
+/** How often a bot is started or stopped again while others do the opposite. */
+const MAX_STATUS_ATTEMPTS = 5;
 
 /** Which bot, and where it is: what a change of it outdates. */
 interface BotKey {
@@ -75,18 +77,21 @@ export class BotService {
   /** Starts or stops a bot; one that has the status already is returned as it is. */
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
     const which = writable(context, id, Role.EDITOR);
-    const changed = await this.writeBot(
-      context,
-      which,
-      async () => await this.repository.updateStatus(which, status),
-    );
-    if (changed) {
-      await this.changed(context, changed);
-      return changed;
+    for (let attempt = 1; ; attempt++) {
+      const changed = await this.writeBot(
+        context,
+        which,
+        async () => await this.repository.updateStatus(which, status),
+      );
+      if (changed) {
+        await this.changed(context, changed);
+        return changed;
+      }
+      const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
+      if (current.status === status) return current;
+      // The bot had the status when it was to be changed, and somebody changed it before it was read.
+      if (attempt === MAX_STATUS_ATTEMPTS) throw justChanged(current);
     }
-    const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
-    if (current.status !== status) throw justChanged(current);
-    return current;
   }
 
   /** Deletes a bot with all that belongs to it. Returns its id. */

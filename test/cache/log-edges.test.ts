@@ -49,7 +49,8 @@ const openLog = async (
   return log;
 };
 const snapshotNow = async (): Promise<string> => {
-  const [row] = await sql<[{ snapshot: string }]>`select pg_current_snapshot()::text as snapshot`;
+  const [row] = await sql<[{ snapshot: string }]>`
+    select pg_current_snapshot()::text || '@' || coalesce((select epoch from cache_log_state), '') as snapshot`;
   return row.snapshot;
 };
 const rename = async (id: string, on: postgres.Sql = sql): Promise<void> => {
