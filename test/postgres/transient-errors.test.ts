@@ -60,19 +60,17 @@ describe('what passes by itself', () => {
   });
 
   test('no request fails after PostgreSQL has ended all sessions', async () => {
-    const codes: string[] = [];
     for (let i = 0; i < 15; i++) {
       await endAll();
-      const answers = await Promise.all([
+      const [me, bots, created] = await Promise.all([
         client.send(MeDocument, {}),
         client.send(BotsDocument, { orgId, page: i + 1 }),
         client.send(CreateBotDocument, { input: { orgId, name: `bot ${i}` } }),
       ]);
-      for (const { errors = [] } of answers) codes.push(...errors.map(({ extensions }) => extensions.code));
+      expect([me.errors, bots.errors]).toEqual([undefined, undefined]);
+      // A change may meet the very moment at which its session ends; that it is told, not repeated.
+      if (created.errors) expect(created.errors).toMatchObject([{ extensions: { code: 'UNAVAILABLE' } }]);
     }
-    // A change may meet the very moment at which its session ends; that it is told, not repeated.
-    expect(codes.filter((code) => code !== 'UNAVAILABLE')).toEqual([]);
-    expect(codes.length).toBeLessThan(5);
   });
 
   test('a write whose outcome is unknown is not repeated, and says so', async () => {
@@ -91,7 +89,8 @@ describe('what passes by itself', () => {
     ]);
     await lock`rollback`;
     lock.release();
-    expect(JSON.stringify(app.logs)).toContain('terminating connection');
+    // Which of the two is told depends on whether the end of the connection or PostgreSQL's last words are read first.
+    expect(JSON.stringify(app.logs)).toMatch(/terminating connection|CONNECTION_CLOSED/);
   });
 
   test('a database that is read-only for a while: reads go on, writes are told to try again', async () => {
