@@ -20,13 +20,16 @@ async function renewEpoch(sql: Sql, outdated: string | null): Promise<void> {
 /**
  * Begins a new epoch if the invalidation log was not written by this database: it was restored or moved.
  * @param since an earlier snapshot of the same database; with fewer transactions now, it was set back beneath its servers
+ * @returns whether it did
  */
-export async function renewForeignEpoch(sql: Sql, since: SnapshotText | undefined): Promise<void> {
+export async function renewForeignEpoch(sql: Sql, since: SnapshotText | undefined): Promise<boolean> {
   const earlier = since === undefined ? null : withoutEpoch(since);
   const [log] = await sql<{ is_own: boolean }[]>`
     select cache_log_is_own() and pg_snapshot_xmax(pg_current_snapshot())
       >= coalesce(pg_snapshot_xmax(${earlier}::pg_snapshot), '0') as is_own`;
-  if (log?.is_own !== true) await renewEpoch(sql, since === undefined ? null : epochOf(since).slice(1));
+  if (log?.is_own === true) return false;
+  await renewEpoch(sql, since === undefined ? null : epochOf(since).slice(1));
+  return true;
 }
 
 /** Begins a new epoch in any case. */

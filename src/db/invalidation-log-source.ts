@@ -86,12 +86,22 @@ export function invalidationLogSource(url: string): LogSource {
     return batch;
   };
 
+  /** Reads, and makes sure that the log is of this database, in one round trip; if it was not, it is read again. */
+  const readOwn = async (
+    query: (sql: Sql) => Promise<LogBatch>,
+    since: SnapshotText | undefined,
+  ): Promise<LogBatch> => {
+    const session = connection();
+    const [isRenewed, batch] = await Promise.all([renewForeignEpoch(session, since), query(session)]);
+    return isRenewed ? await query(session) : batch;
+  };
+
   const inTime = async (query: (sql: Sql) => Promise<LogBatch>, since?: SnapshotText): Promise<LogBatch> => {
     const timeoutMs = isBehind ? CATCH_UP_TIMEOUT_MS : POLL_TIMEOUT_MS;
     let timer: NodeJS.Timeout | undefined;
     try {
       const batch = await Promise.race([
-        renewForeignEpoch(connection(), since).then(async () => await query(connection())),
+        readOwn(query, since),
         new Promise<never>((_, reject) => {
           timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
         }),
