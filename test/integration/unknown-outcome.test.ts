@@ -148,7 +148,8 @@ describe('a write whose connection is lost', () => {
       let cuts = 0;
       proxy.watch(({ direction, text, opening }) => {
         if (direction !== 'up' || isLog(opening) || cuts === times) return;
-        if (!/select[^;]*"bot_stats"|bot_stats_by_ids/.test(text)) return;
+        // A statement that was prepared before is sent without its text, but with the ids.
+        if (!/select[^;]*"bot_stats"|bot_stats_by_ids/.test(text) && !text.includes(`{"${id}"}`)) return;
         cuts += 1;
         proxy.cut();
       });
