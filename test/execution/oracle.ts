@@ -161,7 +161,8 @@ function refuseLargeDocument(schema: GraphQLSchema, request: HTTPGraphQLRequest)
   }
 }
 
-const DELAY_MS = 30;
+/** Longer than the fields that are resolved first take on a busy machine (ms); few answers need it. */
+const DELAY_MS = 1_000;
 
 /** Makes fields wait while others of the same answer are to be resolved first. */
 function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet<string>>): void {
