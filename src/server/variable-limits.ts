@@ -3,7 +3,7 @@ import { badInput } from '../errors.js';
 /** Far above what any input of the schema holds; GraphQL's own refusals repeat and compare what they refuse. */
 const MAX_KEYS = 1_000;
 const MAX_KEY_CHARACTERS = 200;
-const MAX_TEXT_CHARACTERS = 100_000;
+const MAX_TEXT_CHARACTERS = 2_000_000;
 
 /**
  * Checks the sizes in the variables of a request, before GraphQL coerces them.
