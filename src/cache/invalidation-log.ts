@@ -112,6 +112,7 @@ export class InvalidationLog implements Freshness, RecentWrites {
   }[] = [];
   private recentEntries = 0;
   private polling: Promise<void> | undefined;
+  private confirming: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
   private blind = true;
@@ -177,10 +178,17 @@ export class InvalidationLog implements Freshness, RecentWrites {
    */
   async confirm(): Promise<void> {
     const calledAt = performance.now();
+    await (this.confirming ??= this.pollForAll());
+    if (this.lastPollStartedAt < calledAt) this.trustedFrom = calledAt;
+  }
+
+  /** A poll that begins when all have asked to confirm whom the same event has woken. */
+  private async pollForAll(): Promise<void> {
+    await Promise.resolve();
+    this.confirming = undefined;
     // After a failure there may be much to catch up with: nobody waits for that.
     if (this.polling && !this.isFailing) await this.polling;
     if (!this.isFailing) await this.poll();
-    if (this.lastPollStartedAt < calledAt) this.trustedFrom = calledAt;
   }
 
   async touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined> {
