@@ -116,14 +116,14 @@ function refuseDevelopmentDependencies({ cwd }) {
 
 async function serveFirstQuery(image) {
   const built = async (file) => await import(path.join(ROOT, 'dist', file));
-  const [{ startPostgres }, { startRedis }, { DEMO, seedDemoData }, { signToken }, { connectDatabase }] =
+  const [{ startPostgres }, { startRedis }, { DEMO, seedDemoData }, { signToken }, { openDriver }] =
     await Promise.all(
       [
         'dev/services/postgres.js',
         'dev/services/redis.js',
         'dev/demo-data.js',
         'dev/sign-token.js',
-        'db/client.js',
+        'db/driver.js',
       ].map(built),
     );
   const keep = (service) => {
@@ -174,8 +174,8 @@ async function serveFirstQuery(image) {
     pause(60_000).then(() => Promise.reject(new Error('It does not serve.'))),
   ]);
 
-  const { sql, close } = connectDatabase({ url: postgres.url, poolMax: 1 });
-  await seedDemoData(sql).finally(close);
+  const sql = openDriver(postgres.url, { max: 1 });
+  await seedDemoData(sql).finally(async () => await sql.end({ timeout: 5 }));
   const response = await fetch(`http://127.0.0.1:${port}/graphql`, {
     method: 'POST',
     headers: {
