@@ -1,4 +1,4 @@
-import { CONTENDERS } from './servers/contenders.js';
+import { CONTENDERS, otherBuild, type Contender } from './servers/contenders.js';
 
 /** How long and how often is measured. */
 export interface Pace {
@@ -29,6 +29,8 @@ export interface Pace {
 export interface Options {
   readonly quick: boolean;
   readonly pace: Pace;
+  /** All that could be measured. */
+  readonly contenders: readonly Contender[];
   /** The servers to measure. */
   readonly servers: readonly string[];
   /** The parts to run; all but the long ones by default. */
@@ -83,7 +85,8 @@ export const LONG_PARTS = ['scale-out', 'growth', 'steady-memory'] as const;
 
 /**
  * Reads the command line: `--quick`, `--growth`, and for work on the benchmark itself `--servers=ours,B`,
- * `--parts=throughput,faults`, `--workloads=list` and `--rounds=1`.
+ * `--parts=throughput,faults`, `--workloads=list` and `--rounds=1`. `--before=DIRECTORY` measures another build of ours as well:
+ * a checkout in which `npm run build` was run.
  */
 export function readOptions(args: readonly string[]): Options {
   const list = (name: string): readonly string[] | undefined =>
@@ -94,10 +97,13 @@ export function readOptions(args: readonly string[]): Options {
   const quick = args.includes('--quick');
   const pace = quick ? QUICK : FULL;
   const rounds = list('rounds')?.[0];
+  const before = list('before')?.[0];
+  const contenders = [...CONTENDERS, ...(before === undefined ? [] : otherBuild(before))];
   return {
     quick,
     pace: { ...pace, ...(rounds === undefined ? {} : { rounds: Number(rounds) }) },
-    servers: list('servers') ?? CONTENDERS.map(({ id }) => id),
+    contenders,
+    servers: list('servers') ?? contenders.map(({ id }) => id),
     parts: [...(list('parts') ?? PARTS), ...(args.includes('--growth') ? LONG_PARTS : [])],
     workloads: list('workloads'),
     partial: ['servers', 'parts', 'workloads'].some((name) => list(name) !== undefined),

@@ -52,7 +52,7 @@ export async function setUp(options: Options, say: (line: string) => void): Prom
     const admins = new Map<string, Redis>();
     closers.push(() => admins.forEach((admin) => admin.disconnect()));
     const start = async (id: string, url: string): Promise<Server> => {
-      const server = await startServer(contender(id), { databaseUrl, redisUrl: url });
+      const server = await startServer(contender(id, options.contenders), { databaseUrl, redisUrl: url });
       closers.push(server.stop);
       return server;
     };

@@ -1,3 +1,5 @@
+import path from 'node:path';
+
 /** A server that is measured. */
 export interface Contender {
   readonly id: string;
@@ -100,9 +102,18 @@ export const CONTENDERS: readonly Contender[] = [
   },
 ];
 
+/** Another build of ours, compiled in its own checkout, to be measured beside this one on the same database. */
+export const otherBuild = (directory: string): readonly Contender[] =>
+  CONTENDERS.filter(({ entry }) => entry === OURS).map((ours) => ({
+    ...ours,
+    id: `before-${ours.id}`,
+    title: `before: ${ours.title}`,
+    entry: path.resolve(directory, 'dist/main.js'),
+  }));
+
 /** @throws Error if there is no such server */
-export function contender(id: string): Contender {
-  const found = CONTENDERS.find((each) => each.id === id);
-  if (!found) throw new Error(`No server "${id}"; there are ${CONTENDERS.map((each) => each.id).join(', ')}`);
+export function contender(id: string, among: readonly Contender[] = CONTENDERS): Contender {
+  const found = among.find((each) => each.id === id);
+  if (!found) throw new Error(`No server "${id}"; there are ${among.map((each) => each.id).join(', ')}`);
   return found;
 }

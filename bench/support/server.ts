@@ -36,7 +36,7 @@ const ROOT = process.cwd();
 
 /** Starts a server as a process of its own and waits until it listens. */
 export async function startServer(contender: Contender, options: ServerOptions): Promise<Server> {
-  const child = fork(path.join(ROOT, 'dist-bench', contender.entry), {
+  const child = fork(path.resolve(ROOT, 'dist-bench', contender.entry), {
     cwd: ROOT,
     env: {
       PATH: process.env.PATH,
