@@ -61,15 +61,27 @@ export class BotStatsRepository {
       .prepare('bot_details_by_ids');
   }
 
-  /** Statistics aligned with the bots' ids, in one statement. Their version grows with every change of the totals. */
+  /**
+   * Statistics aligned with the bots' ids, null where there is no such bot, in one statement; in two if totals are
+   * missing. Their version grows with every change of the totals.
+   */
   async findMany(ids: readonly string[]): Promise<Snapshotted<BotStats>[]> {
     const computedAt = new Date().toISOString();
     const rows = await this.statsByIds.execute({ ids });
-    return rows.map(({ snapshot, totals }) => ({
+    const found: Snapshotted<BotStats>[] = rows.map(({ snapshot, totals }) => ({
       snapshot,
       value: totals && toBotStats(totals, computedAt),
       version: (totals?.revision ?? 0) + 1,
     }));
+    const without = found.flatMap(({ value }, i) => (value ? [] : [i]));
+    if (without.length === 0) return found;
+    // A bot that has no totals is told from one that does not exist any more.
+    const details = await this.findDetails(without.map((i) => ids[i] ?? ''));
+    details.forEach(({ snapshot, value }, position) => {
+      const i = without[position] ?? 0;
+      found[i] = { snapshot, value: value?.stats ?? null };
+    });
+    return found;
   }
 
   /** Bots with their statistics, aligned with the ids, in one statement. */

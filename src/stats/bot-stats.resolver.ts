@@ -17,7 +17,9 @@ export class BotStatsResolver {
       context.loaders.botStats.load(botId),
       requireBot(context, botId, Role.VIEWER),
     ]);
-    return stats ?? noMessages(botId);
+    // The bot was deleted in between.
+    if (!stats) await context.access.require(Role.VIEWER, undefined, 'Bot');
+    return stats;
   }
 
   @Query(() => BotDetails, { nullable: true })
@@ -37,6 +39,7 @@ export class BotStatsResolver {
 export class BotStatsFieldResolver {
   @FieldResolver(() => BotStats)
   async stats(@Ctx() context: RequestContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
+    // It must not cost the answer the rest of its list that a bot of it was deleted after the list was read.
     return (await context.loaders.botStats.load(bot.id)) ?? noMessages(bot.id);
   }
 }

@@ -48,10 +48,7 @@ export class BotDetails {
   readonly stats!: BotStats;
 }
 
-/**
- * The figures of a bot without totals: it was deleted after it was read, or somebody has removed them with triggers
- * disabled. It must not cost the answer the rest of its list.
- */
+/** The figures of a bot without totals: somebody has removed them with triggers disabled. */
 export const noMessages = (botId: string): BotStats => ({
   botId,
   totalMessages: 0,
