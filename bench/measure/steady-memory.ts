@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -22,14 +23,17 @@ export interface SteadyMemoryResult {
   /** Buffers: the bodies of answers that are kept. */
   readonly externalMegabytes: number;
   readonly residentMegabytes: number;
+  readonly redisMegabytes: number;
 }
 
 const BLOCKS = 10;
 /** Requests of each kind in a block. */
 const BOTS = 4_000;
-const DOCUMENTS = 6_000;
-const SEARCHES = 4_000;
-const TOKENS = 2_000;
+const DOCUMENTS = 10_000;
+const SEARCHES = 10_000;
+const TOKENS = 10_000;
+/** Requests for a bot that does not exist. */
+const UNKNOWN_IDS = 10_000;
 
 const DATABASE = 28;
 const CONNECTIONS = 16;
@@ -50,8 +54,8 @@ interface Readable {
 }
 
 /**
- * Sends 200,000 requests that all differ, in the bot, the search, the document or the token, and weighs the process in
- * between: everything that it remembers has to have a bound.
+ * Sends 480,000 requests that all differ, in the bot, the search, the document and its name, the token, or an id that
+ * nobody has, and weighs the process and Redis in between: everything that they remember has to have a bound.
  */
 export async function measureSteadyMemory(bench: Bench): Promise<SteadyMemoryResult[]> {
   const bots = await readableBots(bench);
@@ -62,7 +66,7 @@ export async function measureSteadyMemory(bench: Bench): Promise<SteadyMemoryRes
   });
   try {
     let [requests, errors] = [0, 0];
-    const results = [await weigh(server, requests, errors)];
+    const results = [await weigh(bench, server, requests, errors)];
     for (let block = 0; block < BLOCKS; block++) {
       const result = await bench.generator.run('load', {
         url: server.url,
@@ -74,7 +78,7 @@ export async function measureSteadyMemory(bench: Bench): Promise<SteadyMemoryRes
       });
       requests += result.requests;
       errors += result.errors;
-      results.push(await weigh(server, requests, errors));
+      results.push(await weigh(bench, server, requests, errors));
       bench.say(`Sent ${requests} differing requests`);
     }
     return results;
@@ -122,11 +126,19 @@ async function requestsOf(block: number, bots: readonly Readable[]): Promise<Gra
     const token = new SignJWT({ jti: String(n) }).setProtectedHeader({ alg: 'HS256' }).setSubject(userId);
     requests.push(graphqlRequest(await token.sign(secret), BOT, { id }));
   }
+  for (let i = 0; i < UNKNOWN_IDS; i++) {
+    requests.push(graphqlRequest(at(i).token, BOT, { id: randomUUID() }));
+  }
   const stride = 7_919;
   return requests.map((_, i) => requests[(i * stride) % requests.length] as GraphQLRequest);
 }
 
-async function weigh(server: Server, requests: number, errors: number): Promise<SteadyMemoryResult> {
+async function weigh(
+  bench: Bench,
+  server: Server,
+  requests: number,
+  errors: number,
+): Promise<SteadyMemoryResult> {
   await pause(SETTLING_MS);
   process.kill(server.pid, 'SIGUSR2');
   await pause(SETTLING_MS);
@@ -139,6 +151,8 @@ async function weigh(server: Server, requests: number, errors: number): Promise<
     heapMegabytes: megabytes('nodejs_heap_size_used_bytes'),
     externalMegabytes: megabytes('nodejs_external_memory_bytes'),
     residentMegabytes: residentMegabytes(server.pid),
+    redisMegabytes:
+      Number(/^used_memory:(\d+)/m.exec(await bench.adminOf(server).info('memory'))?.[1]) / 2 ** 20,
   };
 }
 

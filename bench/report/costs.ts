@@ -129,15 +129,16 @@ export function steadyMemoryTables(results: readonly SteadyMemoryResult[]): Tabl
     {
       title: 'Memory of a server process over requests that all differ',
       notes: [
-        'Bots, searches, documents and tokens that have not been asked for, or sent, before; weighed after a collection of garbage.',
+        'Bots, searches, documents and tokens that have not been asked for, or sent, before, and ids that nobody has, which are answered with errors; weighed after a collection of garbage.',
       ],
-      columns: ['requests', 'heap MB', 'buffers MB', 'resident MB', 'errors'],
-      rows: results.map(({ requests, heapMegabytes, externalMegabytes, residentMegabytes, errors }) => [
-        requests.toLocaleString('en-US'),
-        figure(heapMegabytes),
-        figure(externalMegabytes),
-        figure(residentMegabytes),
-        String(errors),
+      columns: ['requests', 'heap MB', 'buffers MB', 'resident MB', 'Redis MB', 'errors'],
+      rows: results.map((result) => [
+        result.requests.toLocaleString('en-US'),
+        figure(result.heapMegabytes),
+        figure(result.externalMegabytes),
+        figure(result.residentMegabytes),
+        figure(result.redisMegabytes),
+        String(result.errors),
       ]),
     },
   ];

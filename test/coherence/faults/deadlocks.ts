@@ -45,7 +45,10 @@ async function changeBoth({ sql }: Stage, first: BotRecord, second: BotRecord): 
     for (const [bot, version] of changed) bot.version.isCommitted(version, performance.now());
     return true;
   } catch (error) {
-    if ((error as { code?: string }).code !== '40P01') throw error;
-    return false;
+    if (isDeadlock(error)) return false;
+    throw error;
   }
 }
+
+/** Whether PostgreSQL has ended a transaction because it and another waited for each other. */
+export const isDeadlock = (error: unknown): boolean => (error as { code?: string }).code === '40P01';

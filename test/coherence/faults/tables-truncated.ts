@@ -1,5 +1,6 @@
 import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
+import { isDeadlock } from './deadlocks.js';
 import { between } from '../span.js';
 
 const TABLES = [
@@ -21,8 +22,12 @@ export const tablesTruncated: Fault = {
     let count = 0;
     do {
       for (const tables of TABLES) {
-        await sql.unsafe(`truncate ${tables}`);
-        count += 1;
+        try {
+          await sql.unsafe(`truncate ${tables}`);
+          count += 1;
+        } catch (error) {
+          if (!isDeadlock(error)) throw error;
+        }
         await span.pause(between(50, 400));
       }
     } while (!span.isOver);
