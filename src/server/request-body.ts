@@ -34,7 +34,7 @@ const unsupported = (message: string, headers: Record<string, string>) =>
 function problemOfBody({ headers }: FastifyRequest): HttpFailure | undefined {
   const type = headers['content-type'];
   const encoding = headers['content-encoding'];
-  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
+  if (encoding !== undefined && !/^\s*(identity)?\s*$/i.test(encoding)) {
     return unsupported('The body must not be compressed: send it without the header Content-Encoding', {
       'accept-encoding': 'identity',
     });

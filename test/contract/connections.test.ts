@@ -1,6 +1,7 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { request as httpRequest, Agent, type IncomingMessage } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 
 import { readConfig } from '../../src/config.js';
@@ -142,13 +143,13 @@ describe('SHUTDOWN_DELAY_MS', () => {
     await eventually(() => server.output.some((line) => line.includes('"Stopping"')));
 
   test('serves on while it is not ready any more, and closes each connection with its next response', async () => {
-    const server = await start(4_000);
+    const server = await start(600_000);
     expect(await readyz(server)).toMatchObject({ status: 200, body: { ready: true, draining: false } });
     const [used, silent] = [new Connection(server.url), new Connection(server.url)];
     used.get('/healthz');
     expect(await used.responses(1)).toMatch(/^connection: keep-alive\r$/im);
 
-    const exit = server.end('SIGTERM');
+    server.child.kill('SIGTERM');
     await stopping(server);
     expect(await readyz(server)).toEqual({ status: 503, body: { ready: false, draining: true } });
     const { status, data } = await server.client(token).send(BotsDocument, { orgId });
@@ -164,7 +165,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
       expect(connection.error).toBeUndefined();
       expect(connection.received).toContain('{"data":{"__typename":"Query"}}');
     }
-    expect(await exit).toBe(0);
+    expect(server.child.exitCode).toBeNull();
   });
 
   test.each([0, 500])(
@@ -232,6 +233,27 @@ describe('SHUTDOWN_DELAY_MS', () => {
     server.child.kill('SIGTERM');
     await eventually(async () => (await readyz(server)).status === 503);
     expect(await server.end('SIGINT')).toBe(1);
+  });
+
+  test('does not matter while the server starts: a signal ends it in order', async () => {
+    const silentDatabase = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(silentDatabase, 'listening');
+    const { port } = silentDatabase.address() as AddressInfo;
+    const child = spawn(process.execPath, ['dist/main.js'], {
+      env: {
+        PATH: process.env.PATH,
+        DATABASE_URL: `postgres://someone@127.0.0.1:${port}/x`,
+        REDIS_URL: 'off',
+        JWT_SECRET: SECRET,
+        SHUTDOWN_DELAY_MS: '600000',
+      },
+      stdio: 'ignore',
+    });
+    const exited = once(child, 'exit');
+    await once(silentDatabase, 'connection');
+    child.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    silentDatabase.close();
   });
 
   test('cannot be negative, or longer than anybody waits', () => {
