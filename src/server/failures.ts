@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import { ErrorCode } from '../errors.js';
+import { ApiError, ErrorCode } from '../errors.js';
 import { shorten } from '../graphql/error-limits.js';
 import type { Logger } from '../logger.js';
 
@@ -41,6 +41,13 @@ export function answerFailures(app: FastifyInstance, log: Logger): void {
   app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     if (error instanceof HttpFailure) {
       return reply.code(error.statusCode).headers(error.headers).send(bodyOf(error.code, error.message));
+    }
+    // What is needed before GraphQL is asked can be away: the database that knows who a token names.
+    if (error instanceof ApiError) {
+      const { message, extensions } = error;
+      return reply
+        .code(extensions.code === ErrorCode.UNAVAILABLE ? 503 : 400)
+        .send({ errors: [{ message: shorten(message), extensions }] });
     }
     const status = error.statusCode ?? 500;
     if (status < 500) return reply.code(status).send(bodyOf(ErrorCode.BAD_USER_INPUT, error.message));
