@@ -72,10 +72,13 @@ describe('a body', () => {
     expect(response.headers.get('accept-encoding')).toBe('identity');
   });
 
-  test.each(['identity', 'Identity', ' identity ', ''])('whose encoding is "%s" is read', async (encoding) => {
-    const { answer } = await post(bodyOf(`as ${encoding}`), { ...JSON_TYPE, 'content-encoding': encoding });
-    expect(answer).toEqual({ data: { updateBot: { description: `as ${encoding}` } } });
-  });
+  test.each(['identity', 'Identity', ' identity ', ''])(
+    'whose encoding is "%s" is read',
+    async (encoding) => {
+      const { answer } = await post(bodyOf(`as ${encoding}`), { ...JSON_TYPE, 'content-encoding': encoding });
+      expect(answer).toEqual({ data: { updateBot: { description: `as ${encoding}` } } });
+    },
+  );
 
   test.each([
     'application/json',
