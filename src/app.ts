@@ -25,6 +25,7 @@ import { MessageResolver } from './messages/message.resolver.js';
 import { MessageService } from './messages/message.service.js';
 import { OrganizationRepository } from './organizations/organization.repository.js';
 import { organizationResource } from './organizations/organization.resource.js';
+import { Drain } from './server/drain.js';
 import { createGraphQLServer } from './server/graphql-server.js';
 import type { Readiness } from './server/health.js';
 import { createHttpServer } from './server/http.js';
@@ -46,6 +47,8 @@ export interface App {
   /** Starts to serve. Returns the URL of the GraphQL endpoint. */
   listen(): Promise<string>;
   readiness(): Promise<Readiness>;
+  /** From now on `/readyz` says that the server is not ready, and every response closes its connection. */
+  drain(): void;
   /** Answers what is under way, then disconnects from everything. */
   close(): Promise<void>;
 }
@@ -129,6 +132,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       invalidationLogAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : null,
     };
   };
+  const drain = new Drain();
   const http = await createHttpServer({
     config: config.http,
     log,
@@ -139,10 +143,12 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,
+    drain,
   });
 
   return {
     readiness,
+    drain: () => drain.begin(),
     async listen() {
       await http.listen({ port: config.http.port, host: config.http.host });
       const { address, port, family } = http.server.address() as AddressInfo;

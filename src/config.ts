@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import type { RedisTarget } from './cache/redis-client.js';
+import { CorsOriginError, parseCorsOrigins } from './cors-origins.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
 import { readSecretFiles } from './secret-files.js';
 
@@ -25,6 +26,16 @@ function databaseUrl({ value, issues }: { value: string; issues: z.core.$ZodRawI
     parseConnectionUrl(value);
   } catch (error) {
     if (!(error instanceof ConnectionUrlError)) throw error;
+    issues.push({ code: 'custom', message: error.message, input: undefined });
+  }
+}
+
+/** Says which origin no browser would send. */
+function corsOrigins({ value, issues }: { value: string; issues: z.core.$ZodRawIssue[] }): void {
+  try {
+    parseCorsOrigins(value);
+  } catch (error) {
+    if (!(error instanceof CorsOriginError)) throw error;
     issues.push({ code: 'custom', message: error.message, input: undefined });
   }
 }
@@ -88,7 +99,9 @@ const environment = z.object({
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
   LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-  CORS_ORIGIN: z.string().optional(),
+  CORS_ORIGIN: z.string().check(corsOrigins).optional(),
+  KEEP_ALIVE_SECONDS: integer(1, 3_600).default(72),
+  SHUTDOWN_DELAY_MS: integer(0, 600_000).default(0),
   PLAYGROUND: oneOf(['on', 'off']).optional(),
   INTROSPECTION: oneOf(['on', 'off']).optional(),
   RESPONSE_CACHE: oneOf(['on', 'off']).default('on'),
@@ -132,6 +145,10 @@ export interface Config {
     readonly corsOrigin: readonly string[] | '*' | undefined;
     readonly playground: boolean;
     readonly introspection: boolean;
+    /** How long a connection may be idle between two requests. */
+    readonly keepAliveSeconds: number;
+    /** How long requests are served after the signal to stop, while `/readyz` says that the server is not ready. */
+    readonly shutdownDelayMs: number;
     /** Requests per second and caller; 0 is no limit. */
     readonly rateLimitPerSecond: number;
     /** The largest GraphQL answer, in bytes. */
@@ -194,7 +211,9 @@ export function readConfig(given: Record<string, string | undefined>): Config {
     http: {
       port: env.PORT,
       host: env.HOST,
-      corsOrigin: corsOrigins(env.CORS_ORIGIN ?? (production ? undefined : '*')),
+      corsOrigin: allowedOrigins(env.CORS_ORIGIN, production),
+      keepAliveSeconds: env.KEEP_ALIVE_SECONDS,
+      shutdownDelayMs: env.SHUTDOWN_DELAY_MS,
       playground: switched(env.PLAYGROUND),
       introspection: switched(env.INTROSPECTION),
       rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
@@ -294,9 +313,9 @@ const authOf = (env: {
   userClaim: env.JWT_USER_CLAIM,
 });
 
-function corsOrigins(value: string | undefined): readonly string[] | '*' | undefined {
-  if (value === undefined || value === '*') return value;
-  return value.split(',').map((origin) => origin.trim());
+function allowedOrigins(value: string | undefined, production: boolean): Config['http']['corsOrigin'] {
+  if (value === undefined) return production ? undefined : '*';
+  return parseCorsOrigins(value);
 }
 
 function redisTarget(env: {

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { createApp } from './app.js';
+import { createApp, type App } from './app.js';
 import { processEnvironment, readConfig } from './config.js';
 import { migrateAtStart, requireMigrated } from './database-start.js';
 import { createLogger } from './logger.js';
@@ -14,6 +14,9 @@ import { endWith, listenProblem } from './start-failure.js';
 async function main(): Promise<void> {
   const config = readConfig({ NODE_ENV: 'production', ...processEnvironment() });
   const log = createLogger(config.logLevel);
+  let app: App | undefined;
+  // From the beginning: the first process of a container ignores signals that it has no handler for.
+  closeOnSignal(log, () => app && { ...app, delayMs: config.http.shutdownDelayMs });
   const { url: databaseUrl, migrateOnStart } = config.database;
   const onWait = (reason: string) => log.warn({ reason }, 'Waiting for PostgreSQL');
   if (migrateOnStart) {
@@ -22,8 +25,7 @@ async function main(): Promise<void> {
   } else {
     await requireMigrated(databaseUrl, onWait);
   }
-  const app = await createApp(config, { log });
-  closeOnSignal(log, async () => await app.close());
+  app = await createApp(config, { log });
   try {
     log.info({ url: await app.listen() }, 'Serving');
   } catch (error) {

@@ -1,20 +1,36 @@
+import { setTimeout as pause } from 'node:timers/promises';
+
 import type { Logger } from './logger.js';
 
-/** A close that takes longer than this is cut off (ms). */
-const LONGEST_CLOSE_MS = 10_000;
+/** A close that takes longer than this is cut off (ms): longer than what is under way may take. */
+const MAX_CLOSE_MS = 15_000;
 
-/** Closes once on SIGTERM or SIGINT and exits: with 0, or with 1 if closing failed or a second signal came. */
-export function closeOnSignal(log: Logger, close: () => Promise<void>): void {
-  let closing = false;
+/** A server that is to be stopped. */
+export interface Stoppable {
+  /** How long to wait for balancers to send no more requests (ms). */
+  readonly delayMs: number;
+  /** Says to balancers that there should come no more requests. */
+  drain(): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Closes once on SIGTERM or SIGINT and exits: with 0, or with 1 if closing failed or a second signal came.
+ * @param running returns the server; undefined while it starts, when there is nothing to wait for
+ */
+export function closeOnSignal(log: Logger, running: () => Stoppable | undefined): void {
+  let stopping = false;
   const onSignal = (signal: NodeJS.Signals) => {
-    if (closing) process.exit(1);
-    closing = true;
-    log.info({ signal }, 'Stopping');
+    if (stopping) process.exit(1);
+    stopping = true;
+    const server = running();
+    const delayMs = server?.delayMs ?? 0;
+    log.info({ signal, delayMs }, 'Stopping');
     setTimeout(() => {
       log.error('Could not stop in time');
       process.exit(1);
-    }, LONGEST_CLOSE_MS).unref();
-    close().then(
+    }, delayMs + MAX_CLOSE_MS).unref();
+    stop(server).then(
       () => process.exit(0),
       (error: unknown) => {
         log.error({ err: error }, 'Could not stop cleanly');
@@ -24,4 +40,11 @@ export function closeOnSignal(log: Logger, close: () => Promise<void>): void {
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+}
+
+async function stop(server: Stoppable | undefined): Promise<void> {
+  if (!server) return;
+  server.drain();
+  if (server.delayMs > 0) await pause(server.delayMs);
+  await server.close();
 }

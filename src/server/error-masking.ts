@@ -18,6 +18,8 @@ export interface FailedRequest {
   /** Undefined if it could not be parsed. */
   readonly document: DocumentNode | undefined;
   readonly variables: Readonly<Record<string, unknown>> | undefined;
+  /** Whether errors may name similar names of the schema. */
+  readonly suggestions: boolean;
 }
 
 /**
@@ -41,6 +43,7 @@ export function reportErrors(log: Logger, errors: readonly GraphQLError[], reque
       continue;
     }
     const { document } = request;
+    if (!request.suggestions) error.message = withoutSuggestions(error.message);
     if (error.extensions.code === undefined && hasNoCode(error)) {
       error.extensions.code = isRefusedRequest(error) ? 'BAD_REQUEST' : ErrorCode.BAD_USER_INPUT;
     }
@@ -54,7 +57,10 @@ export function reportErrors(log: Logger, errors: readonly GraphQLError[], reque
 }
 
 /** Reports the errors that Apollo Server meets. */
-export const errorReporting = (log: Logger): ApolloServerPlugin<RequestContext> => ({
+export const errorReporting = (
+  log: Logger,
+  { suggestions }: Pick<FailedRequest, 'suggestions'>,
+): ApolloServerPlugin<RequestContext> => ({
   async requestDidStart() {
     return {
       async didEncounterErrors({ errors, contextValue, document, schema, request, operationName }) {
@@ -64,6 +70,7 @@ export const errorReporting = (log: Logger): ApolloServerPlugin<RequestContext> 
           schema,
           document,
           variables: request.variables,
+          suggestions,
         });
       },
     };
@@ -117,6 +124,16 @@ const hasNoCode = (error: GraphQLError): boolean => {
 /** Whether Apollo Server itself refuses the request, with a status of its own. */
 const isRefusedRequest = ({ extensions: { http } }: GraphQLError): boolean =>
   typeof http === 'object' && http !== null && 'status' in http;
+
+/**
+ * A message of graphql-js without the similar names that it ends with. Apollo Server removes them from errors of validation
+ * only, and not from those of variables.
+ */
+function withoutSuggestions(message: string): string {
+  // The last one: the message may repeat a text of the client's that has these words.
+  const start = message.lastIndexOf(' Did you mean ');
+  return start >= 0 && message.endsWith('?') ? message.slice(0, start) : message;
+}
 
 /** GraphQL's own words for a value that does not fit its type. */
 const INVALID_VALUE = /cannot represent|^Expected value of type|does not exist in ".*" enum/;

@@ -94,7 +94,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     if (errors) {
       const { requestId } = context;
       const operationName = operation?.name?.value;
-      reportErrors(log, errors, { requestId, operationName, schema: graphql.schema, document, variables });
+      const { schema, introspection: suggestions } = graphql;
+      reportErrors(log, errors, { requestId, operationName, schema, document, variables, suggestions });
     } else if (operation?.operation === 'query') {
       context.trace?.conclude();
     }

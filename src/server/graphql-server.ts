@@ -31,6 +31,8 @@ export interface GraphQLServer {
   readonly apollo: ApolloServer<RequestContext>;
   /** The documents that need not go through Apollo Server again. */
   readonly documents: DocumentCache;
+  /** Whether clients may ask for the schema, and errors may name similar names of it. */
+  readonly introspection: boolean;
 }
 
 /** Apollo Server without the parts that cost time on every field and are not used here. */
@@ -62,11 +64,11 @@ export function createGraphQLServer(options: {
     plugins: [
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginLandingPageDisabled(),
-      errorReporting(log),
+      errorReporting(log, { suggestions: introspection }),
       repeatableAnswers,
       documents.plugin,
       refuseUnacceptable,
     ],
   });
-  return { schema, apollo, documents };
+  return { schema, apollo, documents, introspection };
 }

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 
+import type { Drain } from './drain.js';
+
 /** What `GET /readyz` tells. */
 export interface Readiness {
   readonly ready: boolean;
@@ -12,11 +14,20 @@ export interface Readiness {
   readonly invalidationLogAgeMs: number | null;
 }
 
-/** `GET /healthz`: the process is alive. `GET /readyz`: it can answer; a cache that is away does not make it unready. */
-export function registerHealth(app: FastifyInstance, readiness: () => Promise<Readiness>): void {
+/**
+ * `GET /healthz`: the process is alive. `GET /readyz`: it can answer, and is not about to stop; a cache that is away does
+ * not make it unready.
+ */
+export function registerHealth(
+  app: FastifyInstance,
+  readiness: () => Promise<Readiness>,
+  drain: Pick<Drain, 'isDraining'>,
+): void {
   app.get('/healthz', () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
+    // At once: balancers have to notice while requests are still served.
+    if (drain.isDraining) return await reply.code(503).send({ ready: false, draining: true });
     const state = await readiness();
-    return await reply.code(state.ready ? 200 : 503).send(state);
+    return await reply.code(state.ready ? 200 : 503).send({ ...state, draining: false });
   });
 }

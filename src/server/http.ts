@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import cors from '@fastify/cors';
-import rateLimit from '@fastify/rate-limit';
 import Fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -12,17 +11,29 @@ import type { IdentityReader } from '../access/identity.js';
 import type { Config } from '../config.js';
 import type { AnswerCache } from '../cache/answer-cache.js';
 import type { Resources } from '../context.js';
-import { ErrorCode } from '../errors.js';
 import type { Logger } from '../logger.js';
+import type { Drain } from './drain.js';
+import { answerBadPath, answerClientError, answerFailures } from './failures.js';
 import { createGraphQLHandler } from './graphql-route.js';
 import type { GraphQLServer } from './graphql-server.js';
 import { registerHealth, type Readiness } from './health.js';
 import type { Metrics } from './metrics.js';
 import type { Playground } from './playground.js';
+import { limitRates } from './rate-limit.js';
+import { readJsonText, refuseOtherBodies } from './request-body.js';
 
 /** Room for 500 messages of 8,000 characters each. */
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024;
+/** A request has to arrive within this time; an idle connection is no request. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Headers that a browser hides from a page unless they are named. */
+const EXPOSED_HEADERS = [
+  'x-request-id',
+  'retry-after',
+  'x-ratelimit-limit',
+  'x-ratelimit-remaining',
+  'x-ratelimit-reset',
+];
 
 export interface HttpOptions {
   readonly config: Config['http'];
@@ -34,18 +45,25 @@ export interface HttpOptions {
   readonly metrics: Metrics;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
+  readonly drain: Drain;
 }
 
 /** The HTTP side: routes, limits, headers. Apollo Server must have been started. */
 export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
-  const { config, log, metrics } = options;
+  const { config, log, metrics, drain } = options;
   const logger: FastifyBaseLogger = log;
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    // Node.js refuses headers that may take longer than the whole request.
+    http: { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
+    keepAliveTimeout: config.keepAliveSeconds * 1_000,
     return503OnClosing: false,
+    routerOptions: { ignoreTrailingSlash: true },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: answerBadPath,
     genReqId: requestIdOf,
     // What is logged names its request itself; a logger for each request costs more than most answers that are kept.
     childLoggerFactory: (parent) => parent,
@@ -61,44 +79,31 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1_000);
     done();
   });
-  // A connection whose last request was under way when the server began to close would be kept open for the next one.
-  let closing = false;
-  app.addHook('preClose', async () => {
-    closing = true;
-  });
+  drain.watch(app.server);
+  app.addHook('preClose', async () => await drain.finish());
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (closing) reply.header('connection', 'close');
+    if (drain.isDraining) reply.header('connection', 'close');
     done(null, payload);
   });
   if (config.corsOrigin !== undefined) {
     await app.register(cors, {
       origin: config.corsOrigin === '*' ? '*' : [...config.corsOrigin],
       methods: ['GET', 'POST', 'OPTIONS'],
-      exposedHeaders: ['x-request-id'],
+      exposedHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,
+      // OPTIONS without the headers of a preflight asks what there is, and is no mistake.
+      strictPreflight: false,
     });
   }
-  if (config.rateLimitPerSecond > 0) {
-    await app.register(rateLimit, {
-      max: config.rateLimitPerSecond,
-      timeWindow: 1_000,
-      keyGenerator: (request) => request.headers.authorization ?? request.ip,
-      allowList: (request) => !request.url.startsWith('/graphql'),
-      errorResponseBuilder: (_request, { ttl }) =>
-        graphqlFailure(429, ErrorCode.RATE_LIMITED, `Too many requests; try again in ${Math.ceil(ttl)} ms`),
-    });
-  }
-
-  // GraphQL is asked in JSON only: a body of another type, which any web page can send, is refused.
-  app.removeContentTypeParser('text/plain');
-  // The text itself is what a kept answer is found by; it is parsed only if there is none.
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) =>
-    done(null, body),
-  );
+  const isLimited = config.rateLimitPerSecond > 0;
+  if (isLimited) await limitRates(app, { ...options, maxPerSecond: config.rateLimitPerSecond });
+  readJsonText(app);
   const handler = createGraphQLHandler({ ...options, maxAnswerBytes: config.maxAnswerBytes });
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',
+    preParsing: refuseOtherBodies,
+    ...(isLimited ? { config: { rateLimit: {} } } : {}),
     async handler(request, reply) {
       if (options.playground && wantsPlayground(request)) {
         const { html, gzipped } = await options.playground();
@@ -110,29 +115,14 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     },
   });
   app.get('/', async (_request, reply) => await reply.redirect('/graphql'));
-  registerHealth(app, options.readiness);
+  registerHealth(app, options.readiness, drain);
   app.get('/metrics', async (_request, reply) => {
     reply.type(metrics.registry.contentType);
     return await metrics.registry.metrics();
   });
 
-  app.setErrorHandler((error: Error & { statusCode?: number; graphql?: object }, request, reply) => {
-    if (error.graphql) return reply.code(error.statusCode ?? 500).send(error.graphql);
-    const status = error.statusCode ?? 500;
-    if (status < 500) {
-      return reply.code(status).send(graphqlFailure(status, ErrorCode.BAD_USER_INPUT, error.message).graphql);
-    }
-    log.error({ err: error, requestId: request.id }, 'Unexpected error, masked to the client');
-    const failure = graphqlFailure(500, ErrorCode.INTERNAL_SERVER_ERROR, 'Internal server error', request.id);
-    return reply.code(500).send(failure.graphql);
-  });
+  answerFailures(app, log);
   return app;
-}
-
-/** An HTTP failure in the shape of a GraphQL answer, so that clients find the code where they look for it. */
-function graphqlFailure(statusCode: number, code: ErrorCode, message: string, requestId?: string) {
-  const extensions = { code, ...(requestId === undefined ? {} : { requestId }) };
-  return Object.assign(new Error(message), { statusCode, graphql: { errors: [{ message, extensions }] } });
 }
 
 /** A proxy's request id, if it has one of a harmless form; else a new one. */

@@ -99,7 +99,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     plugins: [
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginLandingPageDisabled(),
-      errorReporting(log),
+      errorReporting(log, { suggestions: true }),
       // What could not be answered is not executed on either side.
       refuseUnacceptable,
     ],

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
+import { signToken } from '../../src/dev/sign-token.js';
 import { CreateBotDocument, MeDocument, UpdateBotDocument } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { eventually } from '../support/eventually.js';
-import { addBots, addOrganization, addUser } from '../support/people.js';
+import { addBots, addOrganization, addUser, SECRET } from '../support/people.js';
 import { startServerProcess } from '../support/server-process.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -42,6 +43,22 @@ describe('while PostgreSQL cannot be reached', () => {
     }
     await proxy.resume();
     await eventually(async () => (await client.send(MeDocument, {})).errors === undefined, SOON_MS);
+  });
+
+  test('so are those whose token names its user by what the identity provider calls them', async () => {
+    const client = app.client(await signToken(SECRET, 'auth0|someone'));
+    expect((await client.failure(MeDocument, {})).code).toBe('UNAUTHENTICATED');
+    proxy.refuse();
+    try {
+      const { status, errors } = await client.send(MeDocument, {});
+      expect(status).toBe(503);
+      expect(errors).toEqual([
+        { message: expect.any(String), extensions: { code: 'UNAVAILABLE', retryable: true } },
+      ]);
+    } finally {
+      await proxy.resume();
+    }
+    await eventually(async () => (await client.failure(MeDocument, {})).code === 'UNAUTHENTICATED', SOON_MS);
   });
 
   test('and something in its place closes each connection at once, requests fail instead of waiting for ever', async () => {

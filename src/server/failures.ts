@@ -1,0 +1,85 @@
+import type { Socket } from 'node:net';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+
+import { ApiError, ErrorCode } from '../errors.js';
+import { shorten } from '../graphql/error-limits.js';
+import type { Logger } from '../logger.js';
+
+interface FailureBody {
+  readonly errors: readonly { readonly message: string; readonly extensions: Record<string, unknown> }[];
+}
+
+/** A failure outside GraphQL, in the shape of a GraphQL answer: clients find the code where they look for it. */
+export class HttpFailure extends Error {
+  constructor(
+    readonly statusCode: number,
+    readonly code: ErrorCode,
+    message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    super(message);
+  }
+}
+
+/** The body of every failure of this server: JSON with `errors`, each with a message and `extensions.code`. */
+const bodyOf = (code: ErrorCode, message: string, requestId?: string): FailureBody => ({
+  errors: [
+    {
+      message: shorten(message),
+      extensions: { code, ...(requestId === undefined ? {} : { requestId }) },
+    },
+  ],
+});
+
+/** Answers unknown paths, and whatever a route throws. What nobody has foreseen is logged and masked. */
+export function answerFailures(app: FastifyInstance, log: Logger): void {
+  app.setNotFoundHandler((_request, reply) =>
+    reply
+      .code(404)
+      .send(bodyOf(ErrorCode.NOT_FOUND, 'There is nothing at this path and method; GraphQL is at /graphql')),
+  );
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    if (error instanceof HttpFailure) {
+      return reply.code(error.statusCode).headers(error.headers).send(bodyOf(error.code, error.message));
+    }
+    // What is needed before GraphQL is asked can be away: the database that knows who a token names.
+    if (error instanceof ApiError) {
+      const { message, extensions } = error;
+      return reply
+        .code(extensions.code === ErrorCode.UNAVAILABLE ? 503 : 400)
+        .send({ errors: [{ message: shorten(message), extensions }] });
+    }
+    const status = error.statusCode ?? 500;
+    if (status < 500) return reply.code(status).send(bodyOf(ErrorCode.BAD_USER_INPUT, error.message));
+    log.error({ err: error, requestId: request.id }, 'Unexpected error, masked to the client');
+    return reply.code(500).send(bodyOf(ErrorCode.INTERNAL_SERVER_ERROR, 'Internal server error', request.id));
+  });
+}
+
+/** Answers a path that cannot be decoded. No hook has run for it. */
+export function answerBadPath(_error: Error, request: FastifyRequest, reply: FastifyReply): void {
+  void reply
+    .code(400)
+    .header('x-request-id', request.id)
+    .send(bodyOf(ErrorCode.BAD_USER_INPUT, 'The path cannot be decoded'));
+}
+
+/** Failures of HTTP itself by the codes of Node.js; anything else is no HTTP. */
+const HTTP_FAILURES: Readonly<Record<string, readonly [status: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are too large'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive'],
+};
+const NO_HTTP = ['400 Bad Request', 'The request is not valid HTTP'] as const;
+
+/** Answers what Node.js could not read as a request, and closes the connection. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (socket.writable && error.code !== 'ECONNRESET') {
+    const [status, message] = HTTP_FAILURES[error.code ?? ''] ?? NO_HTTP;
+    const body = JSON.stringify(bodyOf(ErrorCode.BAD_USER_INPUT, message));
+    socket.write(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  }
+  socket.destroy(error);
+}
