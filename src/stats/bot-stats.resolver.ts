@@ -31,6 +31,20 @@ export class BotStatsResolver {
     await context.access.require(Role.VIEWER, details?.bot.orgId, 'Bot');
     return details;
   }
+
+  /** Not part of the value, whose cached form would change with it. */
+  @FieldResolver(() => ID, { description: "The bot's id, by which caches of clients know the statistics." })
+  id(@Root() stats: Readonly<BotStats>): string {
+    return stats.botId;
+  }
+}
+
+@Resolver(() => BotDetails)
+export class BotDetailsResolver {
+  @FieldResolver(() => ID, { description: "The bot's id." })
+  id(@Root() details: Readonly<BotDetails>): string {
+    return details.bot.id;
+  }
 }
 
 @Resolver(() => Bot)
