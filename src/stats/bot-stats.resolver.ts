@@ -5,7 +5,7 @@ import { requireBot } from '../bots/bot.service.js';
 import { Bot } from '../bots/bot.type.js';
 import type { RequestContext } from '../context.js';
 import { parseId } from '../validation.js';
-import { BotDetails, BotStats, noMessages } from './bot-stats.type.js';
+import { BotDetails, BotStats, noMessages, withErrorsBeyondInt } from './bot-stats.type.js';
 
 @Resolver(() => BotStats)
 export class BotStatsResolver {
@@ -17,7 +17,7 @@ export class BotStatsResolver {
       context.loaders.botStats.load(botId),
       requireBot(context, botId, Role.VIEWER),
     ]);
-    return stats ?? noMessages(botId);
+    return stats ? withErrorsBeyondInt(stats) : noMessages(botId);
   }
 
   @Query(() => BotDetails, { nullable: true })
