@@ -20,6 +20,8 @@ import { unavailable } from './errors.js';
 import { buildGraphQLSchema } from './graphql/schema.js';
 import { InvalidationService } from './invalidation/invalidation.service.js';
 import type { Logger } from './logger.js';
+import { MessagePageRepository } from './messages/message-page.repository.js';
+import { messagePageResource } from './messages/message-page.resource.js';
 import { MessageRepository } from './messages/message.repository.js';
 import { MessageResolver } from './messages/message.resolver.js';
 import { MessageService } from './messages/message.service.js';
@@ -104,6 +106,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     organizationBots: cache.resource(organizationBotsResource(botRepository, ttl)),
     botStats: cache.resource(botStatsResource(statsRepository, ttl)),
     botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
+    messagePage: cache.resource(messagePageResource(new MessagePageRepository(db), ttl)),
   };
 
   const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);

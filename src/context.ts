@@ -6,6 +6,7 @@ import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
 import type { ReadTrace } from './cache/read-trace.js';
 import type { CachedResource } from './cache/resource.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
+import { createMessageLoaders, type MessageResources } from './messages/message.loaders.js';
 import {
   createOrganizationLoaders,
   type OrganizationResources,
@@ -15,11 +16,13 @@ import { createBotStatsLoaders, type BotStatsResources } from './stats/bot-stats
 /** Everything that is read through the cache. */
 export type Resources = BotResources &
   BotStatsResources &
+  MessageResources &
   OrganizationResources & { readonly principal: CachedResource<string, Principal> };
 
 const createLoaders = (resources: Resources, trace: ReadTrace | undefined) => ({
   ...createBotLoaders(resources, trace),
   ...createBotStatsLoaders(resources, trace),
+  ...createMessageLoaders(resources, trace),
   ...createOrganizationLoaders(resources, trace),
   principal: new DataLoader<string, Principal | null>(
     async (ids) => await resources.principal.readMany(ids, trace),

@@ -9,6 +9,7 @@ export const ErrorCode = {
   CONFLICT: 'CONFLICT',
   RATE_LIMITED: 'RATE_LIMITED',
   UNAVAILABLE: 'UNAVAILABLE',
+  OUT_OF_RANGE: 'OUT_OF_RANGE',
   INTERNAL_SERVER_ERROR: 'INTERNAL_SERVER_ERROR',
 } as const;
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
@@ -37,6 +38,13 @@ export const conflict = (message: string, extensions: Record<string, unknown>): 
   new ApiError(ErrorCode.CONFLICT, message, extensions);
 
 export const rateLimited = (message: string): ApiError => new ApiError(ErrorCode.RATE_LIMITED, message);
+
+/** A number that the type of its field cannot hold; the client gets it all the same. */
+export const outOfRange = (field: string, value: number, max: number): ApiError =>
+  new ApiError(ErrorCode.OUT_OF_RANGE, `${field} is ${value}, and Int holds at most ${max}`, {
+    field,
+    value,
+  });
 
 /**
  * A part that is needed is away; the same request can succeed later.

@@ -19,8 +19,9 @@ interface PutAside {
 export async function bulkLoad(sql: Sql, fill: () => Promise<void>): Promise<void> {
   const indexes = await sql<{ definition: string }[]>`
     select pg_get_indexdef(i) as definition
-    from unnest(array['bots_search_idx', 'bots_grams_idx', 'messages_bot_idx']::regclass[]) as i`;
-  await sql`drop index bots_search_idx, bots_grams_idx, messages_bot_idx`;
+    from unnest(array['bots_search_idx', 'bots_grams_idx', 'messages_page_idx', 'messages_kind_idx',
+      'messages_conversation_idx']::regclass[]) as i`;
+  await sql`drop index bots_search_idx, bots_grams_idx, messages_page_idx, messages_kind_idx, messages_conversation_idx`;
   // Foreign keys first: they hang on the others.
   const constraints = await sql<PutAside[]>`
     select conrelid::regclass::text as table, quote_ident(conname) as name, pg_get_constraintdef(oid) as definition

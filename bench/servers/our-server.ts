@@ -13,6 +13,8 @@ import { connectDatabase } from '../../src/db/client.js';
 import { buildGraphQLSchema } from '../../src/graphql/schema.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createLogger } from '../../src/logger.js';
+import { MessagePageRepository } from '../../src/messages/message-page.repository.js';
+import { messagePageResource } from '../../src/messages/message-page.resource.js';
 import { MessageRepository } from '../../src/messages/message.repository.js';
 import { MessageResolver } from '../../src/messages/message.resolver.js';
 import { MessageService } from '../../src/messages/message.service.js';
@@ -49,6 +51,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     organizationBots: caching.resource(organizationBotsResource(bots, ttl)),
     botStats: caching.resource(botStatsResource(stats, ttl)),
     botDetails: caching.resource(botDetailsResource(stats, ttl)),
+    messagePage: caching.resource(messagePageResource(new MessagePageRepository(db), ttl)),
   };
   const invalidator: Pick<Invalidator, 'invalidate'> = caching;
   const invalidation = new InvalidationService(invalidator as Invalidator, resources.botStats, {

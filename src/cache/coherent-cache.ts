@@ -350,9 +350,11 @@ class ResourceReader<Id, Value> {
       await invalidator.invalidate(tags);
       return;
     }
-    const others = invalidator.targetsOf(tags[0] ?? '').values.filter((key) => key !== slot.key);
+    const { values, indexes } = invalidator.targetsOf(tags[0] ?? '');
+    const others = values.filter((key) => key !== slot.key);
     const ttlMs = Math.max(1, expiresAt - Date.now());
-    await invalidator.orOwe(tags, store.replace(slot, others, { token, envelope, ttlMs, version }));
+    const replacement = { token, envelope, ttlMs, version };
+    await invalidator.orOwe(tags, store.replace(slot, others, replacement, indexes));
   }
 
   private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {

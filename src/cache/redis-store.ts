@@ -261,7 +261,7 @@ export class RedisStore {
     );
   }
 
-  /** Replaces a stored value under a new generation; see {@link REPLACE}. `others` depend on the same tag. */
+  /** Replaces a stored value under a new generation; see {@link REPLACE}. `others`, and what `indexes` list, depend on the same tag. */
   async replace(
     { key, generations }: Slot,
     others: readonly string[],
@@ -271,14 +271,16 @@ export class RedisStore {
       readonly ttlMs: number;
       readonly version: number;
     },
+    indexes: readonly string[] = [],
   ): Promise<void> {
-    const keys = [key, ...generations, ...others];
+    const keys = [key, ...generations, ...others, ...indexes];
     const { token, envelope, ttlMs, version } = newer;
     await this.gateway.run('invalidate', async (client) => {
       // A Redis that refuses something is read by nobody here: to others it is enough to remove what is outdated.
       if (this.gateway.state === 'degraded') return await unlink(client, keys);
       try {
-        await client.eval(REPLACE, keys.length, ...keys, token, GENERATION_LIFE_MS, envelope, ttlMs, version);
+        const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length];
+        await client.eval(REPLACE, keys.length, ...keys, ...args);
       } catch (error) {
         if (!isSplit(error) && !this.isRefusal(error)) throw error;
         await unlinkEach(client, keys);

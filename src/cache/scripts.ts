@@ -88,11 +88,16 @@ return 1`;
  * higher version, under a new generation. Where no value with a version was stored under the current generation, both
  * are removed: nothing then says that the newer value is the newest.
  *
- * KEYS: the value, its generation, then the other values that depend on the tag.
- * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version.
+ * KEYS: the value, its generation, then the other values that depend on the tag, then indexes of further ones.
+ * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version, the number
+ * of indexes.
  */
 export const REPLACE = `
 local raw, gen = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+for i = #KEYS - tonumber(ARGV[6]) + 1, #KEYS do
+  local listed = redis.call('ZRANGE', KEYS[i], 0, -1)
+  for j = 1, #listed, 1000 do redis.call('UNLINK', unpack(listed, j, math.min(j + 999, #listed))) end
+end
 for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
 local version = 0
 if raw and gen and string.sub(raw, 9, 8 + #gen) == gen then

@@ -129,7 +129,27 @@ export const messages = pgTable(
       .default(sql`now()`),
   },
   (table) => [
-    index('messages_bot_idx').on(table.botId, table.createdAt.desc().nullsFirst()),
+    // All messages of a bot; those of one kind; those of one kind in a conversation: each in the order of a page.
+    index('messages_page_idx').on(
+      table.botId,
+      table.createdAt.desc().nullsFirst(),
+      table.id.desc().nullsFirst(),
+    ),
+    index('messages_kind_idx').on(
+      table.botId,
+      table.direction,
+      table.status,
+      table.createdAt.desc().nullsFirst(),
+      table.id.desc().nullsFirst(),
+    ),
+    index('messages_conversation_idx').on(
+      table.botId,
+      table.conversationId,
+      table.direction,
+      table.status,
+      table.createdAt.desc().nullsFirst(),
+      table.id.desc().nullsFirst(),
+    ),
     check('messages_text_length', sql`char_length(${table.text}) <= 8000`),
     check('messages_conversation_id_length', sql`char_length(${table.conversationId}) between 1 and 255`),
     check('messages_contact_id_length', sql`char_length(${table.contactId}) between 1 and 255`),

@@ -51,8 +51,9 @@ export class AnswerBudget {
     }
     this.characters += items.length * (names + fields * VALUE_CHARACTERS);
     for (const item of items) {
-      for (const [name, times] of texts) {
-        const value = (item as Record<string, unknown> | null)?.[name];
+      for (const { path, times } of texts) {
+        let value: unknown = item;
+        for (const name of path) value = (value as Record<string, unknown> | null | undefined)?.[name];
         if (typeof value === 'string') this.characters += value.length * times;
       }
     }
@@ -71,8 +72,8 @@ export class AnswerBudget {
 interface ItemSelection {
   readonly fields: number;
   readonly names: number;
-  /** How often each text of the item is in the answer. */
-  readonly texts: ReadonlyMap<string, number>;
+  /** How often each text of the item, or of an object in it, is in the answer. */
+  readonly texts: readonly { readonly path: readonly string[]; readonly times: number }[];
 }
 
 function selectionOf({
@@ -82,23 +83,27 @@ function selectionOf({
   variableValues,
 }: GraphQLResolveInfo): ItemSelection {
   const isIncluded = includedWith(variableValues);
-  const texts = new Map<string, number>();
+  const texts = new Map<string, { readonly path: readonly string[]; times: number }>();
   let fields = 0;
   let names = 0;
-  const count = (nodes: readonly FieldNode[], type: GraphQLNamedType, isItem: boolean): void => {
+  const count = (nodes: readonly FieldNode[], type: GraphQLNamedType, above: readonly string[]): void => {
     for (const [name, merged] of mergeSelections(selectionSetsOf(nodes), fragments, isIncluded)) {
       fields++;
       names += name.length + 4;
       const field = isObjectType(type) ? type.getFields()[merged[0]?.name.value ?? ''] : undefined;
       if (!field) continue;
-      if (isItem && isLeafType(getNamedType(field.type)))
-        texts.set(field.name, (texts.get(field.name) ?? 0) + 1);
+      const path = [...above, field.name];
+      const named = getNamedType(field.type);
+      if (isLeafType(named)) {
+        const key = path.join('.');
+        texts.set(key, { path, times: (texts.get(key)?.times ?? 0) + 1 });
+      }
       // A list in an item is charged by itself, with the items that it turns out to have.
-      if (!isListType(getNullableType(field.type))) count(merged, getNamedType(field.type), false);
+      if (!isListType(getNullableType(field.type))) count(merged, named, path);
     }
   };
-  count(fieldNodes, getNamedType(returnType), true);
-  return { fields, names, texts };
+  count(fieldNodes, getNamedType(returnType), []);
+  return { fields, names, texts: [...texts.values()] };
 }
 
 /** Makes every list of a schema charge the request's budget, and long ones leave the event loop to others in between. */

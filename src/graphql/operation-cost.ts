@@ -27,7 +27,7 @@ const MAX_COST = 20_000;
 /** Pairs of selections that the rule "overlapping fields can be merged" may have to compare in a document. */
 const MAX_COMPARISONS = 50_000;
 
-/** Items of a list of which nothing better is known; the largest `limit` as well. */
+/** Items of a list of which nothing better is known; the largest page as well. */
 const LIST_SIZE = 100;
 /** A change costs more than a field that is read, so that one document cannot make hundreds of them. */
 const MUTATION_COST = 200;
@@ -40,14 +40,14 @@ interface ListExtensions {
 
 interface Place {
   readonly depth: number;
-  /** The `limit` of the field above. */
+  /** How many items the field above asks for. */
   readonly limit?: number | undefined;
 }
 
 /**
  * Checks what the operations of one document could cost, as far as the document itself tells: the fields of the answer,
- * where a list counts its items (its own or its parent's `limit`, at most {@link LIST_SIZE}; a `limit` from a variable
- * counts as the largest). What lists really hold is charged when they are resolved, see `AnswerBudget`.
+ * where a list counts its items (as many as it, or the field above it, asks for, at most {@link LIST_SIZE}; a number from
+ * a variable counts as the largest). What lists really hold is charged when they are resolved, see `AnswerBudget`.
  */
 export class OperationCosts {
   private readonly fragments: Fragments;
@@ -149,10 +149,18 @@ export class OperationCosts {
   }
 }
 
-/** The `limit` that a field asks for. */
+/** The arguments that say how many items a page has. */
+const SIZE_ARGUMENTS: ReadonlySet<string> = new Set(['limit', 'first', 'last']);
+
+/** How many items a field asks for, if it takes their number. */
 function limitOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number | undefined {
-  if (!field.args.some(({ name }) => name === 'limit')) return undefined;
-  const value = node.arguments?.find(({ name }) => name.value === 'limit')?.value;
-  // A limit out of its range is refused by its field, and must not make the rest look cheap, or dear.
-  return value?.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), LIST_SIZE) : LIST_SIZE;
+  const sizes = field.args.filter(({ name }) => SIZE_ARGUMENTS.has(name));
+  if (sizes.length === 0) return undefined;
+  const asked = sizes.flatMap(({ name, defaultValue }) => {
+    const value = node.arguments?.find((argument) => argument.name.value === name)?.value;
+    if (!value) return typeof defaultValue === 'number' ? [defaultValue] : [];
+    // A size out of its range is refused by its field, and must not make the rest look cheap, or dear.
+    return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), LIST_SIZE) : LIST_SIZE;
+  });
+  return asked.length === 0 ? LIST_SIZE : Math.max(...asked);
 }

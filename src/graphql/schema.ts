@@ -2,9 +2,9 @@ import type { GraphQLSchema } from 'graphql';
 import { buildSchema } from 'type-graphql';
 
 import { BotResolver } from '../bots/bot.resolver.js';
-import { MessageResolver } from '../messages/message.resolver.js';
+import { BotMessagesResolver, MessageResolver } from '../messages/message.resolver.js';
 import { BotOrganizationResolver, OrganizationResolver } from '../organizations/organization.resolver.js';
-import { BotStatsFieldResolver, BotStatsResolver } from '../stats/bot-stats.resolver.js';
+import { BotDetailsResolver, BotStatsFieldResolver, BotStatsResolver } from '../stats/bot-stats.resolver.js';
 import { MembershipResolver, UserResolver } from '../users/user.resolver.js';
 import { chargeLists } from './answer-budget.js';
 import { DateTime } from './date-time.scalar.js';
@@ -24,7 +24,9 @@ export async function buildGraphQLSchema(instances: readonly object[]): Promise<
       BotResolver,
       BotStatsResolver,
       BotStatsFieldResolver,
+      BotDetailsResolver,
       MessageResolver,
+      BotMessagesResolver,
     ],
     container: {
       get: (resolver: new () => object) => {

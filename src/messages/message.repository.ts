@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
 
 import type { Writer } from '../access/access.js';
@@ -7,7 +8,10 @@ import { bots, messages } from '../db/tables.js';
 import type { MessageInput } from './message.input.js';
 import { MessageDirection, MessageStatus, type Message } from './message.type.js';
 
-const columns = {
+/** A row of `messages`. */
+export type MessageRow = typeof messages.$inferSelect;
+
+export const messageColumns = {
   id: messages.id,
   botId: messages.botId,
   conversationId: messages.conversationId,
@@ -19,6 +23,19 @@ const columns = {
   createdAt: messages.createdAt,
 };
 
+/** A message as clients see it, from its row. */
+export const toMessage = (row: MessageRow): Message => ({
+  id: row.id,
+  botId: row.botId,
+  conversationId: row.conversationId,
+  contactId: row.contactId,
+  direction: MessageDirection[row.direction],
+  status: MessageStatus[row.status],
+  text: row.text,
+  responseTimeMs: row.responseTimeMs,
+  createdAt: row.createdAt,
+});
+
 /** The SQL of messages. The totals follow by triggers, in the same transaction. */
 export class MessageRepository {
   private readonly insertAll;
@@ -28,12 +45,15 @@ export class MessageRepository {
     this.insertAll = db
       .insert(messages)
       .select(
-        sql`select gen_random_uuid(), ${bots.id}, m.*, now() from ${bots}, unnest(
-          ${sql.placeholder('conversationIds')}::text[], ${sql.placeholder('contactIds')}::text[],
+        sql`select m.id, ${bots.id}, m.conversation_id, m.contact_id, m.direction, m.status, m.text, m.response_time_ms, now()
+          from ${bots}, unnest(
+          ${sql.placeholder('ids')}::uuid[], ${sql.placeholder('conversationIds')}::text[], ${sql.placeholder('contactIds')}::text[],
           ${sql.placeholder('directions')}::text[]::message_direction[], ${sql.placeholder('statuses')}::text[]::message_status[],
-          ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]) as m
+          ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]
+          ) as m(id, conversation_id, contact_id, direction, status, text, response_time_ms)
           where ${bots.id} = ${sql.placeholder('id')}::uuid and ${isWriters}`,
       )
+      .returning({ createdAt: messages.createdAt })
       .prepare('messages_insert');
     // The bot is locked before its message, as deleting a bot does: in the other order each would wait for the other.
     this.setStatus = db
@@ -48,17 +68,21 @@ export class MessageRepository {
         ) as locked`,
       )
       .where(and(eq(messages.id, sql.placeholder('id')), eq(messages.botId, sql`locked.id`)))
-      .returning(columns)
+      .returning(messageColumns)
       .prepare('message_set_status');
   }
 
   /**
-   * Inserts all messages or none, in one statement. Returns whether the bot is there, and the writer's to change.
+   * Inserts all messages or none, in one statement. Returns them in their order; undefined if the bot is not there, or not
+   * the writer's to change.
    * @throws SQLSTATE 23503 if the bot is deleted meanwhile
    */
-  async insert(bot: WritableBot, inputs: readonly MessageInput[]): Promise<boolean> {
-    const { count } = await this.insertAll.execute({
+  async insert(bot: WritableBot, inputs: readonly MessageInput[]): Promise<readonly Message[] | undefined> {
+    // They are all created at the same time, so their ids decide in which order they are listed: the last one first.
+    const ids = inputs.map(() => randomUUID()).toSorted();
+    const rows = await this.insertAll.execute({
       ...bot,
+      ids,
       conversationIds: inputs.map((message) => message.conversationId),
       contactIds: inputs.map((message) => message.contactId),
       directions: inputs.map((message) => message.direction),
@@ -66,7 +90,20 @@ export class MessageRepository {
       texts: inputs.map((message) => message.text),
       responseTimes: inputs.map((message) => message.responseTimeMs ?? null),
     });
-    return count > 0;
+    const [row] = rows;
+    if (row === undefined) return undefined;
+    const { createdAt } = row;
+    return inputs.map((input, i) => ({
+      id: ids[i] ?? '',
+      botId: bot.id,
+      conversationId: input.conversationId,
+      contactId: input.contactId,
+      direction: input.direction,
+      status: input.status,
+      text: input.text,
+      responseTimeMs: input.responseTimeMs ?? null,
+      createdAt,
+    }));
   }
 
   /** The bot of a message. */
@@ -85,12 +122,6 @@ export class MessageRepository {
     status: MessageStatus,
   ): Promise<Message | undefined> {
     const [row] = await this.setStatus.execute({ ...which, status });
-    return (
-      row && {
-        ...row,
-        direction: MessageDirection[row.direction],
-        status: MessageStatus[row.status],
-      }
-    );
+    return row && toMessage(row);
   }
 }

@@ -16,6 +16,7 @@ import { parseId, parseInput } from '../validation.js';
 import { messagesRules, type MessageInput } from './message.input.js';
 import type { MessageRepository } from './message.repository.js';
 import type { Message, MessageStatus } from './message.type.js';
+import type { RecordedMessages } from './recorded-messages.type.js';
 
 /** How long the statistics of messages that were recorded are tried to be read (ms). */
 const MAX_READ_MS = 3_000;
@@ -24,9 +25,9 @@ const FIRST_PAUSE_MS = 25;
 const MAX_SEARCH_MS = 1_000;
 
 /** Says that sending the messages again would record them twice. */
-const statsUnavailable = (cause: unknown): ApiError =>
+const nowUnavailable = (what: string, cause: unknown): ApiError =>
   Object.assign(
-    unavailable('The messages were recorded, but their statistics cannot be read now', {
+    unavailable(`The messages were recorded, but ${what} cannot be read now`, {
       recorded: true,
       retryable: false,
     }),
@@ -47,22 +48,43 @@ export class MessageService {
    * @throws ApiError UNAVAILABLE, with `recorded: true`, if only the statistics cannot be read
    */
   async record(context: RequestContext, botId: string, inputs: readonly MessageInput[]): Promise<BotStats> {
+    const { stats } = await this.recordAll(context, botId, inputs);
+    return stats;
+  }
+
+  /**
+   * As {@link record}. Returns the messages as well, in their order, and the bot.
+   * @throws ApiError UNAVAILABLE, with `recorded: true`, if only the bot or its statistics cannot be read
+   */
+  async add(
+    context: RequestContext,
+    botId: string,
+    inputs: readonly MessageInput[],
+  ): Promise<RecordedMessages> {
+    const { id, messages, stats } = await this.recordAll(context, botId, inputs);
+    const bot = await context.loaders.bot.load(id).catch((cause: unknown) => {
+      throw nowUnavailable('the bot', cause);
+    });
+    return { messages, stats, bot: bot ?? (await this.refused.ofBot(context, id, Role.EDITOR)) };
+  }
+
+  private async recordAll(context: RequestContext, botId: string, inputs: readonly MessageInput[]) {
     context.access.requireToken();
     const id = parseId('botId', botId);
-    const messages = parseInput(messagesRules, inputs, 'messages');
-    const isRecorded = await this.write(
-      async () => await this.insert({ id, ...context.access.writer(Role.EDITOR) }, messages),
+    const given = parseInput(messagesRules, inputs, 'messages');
+    const messages = await this.write(
+      async () => await this.insert({ id, ...context.access.writer(Role.EDITOR) }, given),
       () => [botStatsTag.of(id)],
     );
-    if (!isRecorded) {
+    if (!messages) {
       throw justChanged(await this.refused.ofBot(context, id, Role.EDITOR));
     }
     const stats = await this.statsAfterWrite(id);
     context.forgetLoaded();
-    if (stats) return stats;
+    if (stats) return { id, messages, stats };
     // Somebody has deleted the bot since, and the messages with it.
     await this.refused.ofBot(context, id, Role.EDITOR);
-    throw statsUnavailable(new Error('The bot has no statistics'));
+    throw nowUnavailable('their statistics', new Error('The bot has no statistics'));
   }
 
   async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
@@ -101,18 +123,21 @@ export class MessageService {
         const read = withTimeLimit(this.stats.findMany([botId]), endsAt - performance.now());
         return (await this.invalidation.botStatsChanged(botId, read))?.value;
       } catch (cause) {
-        if (performance.now() + pauseMs > endsAt) throw statsUnavailable(cause);
+        if (performance.now() + pauseMs > endsAt) throw nowUnavailable('their statistics', cause);
         await sleep(pauseMs);
       }
     }
   }
 
-  private async insert(bot: WritableBot, messages: readonly MessageInput[]): Promise<boolean> {
+  private async insert(
+    bot: WritableBot,
+    messages: readonly MessageInput[],
+  ): Promise<readonly Message[] | undefined> {
     try {
       return await this.messages.insert(bot, messages);
     } catch (error) {
       // The bot was deleted meanwhile.
-      if (isForeignKeyViolation(error)) return false;
+      if (isForeignKeyViolation(error)) return undefined;
       throw error;
     }
   }

@@ -4,9 +4,8 @@ import { botColumns, toBot } from '../bots/bot.repository.js';
 import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
-import { toCount } from '../db/count.js';
 import { bots, botStats } from '../db/tables.js';
-import { noMessages, type BotDetails, type BotStats } from './bot-stats.type.js';
+import { countsOf, noMessages, type BotDetails, type BotStats } from './bot-stats.type.js';
 
 type TotalsRow = typeof botStats.$inferSelect;
 
@@ -28,11 +27,13 @@ const ratio = (part: number, whole: number): number | null => (whole === 0 ? nul
 
 const toBotStats = (totals: TotalsRow, computedAt: string): BotStats => ({
   botId: totals.botId,
-  totalMessages: toCount(totals.inbound + totals.outbound),
-  inboundMessages: toCount(totals.inbound),
-  outboundMessages: toCount(totals.outbound),
-  failedMessages: toCount(totals.failed),
-  totalConversations: toCount(totals.conversations),
+  ...countsOf({
+    totalMessages: totals.inbound + totals.outbound,
+    inboundMessages: totals.inbound,
+    outboundMessages: totals.outbound,
+    failedMessages: totals.failed,
+    totalConversations: totals.conversations,
+  }),
   averageResponseTimeMs: ratio(totals.responseTimeSum, totals.responseTimeCount),
   successRate: ratio(totals.outboundDelivered, totals.outboundDelivered + totals.outboundFailed),
   lastMessageAt: totals.lastMessageAt,

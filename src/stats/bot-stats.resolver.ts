@@ -5,7 +5,7 @@ import { requireBot } from '../bots/bot.service.js';
 import { Bot } from '../bots/bot.type.js';
 import type { RequestContext } from '../context.js';
 import { parseId } from '../validation.js';
-import { BotDetails, BotStats, noMessages } from './bot-stats.type.js';
+import { BotDetails, BotStats, noMessages, withErrorsBeyondInt } from './bot-stats.type.js';
 
 @Resolver(() => BotStats)
 export class BotStatsResolver {
@@ -19,7 +19,7 @@ export class BotStatsResolver {
     ]);
     // The bot was deleted in between.
     if (!stats) await context.access.require(Role.VIEWER, undefined, 'Bot');
-    return stats;
+    return stats && withErrorsBeyondInt(stats);
   }
 
   @Query(() => BotDetails, { nullable: true })
@@ -32,6 +32,20 @@ export class BotStatsResolver {
     const [details] = await Promise.all([context.loaders.botDetails.load(botId), context.access.principal()]);
     await context.access.require(Role.VIEWER, details?.bot.orgId, 'Bot');
     return details;
+  }
+
+  /** Not part of the value, whose cached form would change with it. */
+  @FieldResolver(() => ID, { description: "The bot's id, by which caches of clients know the statistics." })
+  id(@Root() stats: Readonly<BotStats>): string {
+    return stats.botId;
+  }
+}
+
+@Resolver(() => BotDetails)
+export class BotDetailsResolver {
+  @FieldResolver(() => ID, { description: "The bot's id." })
+  id(@Root() details: Readonly<BotDetails>): string {
+    return details.bot.id;
   }
 }
 

@@ -114,6 +114,33 @@ export const readStats = single<StatsFields>(
   (stats, { id }) => ({ id, ...quantities(stats) }),
 );
 
+interface MessagesFields {
+  readonly nodes: readonly { readonly id: string }[];
+  readonly pageInfo: { readonly hasNextPage: boolean };
+}
+const MESSAGES = '{ nodes { id } pageInfo { hasNextPage } }';
+
+/** How many messages there are, if all of them are on the page. */
+const counted = ({ nodes, pageInfo }: MessagesFields): number | undefined =>
+  pageInfo.hasNextPage ? undefined : nodes.length;
+
+/** `Bot.messages`, all of them and those that failed: keys `bot:{id}:messages:…`. */
+export const readMessages = single<{ readonly all: MessagesFields; readonly failed: MessagesFields }>(
+  'messages',
+  (alias) => `${alias}: bot(id: $${alias}) {
+    all: messages(first: 100) ${MESSAGES} failed: messages(first: 100, status: FAILED) ${MESSAGES} }`,
+  ({ all, failed }, { id, isBeingDeleted }) => {
+    const [total, failedTotal] = [counted(all), counted(failed)];
+    // A bot that is deleted while it is read has no messages any more.
+    if (isBeingDeleted && total === 0) return { id };
+    return {
+      id,
+      ...(total === undefined ? {} : { total }),
+      ...(failedTotal === undefined || (isBeingDeleted && failedTotal === 0) ? {} : { failed: failedTotal }),
+    };
+  },
+);
+
 /** `Organization.bots`: key `org:{orgId}:bots`. */
 export const readOrganization = (orgId: string): Reading => ({
   text: `query($orgId: ID!) { organization(id: $orgId) { bots { ${BOT} } } }`,

@@ -7,6 +7,7 @@ import type { Mutations } from './mutations.js';
 import {
   readBots,
   readDetails,
+  readMessages,
   readOrganization,
   readPages,
   readPageWithStats,
@@ -89,7 +90,7 @@ export class Workload {
         for (let page = 1; page <= 3; page++) readings.push(readPageWithStats(orgId, page));
         for (let i = 0; i < bots.length; i += 20) {
           const some = bots.slice(i, i + 20);
-          readings.push(readBots(some), readDetails(some), readStats(some));
+          readings.push(readBots(some), readDetails(some), readStats(some), readMessages(some));
         }
         for (const reading of readings) await this.perform(reading, server);
       }
@@ -115,8 +116,9 @@ export class Workload {
     else {
       const bots = this.someBots(orgId, 20);
       if (bots.length === 0) return;
-      if (dice < 0.75) await this.perform(readBots(bots));
-      else await this.perform(dice < 0.88 ? readDetails(bots) : readStats(bots));
+      if (dice < 0.72) await this.perform(readBots(bots));
+      else if (dice < 0.92) await this.perform(dice < 0.82 ? readDetails(bots) : readStats(bots));
+      else await this.perform(readMessages(bots.slice(0, 5)));
     }
   }
 

@@ -147,6 +147,30 @@ describe('GraphQL over HTTP', () => {
     },
   );
 
+  test.each(['text/event-stream', 'image/png', 'multipart/mixed', 'text/html;q=0'])(
+    'a mutation whose answer may only be %s is refused, and not made, the third time either',
+    async (accept) => {
+      const before = await versionOfBot();
+      const query = `mutation { updateBot(id: "${botId}", input: { name: "${randomUUID()}" }) { version } }`;
+      for (let time = 1; time <= 3; time++) {
+        const answer = await post(JSON.stringify({ query }), { ...JSON_BODY, accept });
+        expect(answer.status).toBe(406);
+        expect(await versionOfBot()).toBe(before);
+      }
+    },
+  );
+
+  test('null for a condition that has a default is a mistake of the client, and not logged as one of the server', async () => {
+    const query = 'query ($c: Boolean = true) { me { id name @include(if: $c) } }';
+    world.app.logs.length = 0;
+    for (let time = 1; time <= 3; time++) {
+      const answer = await post(JSON.stringify({ query, variables: { c: null } }));
+      expect(codes(answer)).toEqual(['BAD_USER_INPUT']);
+      expect(answer.errors?.[0]?.message).not.toMatch(/internal/i);
+    }
+    expect(world.app.logs.filter(({ level }) => Number(level) >= 50)).toEqual([]);
+  });
+
   test('a body that is too large is refused before it is read', async () => {
     const answer = await new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
       const request = httpRequest(world.app.url, {
@@ -210,7 +234,14 @@ describe('GraphQL over HTTP', () => {
     test('a document with too many aliases is refused; one with many is not', async () => {
       const aliases = (count: number) =>
         `{ ${Array.from({ length: count }, (_, n) => `a${n}: me { id }`).join(' ')} }`;
-      expect(await refusedWithoutSql(aliases(61))).toMatch(/alias/i);
+      const refused = await world.viewer.sendText(aliases(61));
+      expect(refused.errors).toMatchObject([
+        {
+          message: 'The document has more than 60 aliases',
+          extensions: { code: 'GRAPHQL_VALIDATION_FAILED' },
+        },
+      ]);
+      expect(await refusedWithoutSql(aliases(61))).not.toMatch(/syntax/i);
       const { data } = await world.viewer.sendText(aliases(50));
       expect(Object.keys(data ?? {})).toHaveLength(50);
     });
@@ -231,6 +262,14 @@ describe('GraphQL over HTTP', () => {
         'many lists',
         `{ ${Array.from({ length: 59 }, (_, n) => `a${n}: bots(orgId: $org, limit: 100) { items { id name version status } }`).join(' ')} }`,
       ],
+      [
+        'a page of bots with all that 100 messages of each have',
+        `{ bots(orgId: $org, limit: 100) { items { messages(first: 100) { nodes { id text } } } } }`,
+      ],
+      [
+        'the same by edges and variables',
+        `query ($n: Int = 1) { bots(orgId: $org, limit: 100) { items { messages(first: $n) { edges { node { id text } } } } } }`,
+      ],
     ])('%s is too expensive, and refused', async (_what, query) => {
       expect(await refusedWithoutSql(query.replaceAll('$org', `"${world.orgId}"`))).toMatch(/expensive/);
     });
@@ -242,6 +281,22 @@ describe('GraphQL over HTTP', () => {
       const answer = await post(JSON.stringify({ query, variables: { org: world.orgId, n: 100 } }));
       expect(answer.errors).toBeUndefined();
       expect(answer.data?.bots).toMatchObject({ total: 1 });
+    });
+
+    test.each([
+      [
+        '20 bots with their statistics and 20 messages each',
+        `{ bots(orgId: $org) { items { id name stats { totalMessages }
+          messages { nodes { id text direction status createdAt } pageInfo { endCursor } } } } }`,
+      ],
+      [
+        'the largest page of messages with all they have',
+        `{ bot(id: $bot) { messages(first: 100) { edges { cursor node { id botId conversationId contactId direction status
+          text responseTimeMs createdAt } } nodes { id text } } } }`,
+      ],
+    ])('%s are not too expensive', async (_what, query) => {
+      const text = query.replaceAll('$org', `"${world.orgId}"`).replaceAll('$bot', `"${botId}"`);
+      expect((await world.viewer.sendText(text)).errors).toBeUndefined();
     });
 
     test('a document of too many words is refused', async () => {

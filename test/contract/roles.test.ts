@@ -4,8 +4,10 @@ import { SignJWT } from 'jose';
 
 import { signToken } from '../../src/dev/sign-token.js';
 import {
+  AddMessagesDocument,
   BotDetailsDocument,
   BotDocument,
+  BotMessagesDocument,
   BotsDocument,
   BotsWithStatsDocument,
   BotStatsDocument,
@@ -80,6 +82,12 @@ const QUERIES: readonly Operation[] = [
     run: async (client, { botId }) => await client.send(BotDocument, { id: botId }),
   },
   {
+    name: 'the messages of a bot',
+    needs: 'VIEWER',
+    nullable: true,
+    run: async (client, { botId }) => await client.send(BotMessagesDocument, { id: botId }),
+  },
+  {
     name: 'botDetails',
     needs: 'VIEWER',
     nullable: true,
@@ -119,6 +127,11 @@ const MUTATIONS: readonly Operation[] = [
     name: 'stopBot',
     needs: 'EDITOR',
     run: async (client, { botId }) => await client.send(StopBotDocument, { id: botId }),
+  },
+  {
+    name: 'addMessages',
+    needs: 'EDITOR',
+    run: async (client, { botId }) => await client.send(AddMessagesDocument, { botId, messages: [message] }),
   },
   {
     name: 'recordMessages',
@@ -354,6 +367,7 @@ describe('who may do what', () => {
       stopBot: 'stopBot(id: "x") { id }',
       deleteBot: 'deleteBot(id: "x")',
       recordMessages: 'recordMessages(botId: "x", messages: []) { botId }',
+      addMessages: 'addMessages(botId: "x", messages: []) { bot { id } }',
       updateMessageStatus: 'updateMessageStatus(id: "x", status: FAILED) { id }',
     };
     const answer = await clients['nobody (no token)'].sendText(`mutation { ${unusable[name]} }`);

@@ -73,8 +73,36 @@ const CONTRACT = /* GraphQL */ `
     startedAt: DateTime
     stats: BotStats!
     organization: Organization!
+    messages(
+      first: Int = 20
+      after: String
+      conversationId: String
+      direction: MessageDirection
+      status: MessageStatus
+    ): MessageConnection!
+  }
+  type PageInfo {
+    hasNextPage: Boolean!
+    hasPreviousPage: Boolean!
+    startCursor: String
+    endCursor: String
+  }
+  type MessageConnection {
+    edges: [MessageEdge!]!
+    nodes: [Message!]!
+    pageInfo: PageInfo!
+  }
+  type MessageEdge {
+    cursor: String!
+    node: Message!
+  }
+  type RecordedMessages {
+    messages: [Message!]!
+    bot: Bot!
+    stats: BotStats!
   }
   type BotStats {
+    id: ID!
     botId: ID!
     totalMessages: Int!
     inboundMessages: Int!
@@ -87,6 +115,7 @@ const CONTRACT = /* GraphQL */ `
     computedAt: DateTime!
   }
   type BotDetails {
+    id: ID!
     bot: Bot!
     stats: BotStats!
   }
@@ -145,6 +174,7 @@ const CONTRACT = /* GraphQL */ `
     stopBot(id: ID!): Bot!
     deleteBot(id: ID!): ID!
     recordMessages(botId: ID!, messages: [MessageInput!]!): BotStats!
+    addMessages(botId: ID!, messages: [MessageInput!]!): RecordedMessages!
     updateMessageStatus(id: ID!, status: MessageStatus!): Message!
   }
 `;

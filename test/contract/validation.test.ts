@@ -319,6 +319,13 @@ describe('ids', () => {
           direction: INBOUND, status: DELIVERED, text: "" }]) { botId } }`,
     ],
     [
+      'addMessages',
+      'botId',
+      (id: string) =>
+        `mutation { addMessages(botId: ${id}, messages: [{ conversationId: "c", contactId: "c",
+          direction: INBOUND, status: DELIVERED, text: "" }]) { bot { id } } }`,
+    ],
+    [
       'updateMessageStatus',
       'id',
       (id: string) => `mutation { updateMessageStatus(id: ${id}, status: FAILED) { id } }`,

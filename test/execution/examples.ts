@@ -52,6 +52,9 @@ const NULL_CONDITION = 'query ($c: Boolean = true) { me { id name @include(if: $
 const READ = 'query Read { me { name } }';
 const RECORD =
   'mutation ($m: [MessageInput!]!) { recordMessages(botId: "20000000-0000-4000-8000-000000000001", messages: $m) { totalMessages } }';
+const FITTING_MESSAGE = { conversationId: 'c', contactId: 'p', direction: 'INBOUND', status: 'DELIVERED' };
+/** The place of the fixture's fourth message. */
+const CURSOR = Buffer.from(`636595200000000.${IDS.messages[3] as string}`).toString('base64url');
 const UPDATE = `mutation ($i: UpdateBotInput!) { updateBot(id: "${BOT}", input: $i) { name version } }`;
 
 /** Requests that servers like this one have answered wrongly in the field, and their siblings. */
@@ -130,6 +133,24 @@ export const EXAMPLES: readonly Example[] = [
   example('a mutation for a client that takes no JSON', {
     query: `mutation { startBot(id: "${BOT}") { version } }`,
   }, { accept: 'text/event-stream' }), // prettier-ignore
+
+  // Messages.
+  example('messages that are added, and then listed', {
+    query: `mutation ($m: [MessageInput!]!) { addMessages(botId: "${BOT}", messages: $m) {
+      messages { id text botId createdAt } stats { id totalMessages } bot { id name messages(first: 3) {
+        edges { cursor node { id text } } nodes { text } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } } } }`,
+    variables: { m: ['one', 'two'].map((text) => ({ ...FITTING_MESSAGE, text })) },
+  }),
+  example('pages of messages, filtered, and after a place', {
+    query: `query ($after: String, $status: MessageStatus) { bot(id: "${BOT}") {
+      messages(first: 1) { ...Page } a: messages(after: $after) { ...Page } b: messages(status: $status) { ...Page }
+      c: messages(conversationId: "c0", direction: INBOUND) { ...Page } } }
+      fragment Page on MessageConnection { edges { cursor node { text status } } pageInfo { hasNextPage hasPreviousPage endCursor } }`,
+    variables: { after: CURSOR, status: 'DELIVERED' },
+  }),
+  example('a cursor that no page gave', {
+    query: `{ bot(id: "${BOT}") { name messages(after: "x") { nodes { id } } } me { name } }`,
+  }),
 
   // Variables.
   example('null for a condition with a default', { query: NULL_CONDITION, variables: { c: null } }),

@@ -34,6 +34,8 @@ import { EXECUTION_OPTIONS } from '../../src/graphql/execution.js';
 import { buildGraphQLSchema } from '../../src/graphql/schema.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createLogger, type Logger } from '../../src/logger.js';
+import { MessagePageRepository } from '../../src/messages/message-page.repository.js';
+import { messagePageResource } from '../../src/messages/message-page.resource.js';
 import { MessageRepository } from '../../src/messages/message.repository.js';
 import { MessageResolver } from '../../src/messages/message.resolver.js';
 import { MessageService } from '../../src/messages/message.service.js';
@@ -215,6 +217,7 @@ async function composeResolvers(
     organizationBots: cache.resource(organizationBotsResource(botRepository, ttl)),
     botStats: cache.resource(botStatsResource(statsRepository, ttl)),
     botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
+    messagePage: cache.resource(messagePageResource(new MessagePageRepository(db), ttl)),
   };
   const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
   const refused = new RefusedWrites(botRepository, principalRepository, invalidation);

@@ -203,6 +203,9 @@ async function send(pool: Pool, { method, search, headers, body }: Request): Pro
 
 const KNOWN_IDS: ReadonlySet<string> = new Set(Object.values(IDS).flat());
 
+/** A cursor, of an instant in this century. */
+const CURSOR = /"([\w-]{69,75})"/g;
+
 /** A body without what differs between any two servers: new ids, the time, the ids of requests. */
 function normalize(body: string): string {
   const created = new Map<string, string>();
@@ -211,6 +214,10 @@ function normalize(body: string): string {
     .replaceAll(/"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"/g, (instant, year: string) =>
       Number(year) < FIRST_YEAR_OF_SERVERS ? instant : '"now"',
     )
+    .replaceAll(CURSOR, (cursor, text: string) => {
+      const [, id] = Buffer.from(text, 'base64url').toString().split('.');
+      return KNOWN_IDS.has(id ?? '') ? cursor : '"cursor"';
+    })
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi, (id) => {
       if (KNOWN_IDS.has(id.toLowerCase())) return id;
       const name = created.get(id) ?? `created ${created.size + 1}`;

@@ -90,6 +90,19 @@ function idsFor({ field, argument }: Place): readonly string[] {
   return [...bots.slice(0, 4), ...bots, missing, (bots[1] as string).toUpperCase()];
 }
 
+/** Texts that find something, by the argument they are for. */
+const TEXTS_OF: Readonly<Record<string, readonly string[]>> = {
+  after: IDS.messages
+    .slice(1, 4)
+    .map((id, n) => Buffer.from(`${cursorInstant(n + 2)}.${id}`).toString('base64url')),
+  conversationId: ['c0', 'c1', 'c2'],
+};
+
+/** When the nth message of the fixture was created, as cursors say it: in microseconds since 2000. */
+function cursorInstant(n: number): string {
+  return `${Date.UTC(2020, 2, n) - Date.UTC(2000, 0, 1)}000`;
+}
+
 /** How often, of 100, a value is one that its type, or the resolver, refuses. */
 export interface Oddity {
   /** Of another type, null where there must be one, with unknown keys. */
@@ -126,7 +139,7 @@ export function valueFor(type: GraphQLInputType, place: Place, choices: Choices,
     case 'DateTime':
       return '2020-02-02T00:00:00.000Z';
     default:
-      return choices.pick(choices.chance(oddity.odd) ? ODD_TEXTS : TEXTS);
+      return choices.pick(choices.chance(oddity.odd) ? ODD_TEXTS : (TEXTS_OF[place.argument] ?? TEXTS));
   }
 }
 

@@ -3,6 +3,7 @@ import { print, type DocumentNode } from 'graphql';
 import { Redis } from 'ioredis';
 
 import {
+  AddMessagesDocument,
   BotDetailsDocument,
   BotDocument,
   BotsDocument,
@@ -223,6 +224,13 @@ describe('the budget of an operation', () => {
       document: RecordMessagesDocument,
       variables: () => ({ botId: botIds[6], messages: [message, message] }),
       cost: { invalidate: 1, sql: 2 },
+    },
+    {
+      // The bot is read as well, through the cache.
+      name: 'addMessages',
+      document: AddMessagesDocument,
+      variables: () => ({ botId: botIds[8], messages: [message, message] }),
+      cost: { invalidate: 1, read: 1, claim: 1, fill: 1, sql: 3 },
     },
   ];
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 import {
+  AddMessagesDocument,
   BotDocument,
   BotsDocument,
   CreateBotDocument,
@@ -59,6 +60,10 @@ const CHANGES: readonly [string, (client: Client, target: Target) => Promise<{ c
     'recordMessages',
     async (client, { id }) =>
       await client.failure(RecordMessagesDocument, { botId: id, messages: [MESSAGE] }),
+  ],
+  [
+    'addMessages',
+    async (client, { id }) => await client.failure(AddMessagesDocument, { botId: id, messages: [MESSAGE] }),
   ],
   [
     'updateMessageStatus',

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { print } from 'graphql';
 
 import {
+  AddMessagesDocument,
   BotDocument,
+  BotMessagesDocument,
   BotsDocument,
   BotStatsDocument,
   CreateBotDocument,
@@ -45,6 +48,10 @@ const WRITES: readonly [string, (client: Client, target: Target) => Promise<unkn
   [
     'recordMessages',
     async (client, { id }) => await client.send(RecordMessagesDocument, { botId: id, messages: [MESSAGE] }),
+  ],
+  [
+    'addMessages',
+    async (client, { id }) => await client.send(AddMessagesDocument, { botId: id, messages: [MESSAGE] }),
   ],
   [
     'updateMessageStatus',
@@ -95,7 +102,9 @@ describe('a write whose connection is lost', () => {
       const seen = async () => {
         const { bots } = await reader.ask(BotsDocument, { orgId });
         const stats = (await reader.send(BotStatsDocument, { id })).data?.botStats;
+        const messages = (await reader.send(BotMessagesDocument, { id })).data?.bot?.messages.edges;
         return {
+          messages: messages?.map(({ node }) => node.status),
           bot: (await reader.send(BotDocument, { id })).data?.bot?.version,
           list: bots.items.map(({ name, status }) => `${name} ${status}`),
           total: stats?.totalMessages,
@@ -130,6 +139,10 @@ describe('a write whose connection is lost', () => {
         expect(await written).toMatchObject({ errors: [{ extensions: { code: expect.any(String) } }] });
         const after = await seen();
         expect(after).not.toEqual(before);
+        if (_name === 'recordMessages' || _name === 'addMessages') {
+          expect(after.messages).toEqual(['DELIVERED', 'DELIVERED']);
+        }
+        if (_name === 'updateMessageStatus') expect(after.messages).toEqual(['FAILED']);
         if (_name === 'updateBot') expect(after).toMatchObject({ bot: 2, list: ['new STOPPED'] });
         if (_name === 'deleteBot') expect(after).toMatchObject({ bot: undefined, list: [] });
       } finally {
@@ -181,25 +194,31 @@ describe('a write whose connection is lost', () => {
       }
     });
 
-    test('in vain, the error says that the messages were recorded, and the next read shows them', async () => {
-      await prepare();
-      await eventually(
-        async () => (await client.send(BotStatsDocument, { id })).data?.botStats?.totalMessages === 0,
-      );
-      cutReads(Infinity);
-      try {
-        const { errors } = await client.send(RecordMessagesDocument, { botId: id, messages: [MESSAGE] });
-        expect(errors).toMatchObject([
-          { extensions: { code: 'UNAVAILABLE', recorded: true, retryable: false } },
-        ]);
-        expect(JSON.stringify(errors)).not.toMatch(/CONNECTION|127\.0\.0\.1/);
-      } finally {
-        proxy.watch(undefined);
-      }
-      expect(await recorded()).toBe(1);
-      await eventually(
-        async () => (await client.send(BotStatsDocument, { id })).data?.botStats?.totalMessages === 1,
-      );
-    });
+    test.each([
+      ['recordMessages', RecordMessagesDocument],
+      ['addMessages', AddMessagesDocument],
+    ] as const)(
+      'in vain, the error of %s says that the messages were recorded, and the next read shows them',
+      async (_mutation, document) => {
+        await prepare();
+        await eventually(
+          async () => (await client.send(BotStatsDocument, { id })).data?.botStats?.totalMessages === 0,
+        );
+        cutReads(Infinity);
+        try {
+          const { errors } = await client.sendText(print(document), { botId: id, messages: [MESSAGE] });
+          expect(errors).toMatchObject([
+            { extensions: { code: 'UNAVAILABLE', recorded: true, retryable: false } },
+          ]);
+          expect(JSON.stringify(errors)).not.toMatch(/CONNECTION|127\.0\.0\.1/);
+        } finally {
+          proxy.watch(undefined);
+        }
+        expect(await recorded()).toBe(1);
+        await eventually(
+          async () => (await client.send(BotStatsDocument, { id })).data?.botStats?.totalMessages === 1,
+        );
+      },
+    );
   });
 });

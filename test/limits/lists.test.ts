@@ -111,6 +111,30 @@ describe('lists in an answer', () => {
     expect(fewer.errors).toBeUndefined();
   });
 
+  test.each([
+    ['nodes', (texts: string) => `nodes { ${texts} }`],
+    ['edges', (texts: string) => `edges { node { ${texts} } }`],
+  ])('so do the texts of messages in %s', async (_what, inside) => {
+    const orgId = await addOrganization(world.database.sql);
+    const [botId] = (await addBots(world.database.sql, orgId, 1)) as [string];
+    await world.database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, text)
+      select ${botId}, 'c', 'p', 'INBOUND', repeat('x', 8000) from generate_series(1, 100)`;
+    const client = await member(orgId);
+    const ask = async (count: number) => {
+      const texts = Array.from({ length: count }, (_, i) => `t${i}: text`).join(' ');
+      return await client.sendText(
+        `query ($id: ID!) { bot(id: $id) { messages(first: 100) { ${inside(texts)} } } }`,
+        {
+          id: botId,
+        },
+      );
+    };
+    expect((await ask(50)).errors).toMatchObject([
+      { message: expect.stringMatching(/larger than 20 MB/), path: ['bot', 'messages', _what] },
+    ]);
+    expect((await ask(20)).errors).toBeUndefined();
+  });
+
   test('what a condition leaves out does not count', async () => {
     const client = await member(largeOrgId);
     const aliases = Array.from({ length: 55 }, (_, i) => `a${i}: name`).join(' ');

@@ -71,4 +71,55 @@ describe('a row from outside that nobody expects does not take its neighbours do
       successRate: 1,
     });
   });
+
+  describe('a total that GraphQL cannot count to', () => {
+    const MESSAGE = 'conversationId: "c", contactId: "p", direction: INBOUND, status: DELIVERED, text: ""';
+
+    const busyBot = async (inbound: number) => {
+      const orgId = await addOrganization(database.sql);
+      const { token } = await addUser(database.sql, { [orgId]: 'EDITOR' });
+      const [row] = await database.sql<[{ id: string }]>`
+        insert into bots (org_id, name) values (${orgId}, 'busy') returning id`;
+      await database.sql`update bot_stats set inbound = ${inbound}, failed = 7 where bot_id = ${row.id}`;
+      const ask = async (query: string) =>
+        await app.client(token).sendText(query.replaceAll('$id', `"${row.id}"`));
+      return { ask, orgId };
+    };
+
+    test('is an error of `botStats` that says the number, and of nothing beside it', async () => {
+      const { ask } = await busyBot(3e9);
+      const { data, errors } = await ask(
+        '{ botStats(id: $id) { failedMessages totalMessages } rest: botStats(id: $id) { failedMessages } bot(id: $id) { name } }',
+      );
+      expect(data).toEqual({ botStats: null, rest: { failedMessages: 7 }, bot: { name: 'busy' } });
+      expect(errors).toMatchObject([
+        {
+          message: expect.stringMatching(/totalMessages is 3000000000.*2147483647/),
+          path: ['botStats', 'totalMessages'],
+          extensions: { code: 'OUT_OF_RANGE', field: 'totalMessages', value: 3e9 },
+        },
+      ]);
+    });
+
+    test('is the nearest number where an error would cost a bot, its details, a page or a mutation', async () => {
+      const { ask, orgId } = await busyBot(3e9);
+      const { data, errors } = await ask(`{ bots(orgId: "${orgId}") { items { stats { totalMessages } } }
+        bot(id: $id) { stats { totalMessages } } botDetails(id: $id) { stats { totalMessages } } }`);
+      expect(errors).toBeUndefined();
+      const stats = { totalMessages: MAX_INT };
+      expect(data).toEqual({ bots: { items: [{ stats }] }, bot: { stats }, botDetails: { stats } });
+      const recorded = await ask(
+        `mutation { recordMessages(botId: $id, messages: [{ ${MESSAGE} }]) { totalMessages } }`,
+      );
+      expect(recorded).toMatchObject({ data: { recordMessages: stats } });
+      expect(recorded.errors).toBeUndefined();
+    });
+
+    test('is right up to the largest that it can count to', async () => {
+      const { ask } = await busyBot(MAX_INT);
+      const { data, errors } = await ask('{ botStats(id: $id) { totalMessages } }');
+      expect(errors).toBeUndefined();
+      expect(data).toEqual({ botStats: { totalMessages: MAX_INT } });
+    });
+  });
 });

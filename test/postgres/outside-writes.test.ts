@@ -107,7 +107,15 @@ describe('is logged', () => {
     expect(await replica(`update organizations set name = 'x' where id = '${orgId}'`)).toContain(
       `org:${orgId}`,
     );
+    for (const statement of [
+      `insert into messages (bot_id, conversation_id, contact_id, direction) values ('${id}', 'c', 'p', 'INBOUND')`,
+      `update messages set text = 'x' where bot_id = '${id}'`,
+      `delete from messages where bot_id = '${id}'`,
+    ]) {
+      expect(await replica(statement)).toContain(`bot:${id}:stats`);
+    }
     expect(await replica(`delete from bots where id = '${id}'`)).toContain(`bot:${id}`);
+    expect(await replica('truncate messages')).toContain('*');
     expect(await replica('truncate memberships')).toContain('*');
     const usual = await loggedBy(database.sql, async () => {
       await database.sql`update users set name = 'y' where id = ${userId}`;
@@ -135,6 +143,10 @@ describe('is logged', () => {
       await database.sql.unsafe('alter table organizations alter column name type text using upper(name)');
     });
     expect(tags).toContain('*');
+    const messages = await loggedBy(database.sql, async () => {
+      await database.sql.unsafe('alter table messages alter column text type text using upper(text)');
+    });
+    expect(messages).toContain('*');
   });
 });
 
