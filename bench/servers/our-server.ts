@@ -20,6 +20,7 @@ import { MessageResolver } from '../../src/messages/message.resolver.js';
 import { MessageService } from '../../src/messages/message.service.js';
 import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
 import { organizationResource } from '../../src/organizations/organization.resource.js';
+import { Drain } from '../../src/server/drain.js';
 import { createGraphQLServer } from '../../src/server/graphql-server.js';
 import { createHttpServer } from '../../src/server/http.js';
 import { createMetrics } from '../../src/server/metrics.js';
@@ -73,6 +74,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     identify: createIdentityReader(config.auth),
     metrics: createMetrics(),
     playground: undefined,
+    drain: new Drain(),
     readiness: async () => ({
       ready: true,
       database: 'up',
