@@ -89,8 +89,8 @@ function operationsOf({ data }: Bench): Operation[] {
   const record = (botId: string, i: number): GraphQLRequest =>
     graphqlRequest(token, RECORD, { botId, messages: [inboundMessage(i)] });
   return [
-    { name: 'details, kept answer', server: 'ours', requests: details, cold: false, count: 10_000 },
-    { name: 'list page, kept answer', server: 'ours', requests: pages, cold: false, count: 10_000 },
+    { name: 'details, cached response', server: 'ours', requests: details, cold: false, count: 10_000 },
+    { name: 'list page, cached response', server: 'ours', requests: pages, cold: false, count: 10_000 },
     { name: 'details, tier off', server: 'resolvers', requests: details, cold: false, count: 8_000 },
     { name: 'list page, tier off', server: 'resolvers', requests: pages, cold: false, count: 3_000 },
     { name: 'details, cold', server: 'ours', requests: allDetails, cold: true, count: data.botIds.length },

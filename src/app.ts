@@ -1,13 +1,13 @@
 import type { AddressInfo } from 'node:net';
 
-import { createIdentityReader } from './access/identity.js';
-import { PrincipalRepository } from './access/principal.repository.js';
-import { principalResource } from './access/principal.resource.js';
-import { SubjectRepository } from './access/subject.repository.js';
-import { subjectResource } from './access/subject.resource.js';
+import { createAuthenticator } from './auth/authentication.js';
+import { PrincipalRepository } from './auth/principal.repository.js';
+import { principalResource } from './auth/principal.cache.js';
+import { SubjectRepository } from './auth/subject.repository.js';
+import { subjectResource } from './auth/subject.cache.js';
 import { BotRepository } from './bots/bot.repository.js';
 import { BotResolver } from './bots/bot.resolver.js';
-import { botPageResource, botResource, organizationBotsResource } from './bots/bot.resources.js';
+import { botPageResource, botResource, organizationBotsResource } from './bots/bot.cache.js';
 import { BotService } from './bots/bot.service.js';
 import { RefusedWrites } from './bots/refused-writes.js';
 import { createCache } from './cache/create-cache.js';
@@ -17,24 +17,24 @@ import { invalidationLogSource } from './db/invalidation-log-source.js';
 import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { unavailable } from './errors.js';
-import { buildGraphQLSchema } from './graphql/schema.js';
+import { buildGraphQLSchema } from './schema.js';
 import { InvalidationService } from './invalidation/invalidation.service.js';
 import type { Logger } from './logger.js';
 import { MessagePageRepository } from './messages/message-page.repository.js';
-import { messagePageResource } from './messages/message-page.resource.js';
+import { messagePageResource } from './messages/message-page.cache.js';
 import { MessageRepository } from './messages/message.repository.js';
 import { MessageResolver } from './messages/message.resolver.js';
 import { MessageService } from './messages/message.service.js';
 import { OrganizationRepository } from './organizations/organization.repository.js';
-import { organizationResource } from './organizations/organization.resource.js';
-import { Drain } from './server/drain.js';
-import { createGraphQLServer } from './server/graphql-server.js';
-import type { Readiness } from './server/health.js';
-import { createHttpServer } from './server/http.js';
-import { createMetrics } from './server/metrics.js';
-import { createPlayground, type PlaygroundOptions } from './server/playground.js';
+import { organizationResource } from './organizations/organization.cache.js';
+import { Drain } from './http/drain.js';
+import { createGraphQLServer } from './graphql/graphql-server.js';
+import type { Readiness } from './http/health.js';
+import { createHttpServer } from './http/http-server.js';
+import { createMetrics } from './http/metrics.js';
+import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 import { BotStatsRepository } from './stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from './stats/bot-stats.resources.js';
+import { botDetailsResource, botStatsResource } from './stats/bot-stats.cache.js';
 
 /** How long the start waits for Redis before it serves without. */
 const REDIS_START_MS = 1_000;
@@ -80,7 +80,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const cache = createCache({
     redis: config.redis,
     prefix: config.cache.prefix,
-    answerCacheBytes: config.cache.answerCacheBytes,
+    responseCacheBytes: config.cache.responseCacheBytes,
     logSource: invalidationLogSource(config.database.url),
     observer: metrics.observer,
     log,
@@ -141,8 +141,11 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     log,
     graphql,
     resources,
-    answers: cache.answers,
-    identify: createIdentityReader(config.auth, cache.resource(subjectResource(new SubjectRepository(db)))),
+    responseCache: cache.responseCache,
+    authenticate: createAuthenticator(
+      config.auth,
+      cache.resource(subjectResource(new SubjectRepository(db))),
+    ),
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,

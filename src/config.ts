@@ -1,12 +1,12 @@
 import { z } from 'zod';
 
-import type { RedisTarget } from './cache/redis-client.js';
+import type { RedisTarget } from './cache/redis/redis-client.js';
 import { CorsOriginError, parseCorsOrigins } from './cors-origins.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
 import { readSecretFiles } from './secret-files.js';
 
 /** TTLs of the contract, in seconds: the defaults, and the longest allowed. */
-const LONGEST_TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 } as const;
+const MAX_TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 } as const;
 
 const integer = (least: number, most: number) =>
   z
@@ -88,11 +88,11 @@ const environment = z.object({
     .string()
     .regex(/^[^{}\s*?[\]\\]*$/, 'must not hold spaces, braces or glob characters')
     .default(''),
-  CACHE_TTL_BOT: ttl(LONGEST_TTL.bot),
-  CACHE_TTL_DETAILS: ttl(LONGEST_TTL.details),
-  CACHE_TTL_STATS: ttl(LONGEST_TTL.stats),
-  CACHE_TTL_LIST: ttl(LONGEST_TTL.list),
-  CACHE_TTL_ORG: ttl(LONGEST_TTL.org),
+  CACHE_TTL_BOT: ttl(MAX_TTL.bot),
+  CACHE_TTL_DETAILS: ttl(MAX_TTL.details),
+  CACHE_TTL_STATS: ttl(MAX_TTL.stats),
+  CACHE_TTL_LIST: ttl(MAX_TTL.list),
+  CACHE_TTL_ORG: ttl(MAX_TTL.org),
   JWT_SECRET: z.string().optional(),
   JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }).optional(),
   JWT_USER_CLAIM: z.string().max(255, 'must be the name of a claim').default('sub'),
@@ -166,9 +166,9 @@ export interface Config {
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
   readonly cache: {
     readonly prefix: string;
-    /** Bytes of whole answers to keep in memory; 0 is none. */
-    readonly answerCacheBytes: number;
-    readonly ttlSeconds: { readonly [Name in keyof typeof LONGEST_TTL]: number };
+    /** The most bytes of cached responses; 0 is none. */
+    readonly responseCacheBytes: number;
+    readonly ttlSeconds: { readonly [Name in keyof typeof MAX_TTL]: number };
   };
   readonly auth: {
     readonly secret: string | undefined;
@@ -230,7 +230,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
     redis: { target: redisTarget(env), timeoutMs: env.REDIS_TIMEOUT_MS },
     cache: {
       prefix: env.CACHE_PREFIX,
-      answerCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
+      responseCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
       ttlSeconds: {
         bot: env.CACHE_TTL_BOT,
         details: env.CACHE_TTL_DETAILS,

@@ -1,9 +1,9 @@
 import DataLoader from 'dataloader';
 
-import { Access, type Identity } from './access/access.js';
-import type { Principal } from './access/principal.js';
+import { Authorization, type Identity } from './auth/authorization.js';
+import type { Principal } from './auth/principal.js';
 import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
-import type { ReadTrace } from './cache/read-trace.js';
+import type { ResponseDependencies } from './cache/response/response-dependencies.js';
 import type { CachedResource } from './cache/resource.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
 import { createMessageLoaders, type MessageResources } from './messages/message.loaders.js';
@@ -19,27 +19,27 @@ export type Resources = BotResources &
   MessageResources &
   OrganizationResources & { readonly principal: CachedResource<string, Principal> };
 
-const createLoaders = (resources: Resources, trace: ReadTrace | undefined) => ({
-  ...createBotLoaders(resources, trace),
-  ...createBotStatsLoaders(resources, trace),
-  ...createMessageLoaders(resources, trace),
-  ...createOrganizationLoaders(resources, trace),
+const createLoaders = (resources: Resources, dependencies: ResponseDependencies | undefined) => ({
+  ...createBotLoaders(resources, dependencies),
+  ...createBotStatsLoaders(resources, dependencies),
+  ...createMessageLoaders(resources, dependencies),
+  ...createOrganizationLoaders(resources, dependencies),
   principal: new DataLoader<string, Principal | null>(
-    async (ids) => await resources.principal.readMany(ids, trace),
+    async (ids) => await resources.principal.readMany(ids, dependencies),
   ),
 });
 
 /** What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. */
 export interface RequestContext {
   readonly requestId: string;
-  readonly access: Access;
+  readonly authorization: Authorization;
   readonly loaders: ReturnType<typeof createLoaders>;
   /** What the answer is built from, if the request wants to know. */
-  readonly trace: ReadTrace | undefined;
+  readonly dependencies: ResponseDependencies | undefined;
   /** What the answer may still hold. */
   readonly answerBudget: AnswerBudget;
   /** Makes the rest of the request read again: called after each change. */
-  forgetLoaded(): void;
+  clearLoaders(): void;
 }
 
 export function createRequestContext(
@@ -47,20 +47,20 @@ export function createRequestContext(
   request: {
     readonly requestId: string;
     readonly identity: Identity;
-    readonly trace: ReadTrace | undefined;
+    readonly dependencies: ResponseDependencies | undefined;
     /** The largest answer, in characters. */
     readonly maxCharacters: number;
   },
 ): RequestContext {
-  const { trace } = request;
-  const loaders = createLoaders(resources, trace);
+  const { dependencies } = request;
+  const loaders = createLoaders(resources, dependencies);
   return {
     requestId: request.requestId,
-    access: new Access(request.identity, loaders.principal),
+    authorization: new Authorization(request.identity, loaders.principal),
     loaders,
-    trace,
+    dependencies,
     answerBudget: new AnswerBudget(request.maxCharacters),
-    forgetLoaded() {
+    clearLoaders() {
       for (const loader of Object.values(loaders)) loader.clearAll();
     },
   };

@@ -1,4 +1,4 @@
-import { Role, rolesThatAllow } from '../../src/access/role.enum.js';
+import { Role, rolesThatAllow } from '../../src/auth/role.enum.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { connected, connectOpponentRedis } from '../servers/redis.js';

@@ -59,7 +59,7 @@ export function scaleOutTables(results: readonly ScaleOutResult[]): Table[] {
 }
 
 const NOTES = [
-  'Server processes of ours behind one port (node:cluster deals the connections out), 32 connections for each. **Requests/s do not grow here: the processes, the load generator, PostgreSQL and Redis share the cores of one machine, and one process already keeps its core busy.** What the table shows is whether a request costs more when there are more processes: CPU µs is the sum over all of them, Redis µs the sum over all nodes, both for a request. More processes than cores take turns, and what is in a core’s caches is lost at each turn, so the round that was disturbed least says most: “at best”. Beside updates each process has kept answers of its own to make again.',
+  'Server processes of ours behind one port (node:cluster deals the connections out), 32 connections for each. **Requests/s do not grow here: the processes, the load generator, PostgreSQL and Redis share the cores of one machine, and one process already keeps its core busy.** What the table shows is whether a request costs more when there are more processes: CPU µs is the sum over all of them, Redis µs the sum over all nodes, both for a request. More processes than cores take turns, and what is in a core’s caches is lost at each turn, so the round that was disturbed least says most: “at best”. Beside updates each process has cached responses of its own to make again.',
 ];
 
 const titleOf = ({ processes, redisNodes }: ScaleOutResult): string =>

@@ -26,7 +26,7 @@ import { Tally } from './report.js';
 import { redisUrl } from './settings.js';
 
 /**
- * C: Apollo Server with its response cache in Redis (keyv, errors are misses), our TTLs as cache hints, answers kept
+ * C: Apollo Server with its response cache in Redis (keyv, errors are misses), our TTLs as cache hints, with cached responses
  * apart by the caller's organizations, and the recipe of Apollo's documentation after writes: keys get a readable
  * prefix, and SCAN finds those to delete. With BENCH_RESPONSE_CACHE=off: Apollo Server as it is without a cache.
  */

@@ -1,11 +1,11 @@
 import { createCache } from 'async-cache-dedupe';
 import type { Redis } from 'ioredis';
 
-import type { Writer } from '../../src/access/access.js';
-import { createIdentityReader } from '../../src/access/identity.js';
-import type { Principal } from '../../src/access/principal.js';
-import type { PrincipalRepository } from '../../src/access/principal.repository.js';
-import { allows, Role, rolesThatAllow } from '../../src/access/role.enum.js';
+import type { Writer } from '../../src/auth/authorization.js';
+import { createAuthenticator } from '../../src/auth/authentication.js';
+import type { Principal } from '../../src/auth/principal.js';
+import type { PrincipalRepository } from '../../src/auth/principal.repository.js';
+import { allows, Role, rolesThatAllow } from '../../src/auth/role.enum.js';
 import type { Config } from '../../src/config.js';
 import { notFound, unauthenticated } from '../../src/errors.js';
 
@@ -57,12 +57,12 @@ export function createCallerReader(
   principals: PrincipalRepository,
   redis: Redis | undefined,
 ): (authorization: string | undefined) => Promise<Caller> {
-  const identify = createIdentityReader(auth);
+  const authenticate = createAuthenticator(auth);
   const find = async (id: string): Promise<Principal | null> =>
     (await principals.findMany([id]))[0]?.value ?? null;
   const read = redis === undefined ? find : kept(find, redis);
   return async (authorization) => {
-    const found = identify(authorization);
+    const found = authenticate(authorization);
     const identity = found instanceof Promise ? await found : found;
     if ('problem' in identity) return new Caller(identity.problem);
     return new Caller((await read(identity.userId)) ?? 'the user of the token does not exist');

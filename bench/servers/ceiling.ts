@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import { Role, rolesThatAllow } from '../../src/access/role.enum.js';
+import { Role, rolesThatAllow } from '../../src/auth/role.enum.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { connectDatabase } from '../../src/db/client.js';
 import type { MessageInput } from '../../src/messages/message.input.js';

@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { createCache } from 'async-cache-dedupe';
 import DataLoader from 'dataloader';
 
-import { KeySpace } from '../../src/cache/keys.js';
+import { KeySpace } from '../../src/cache/redis/keys.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import { serveWith } from './our-server.js';
 import { connected, connectOpponentRedis } from './redis.js';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { PrincipalRepository } from '../../src/access/principal.repository.js';
-import { Role } from '../../src/access/role.enum.js';
+import { PrincipalRepository } from '../../src/auth/principal.repository.js';
+import { Role } from '../../src/auth/role.enum.js';
 import { BotPage } from '../../src/bots/bot-page.type.js';
 import { botsRules, updateBotRules, type BotsArgs, type UpdateBotInput } from '../../src/bots/bot.input.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';

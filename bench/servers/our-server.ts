@@ -1,31 +1,31 @@
-import { createIdentityReader } from '../../src/access/identity.js';
-import { PrincipalRepository } from '../../src/access/principal.repository.js';
-import { principalResource } from '../../src/access/principal.resource.js';
+import { createAuthenticator } from '../../src/auth/authentication.js';
+import { PrincipalRepository } from '../../src/auth/principal.repository.js';
+import { principalResource } from '../../src/auth/principal.cache.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { BotResolver } from '../../src/bots/bot.resolver.js';
-import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
+import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.cache.js';
 import { BotService } from '../../src/bots/bot.service.js';
 import { RefusedWrites } from '../../src/bots/refused-writes.js';
-import type { Invalidator } from '../../src/cache/invalidator.js';
+import type { Invalidator } from '../../src/cache/invalidation/invalidator.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
-import type { Tag } from '../../src/cache/tags.js';
+import type { Tag } from '../../src/cache/invalidation/tags.js';
 import { connectDatabase } from '../../src/db/client.js';
-import { buildGraphQLSchema } from '../../src/graphql/schema.js';
+import { buildGraphQLSchema } from '../../src/schema.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createLogger } from '../../src/logger.js';
 import { MessagePageRepository } from '../../src/messages/message-page.repository.js';
-import { messagePageResource } from '../../src/messages/message-page.resource.js';
+import { messagePageResource } from '../../src/messages/message-page.cache.js';
 import { MessageRepository } from '../../src/messages/message.repository.js';
 import { MessageResolver } from '../../src/messages/message.resolver.js';
 import { MessageService } from '../../src/messages/message.service.js';
 import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
-import { organizationResource } from '../../src/organizations/organization.resource.js';
-import { Drain } from '../../src/server/drain.js';
-import { createGraphQLServer } from '../../src/server/graphql-server.js';
-import { createHttpServer } from '../../src/server/http.js';
-import { createMetrics } from '../../src/server/metrics.js';
+import { organizationResource } from '../../src/organizations/organization.cache.js';
+import { Drain } from '../../src/http/drain.js';
+import { createGraphQLServer } from '../../src/graphql/graphql-server.js';
+import { createHttpServer } from '../../src/http/http-server.js';
+import { createMetrics } from '../../src/http/metrics.js';
 import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.resources.js';
+import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.cache.js';
 import type { Tally } from './report.js';
 import { serverConfig } from './settings.js';
 
@@ -70,8 +70,8 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     log,
     graphql,
     resources,
-    answers: undefined,
-    identify: createIdentityReader(config.auth),
+    responseCache: undefined,
+    authenticate: createAuthenticator(config.auth),
     metrics: createMetrics(),
     playground: undefined,
     drain: new Drain(),

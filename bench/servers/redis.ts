@@ -1,9 +1,9 @@
 import { Redis } from 'ioredis';
 
-const LONGEST_RECONNECT_PAUSE_MS = 500;
+const MAX_RECONNECT_PAUSE_MS = 500;
 
 const reconnectPause = (attempt: number): number =>
-  Math.min(25 * 2 ** Math.min(attempt, 5), LONGEST_RECONNECT_PAUSE_MS);
+  Math.min(25 * 2 ** Math.min(attempt, 5), MAX_RECONNECT_PAUSE_MS);
 
 /**
  * The time limit of a command in ms: given in the runs with a failing Redis, so that no opponent hangs there; absent

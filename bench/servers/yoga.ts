@@ -17,7 +17,7 @@ import { createOpponent, SDL } from './opponent.js';
 import { Tally } from './report.js';
 
 /**
- * D: GraphQL Yoga with its response cache on Redis, answers kept apart by the caller's organizations, our TTLs, and the
+ * D: GraphQL Yoga with its response cache on Redis, with cached responses apart by the caller's organizations, our TTLs, and the
  * library's own invalidation by the ids that mutations return.
  */
 

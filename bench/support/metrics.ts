@@ -11,6 +11,6 @@ export function countersIn(metrics: string): Counters {
     statements: total(/^flovo_sql_statements_total\b/),
     hits: total(/^flovo_cache_hits_total\b/),
     // What is not answered whole is looked up value by value: only those can be missing.
-    misses: total(/^flovo_cache_misses_total\b(?!.*resource="answer")/),
+    misses: total(/^flovo_cache_misses_total\b(?!.*resource="response")/),
   };
 }

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 
-import { InvalidationLog, type LogSource } from '../../src/cache/invalidation-log.js';
+import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/invalidation-log.js';
 import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 
 /** What reading the log has come to since it was asked for last. */

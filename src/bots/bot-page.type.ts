@@ -3,7 +3,7 @@ import { Field, Int, ObjectType } from 'type-graphql';
 import { Bot } from './bot.type.js';
 
 /** The most bots that a page may hold. */
-export const LONGEST_PAGE = 100;
+export const MAX_PAGE_LENGTH = 100;
 
 /** What the cache keeps of a list page; the rest follows from the arguments. */
 export interface BotPageContent {

@@ -2,7 +2,7 @@ import { ArgsType, Field, ID, InputType, Int } from 'type-graphql';
 import { z } from 'zod';
 
 import { hasMoreCharacters, text, wholeNumber } from '../validation.js';
-import { LONGEST_PAGE } from './bot-page.type.js';
+import { MAX_PAGE_LENGTH } from './bot-page.type.js';
 
 @InputType()
 export class CreateBotInput {
@@ -54,22 +54,22 @@ export const updateBotRules = z.object({
   expectedVersion: wholeNumber(1).nullish(),
 });
 
-const LONGEST_SEARCH = 200;
+const MAX_SEARCH_CHARACTERS = 200;
 
 /** A search text of any characters: one that no stored text can hold is no mistake, it only finds nothing. */
 const search = z
   .string()
   .transform((value) => value.trim())
   .refine(
-    (value) => !hasMoreCharacters(value, LONGEST_SEARCH),
-    `must have at most ${LONGEST_SEARCH} characters`,
+    (value) => !hasMoreCharacters(value, MAX_SEARCH_CHARACTERS),
+    `must have at most ${MAX_SEARCH_CHARACTERS} characters`,
   );
 
 export const botsRules = z.object({
   page: wholeNumber(1)
     .nullish()
     .transform((page) => page ?? 1),
-  limit: wholeNumber(1, LONGEST_PAGE)
+  limit: wholeNumber(1, MAX_PAGE_LENGTH)
     .nullish()
     .transform((limit) => limit ?? 20),
   search: search.nullish().transform((text) => text ?? ''),

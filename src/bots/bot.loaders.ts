@@ -1,8 +1,8 @@
 import DataLoader from 'dataloader';
 
-import type { ReadTrace } from '../cache/read-trace.js';
+import type { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import type { CachedResource } from '../cache/resource.js';
-import { encodeKeyText } from '../cache/keys.js';
+import { encodeKeyText } from '../cache/redis/keys.js';
 import type { BotPageContent } from './bot-page.type.js';
 import type { BotPageQuery } from './bot.repository.js';
 import type { Bot } from './bot.type.js';
@@ -14,15 +14,18 @@ export interface BotResources {
 }
 
 /** The loaders of one request for bots. */
-export const createBotLoaders = (resources: BotResources, trace: ReadTrace | undefined) => ({
-  bot: new DataLoader<string, Bot | null>(async (ids) => await resources.bot.readMany(ids, trace)),
+export const createBotLoaders = (
+  resources: BotResources,
+  dependencies: ResponseDependencies | undefined,
+) => ({
+  bot: new DataLoader<string, Bot | null>(async (ids) => await resources.bot.readMany(ids, dependencies)),
   botPage: new DataLoader<BotPageQuery, BotPageContent | null, string>(
-    async (queries) => await resources.botPage.readMany(queries, trace),
+    async (queries) => await resources.botPage.readMany(queries, dependencies),
     {
       cacheKeyFn: ({ orgId, page, limit, search }) => `${orgId}:${page}:${limit}:${encodeKeyText(search)}`,
     },
   ),
   organizationBots: new DataLoader<string, readonly Bot[] | null>(
-    async (orgIds) => await resources.organizationBots.readMany(orgIds, trace),
+    async (orgIds) => await resources.organizationBots.readMany(orgIds, dependencies),
   ),
 });

@@ -1,12 +1,12 @@
 import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 
-import type { Writer } from '../access/access.js';
+import type { Writer } from '../auth/authorization.js';
 import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships, organizations } from '../db/tables.js';
-import { LONGEST_PAGE, type BotPageContent } from './bot-page.type.js';
+import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
 /** A row of `bots`. */
@@ -51,7 +51,7 @@ export interface WritableBot extends Writer {
 }
 
 /** Whether a bot is where the writer's role allows the change; parameters as in {@link Writer}. */
-export const isWriters = sql`${bots.orgId} in (
+export const callerMayWrite = sql`${bots.orgId} in (
   select ${memberships.orgId} from ${memberships}
   where ${memberships.userId} = ${sql.placeholder('userId')}
     and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
@@ -151,7 +151,7 @@ export class BotRepository {
           select id from (
             select ${bots.id} from ${bots} where ${bots.orgId} = wanted.org_id
             order by ${sql.join(newestFirst, sql`, `)} limit wanted.size offset wanted.skipped
-          ) as cut limit ${sql.raw(String(LONGEST_PAGE))}
+          ) as cut limit ${sql.raw(String(MAX_PAGE_LENGTH))}
         ) as slice`,
         sql`true`,
       )
@@ -174,7 +174,7 @@ export class BotRepository {
       .orderBy(sql`wanted.position`, ...newestFirst)
       .prepare('bots_of_organizations');
 
-    const writable = and(eq(bots.id, sql.placeholder('id')), isWriters);
+    const editableBot = and(eq(bots.id, sql.placeholder('id')), callerMayWrite);
     this.change = db
       .update(bots)
       .set({
@@ -183,7 +183,7 @@ export class BotRepository {
       })
       .where(
         and(
-          writable,
+          editableBot,
           sql`${bots.version} = coalesce(${sql.placeholder('expectedVersion')}::int, ${bots.version})`,
         ),
       )
@@ -193,11 +193,11 @@ export class BotRepository {
     this.setStatus = db
       .update(bots)
       .set({ status: sql`${sql.placeholder('status')}::bot_status` })
-      .where(and(writable, sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`))
+      .where(and(editableBot, sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`))
       .returning(botColumns)
       .prepare('bot_set_status');
 
-    this.remove = db.delete(bots).where(writable).returning({ orgId: bots.orgId }).prepare('bot_delete');
+    this.remove = db.delete(bots).where(editableBot).returning({ orgId: bots.orgId }).prepare('bot_delete');
 
     // All columns of the table in their order; what a new bot does not say has its default here as well.
     this.create = db

@@ -1,6 +1,6 @@
 import { Arg, Args, Ctx, ID, Mutation, Query, Resolver } from 'type-graphql';
 
-import { Role } from '../access/role.enum.js';
+import { Role } from '../auth/role.enum.js';
 import type { RequestContext } from '../context.js';
 import { parseId, parseInput } from '../validation.js';
 import { BotsArgs, botsRules, CreateBotInput, UpdateBotInput } from './bot.input.js';
@@ -14,13 +14,13 @@ export class BotResolver {
 
   @Query(() => BotPage, { description: "A page of an organization's bots, newest first." })
   async bots(@Ctx() context: RequestContext, @Args(() => BotsArgs) args: BotsArgs): Promise<BotPage> {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const orgId = parseId('orgId', args.orgId);
     const { page, limit, search } = parseInput(botsRules, args);
     const canMatch = search.isWellFormed() && !search.includes('\0');
     const [content] = await Promise.all([
       canMatch ? context.loaders.botPage.load({ orgId, page, limit, search }) : null,
-      context.access.require(Role.VIEWER, orgId, 'Organization'),
+      context.authorization.require(Role.VIEWER, orgId, 'Organization'),
     ]);
     return BotPage.of(content ?? { items: [], total: 0 }, page, limit);
   }

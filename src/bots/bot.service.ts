@@ -1,4 +1,4 @@
-import { Role } from '../access/role.enum.js';
+import { Role } from '../auth/role.enum.js';
 import type { RequestContext } from '../context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
 import { conflict, type ApiError } from '../errors.js';
@@ -36,7 +36,7 @@ export class BotService {
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND (organization), FORBIDDEN */
   async create(context: RequestContext, input: CreateBotInput): Promise<Bot> {
-    const writer = context.access.writer(Role.EDITOR);
+    const writer = context.authorization.writer(Role.EDITOR);
     const orgId = parseId('orgId', input.orgId);
     const { name, description } = parseInput(createBotRules, input);
     const bot = await this.write(
@@ -53,10 +53,10 @@ export class BotService {
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
   async update(context: RequestContext, id: string, input: UpdateBotInput): Promise<Bot> {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const changes = parseInput(updateBotRules, input);
     const { expectedVersion } = changes;
-    const which = writable(context, id, Role.EDITOR);
+    const which = editableBot(context, id, Role.EDITOR);
     const isChange = changes.name != null || changes.description != null;
     const changed = isChange
       ? await this.writeBot(context, which, async () => await this.repository.update(which, changes))
@@ -76,7 +76,7 @@ export class BotService {
 
   /** Starts or stops a bot; one that has the status already is returned as it is. */
   async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
-    const which = writable(context, id, Role.EDITOR);
+    const which = editableBot(context, id, Role.EDITOR);
     for (let attempt = 1; ; attempt++) {
       const changed = await this.writeBot(
         context,
@@ -96,7 +96,7 @@ export class BotService {
 
   /** Deletes a bot with all that belongs to it. Returns its id. */
   async delete(context: RequestContext, id: string): Promise<string> {
-    const which = writable(context, id, Role.OWNER);
+    const which = editableBot(context, id, Role.OWNER);
     const deleted = await this.writeBot(context, which, async () => await this.repository.delete(which));
     if (!deleted) {
       // If they may delete it now, the caller became an owner, or the bot came to be, a moment later.
@@ -143,7 +143,7 @@ export class BotService {
 
   private async changed(context: RequestContext, bot: BotKey): Promise<void> {
     await this.invalidation.botChanged(bot);
-    context.forgetLoaded();
+    context.clearLoaders();
   }
 }
 
@@ -153,8 +153,8 @@ export class BotService {
  * {@link RefusedWrites} says.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
  */
-export function writable(context: RequestContext, id: string, needed: Role): WritableBot {
-  const writer = context.access.writer(needed);
+export function editableBot(context: RequestContext, id: string, needed: Role): WritableBot {
+  const writer = context.authorization.writer(needed);
   return { id: parseId('id', id), ...writer };
 }
 
@@ -163,9 +163,9 @@ export function writable(context: RequestContext, id: string, needed: Role): Wri
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT, NOT_FOUND, FORBIDDEN
  */
 export async function requireBot(context: RequestContext, id: string, needed: Role): Promise<Bot> {
-  context.access.requireToken();
+  context.authorization.requireToken();
   const botId = parseId('id', id);
-  const [bot] = await Promise.all([context.loaders.bot.load(botId), context.access.principal()]);
-  await context.access.require(needed, bot?.orgId, 'Bot');
+  const [bot] = await Promise.all([context.loaders.bot.load(botId), context.authorization.principal()]);
+  await context.authorization.require(needed, bot?.orgId, 'Bot');
   return bot as Bot;
 }

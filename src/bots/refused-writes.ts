@@ -1,6 +1,6 @@
-import { requireRole } from '../access/access.js';
-import type { PrincipalRepository } from '../access/principal.repository.js';
-import type { Role } from '../access/role.enum.js';
+import { requireRole } from '../auth/authorization.js';
+import type { PrincipalRepository } from '../auth/principal.repository.js';
+import type { Role } from '../auth/role.enum.js';
 import type { RequestContext } from '../context.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import { botStatsTag, botTag, orgTag, userTag } from '../invalidation/tags.js';
@@ -49,12 +49,12 @@ export class RefusedWrites {
   }
 
   private async callerOf(context: RequestContext) {
-    const [caller] = await this.principals.findMany([context.access.requireToken()]);
+    const [caller] = await this.principals.findMany([context.authorization.requireToken()]);
     return caller?.value;
   }
 
   private async reveal(context: RequestContext, tags: readonly string[]): Promise<void> {
-    await this.invalidation.reveal([...tags, userTag.of(context.access.requireToken())]);
-    context.forgetLoaded();
+    await this.invalidation.reveal([...tags, userTag.of(context.authorization.requireToken())]);
+    context.clearLoaders();
   }
 }

@@ -2,19 +2,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 
-import { Answers, MISALIGNED, pick, type Answer, type Entry } from './answers.js';
-import { DirectLoads } from './direct-loads.js';
+import { LoadedValues, NOT_LOADED, pick, type LoadedValue, type Entry } from './loaded-value.js';
+import { DatabaseFallback } from './database-fallback.js';
 import { encodeEnvelope, type Envelope } from './envelope.js';
 import { freshGeneration } from './fresh-generation.js';
 import { CacheUnavailableError } from './errors.js';
-import type { Freshness } from './invalidation-log.js';
-import type { Invalidator } from './invalidator.js';
-import type { KeySpace } from './keys.js';
+import type { Freshness } from './invalidation/invalidation-log.js';
+import type { Invalidator } from './invalidation/invalidator.js';
+import type { KeySpace } from './redis/keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
-import { ParsedValues } from './parsed-values.js';
-import { MAX_VALUE_BYTES } from './pieces.js';
-import type { ReadTrace } from './read-trace.js';
-import type { CacheStore, Claim, Fill, Lock, Stored } from './redis-store.js';
+import { EnvelopeParseCache } from './envelope-parse-cache.js';
+import { MAX_VALUE_BYTES } from './redis/pieces.js';
+import type { ResponseDependencies } from './response/response-dependencies.js';
+import type { CacheStore, Claim, Fill, Lock, Stored } from './redis/redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
 import { digestOfShape } from './shape.js';
 import { SingleFlight } from './single-flight.js';
@@ -25,11 +25,11 @@ export const NEGATIVE_TTL_SECONDS = 10;
 const TTL_JITTER = 0.1;
 
 /** How long a reader waits for another process to store a value, before it loads it itself (ms, in all). */
-const LONGEST_WAIT_MS = 150;
+const MAX_WAIT_MS = 150;
 const FIRST_WAIT_MS = 4;
 
 /** The most ids whose key names and parsed values are remembered, for each resource. */
-const MOST_ENTRIES = 5_000;
+const MAX_ENTRIES = 5_000;
 
 /** A missing value whose load was claimed under a generation. */
 interface Missing<Id> {
@@ -49,8 +49,8 @@ interface CacheParts {
   readonly log: Logger;
   /** How a reader waits for another process; a test decides itself when the time is up. */
   readonly pause?: (ms: number) => Promise<unknown>;
-  /** Instead of {@link MOST_ENTRIES}, for which memory is set aside at once: tests make thousands of caches. */
-  readonly mostEntries?: number;
+  /** Instead of {@link MAX_ENTRIES}, for which memory is set aside at once: tests make thousands of caches. */
+  readonly maxEntries?: number;
 }
 
 /**
@@ -72,7 +72,7 @@ export class CoherentCache {
     const reader = new ResourceReader(resource, this.parts, valueKeys);
     return {
       name: resource.name,
-      readMany: async (ids, trace) => await reader.readMany(ids, trace),
+      readMany: async (ids, dependencies) => await reader.readMany(ids, dependencies),
       replace: async (id, newer) => await reader.replace(id, newer),
     };
   }
@@ -86,11 +86,11 @@ export class CoherentCache {
 class ResourceReader<Id, Value> {
   private readonly generationsOf: ((params: { id: string }) => string)[];
   private readonly indexOf: ((params: { id: string }) => string) | undefined;
-  private readonly parsed: ParsedValues<Value>;
+  private readonly parsed: EnvelopeParseCache<Value>;
   private readonly entries: LRUCache<string, Entry<Id>>;
   /** Loads under way, by value key and generation. */
-  private readonly loads = new SingleFlight<Answer<Value>>();
-  private readonly directLoads: DirectLoads<Id, Value>;
+  private readonly loads = new SingleFlight<LoadedValue<Value>>();
+  private readonly databaseFallback: DatabaseFallback<Id, Value>;
   /** The size of the largest value seen so far, in bytes: what is not known yet may be as large. */
   private largestBytes = 512;
 
@@ -99,32 +99,35 @@ class ResourceReader<Id, Value> {
     private readonly parts: CacheParts,
     private readonly valueKeys: ValueKeys<Id>,
   ) {
-    const { keys, mostEntries = MOST_ENTRIES } = parts;
-    this.parsed = new ParsedValues(mostEntries, resource.shape, () => valueKeys.stepAside());
-    this.entries = new LRUCache({ max: mostEntries });
+    const { keys, maxEntries = MAX_ENTRIES } = parts;
+    this.parsed = new EnvelopeParseCache(maxEntries, resource.shape, () => valueKeys.stepAside());
+    this.entries = new LRUCache({ max: maxEntries });
     this.generationsOf = resource.dependsOn.map(({ entity, facet }) => keys.generation(entity, facet));
     const entity = resource.dependsOn[0]?.entity ?? resource.name;
     this.indexOf = resource.indexed === true ? keys.index(entity) : undefined;
-    this.directLoads = new DirectLoads({
+    this.databaseFallback = new DatabaseFallback({
       load: async (entries) => await this.load(entries.map((entry) => ({ entry }))),
       freshness: parts.freshness,
       onJoin: () => parts.observer.joined(resource.name),
     });
   }
 
-  async readMany(ids: readonly Id[], trace: ReadTrace | undefined): Promise<(Value | null)[]> {
+  async readMany(
+    ids: readonly Id[],
+    dependencies: ResponseDependencies | undefined,
+  ): Promise<(Value | null)[]> {
     const entries = ids.map((id) => this.entryOf(id));
-    const answers = new Answers<Value>();
+    const answers = new LoadedValues<Value>();
     await this.read(entries, answers);
     return entries.map((entry, index) => {
       const { value, generation, snapshot, expiresAt } = answers.at(index);
-      if (generation === undefined) trace?.spoil();
-      else trace?.note(entry.tags, entry.slot.generations, { generation, snapshot, expiresAt });
+      if (generation === undefined) dependencies?.markUncacheable();
+      else dependencies?.add(entry.tags, entry.slot.generations, { generation, snapshot, expiresAt });
       return value;
     });
   }
 
-  private async read(entries: readonly Entry<Id>[], answers: Answers<Value>): Promise<void> {
+  private async read(entries: readonly Entry<Id>[], answers: LoadedValues<Value>): Promise<void> {
     const { store, observer } = this.parts;
     let stored: Stored[];
     try {
@@ -133,7 +136,7 @@ class ResourceReader<Id, Value> {
     } catch (error) {
       rethrowUnlessUnavailable(error);
       observer.miss(this.resource.name, 'unavailable', entries.length);
-      await this.directLoads.read(entries, [...entries.keys()], answers);
+      await this.databaseFallback.read(entries, [...entries.keys()], answers);
       return;
     }
     const missing: number[] = [];
@@ -175,7 +178,7 @@ class ResourceReader<Id, Value> {
   }
 
   /** The stored value, if it may be used; otherwise why not. */
-  private tryHit(entry: Entry<Id>, stored: Stored | undefined): Answer<Value> | MissReason {
+  private tryHit(entry: Entry<Id>, stored: Stored | undefined): LoadedValue<Value> | MissReason {
     if (!stored?.raw) return 'absent';
     const { raw, generation } = stored;
     entry.slot.bytes = raw.length;
@@ -192,7 +195,7 @@ class ResourceReader<Id, Value> {
     entries: readonly Entry<Id>[],
     stored: readonly Stored[],
     missing: readonly number[],
-    answers: Answers<Value>,
+    answers: LoadedValues<Value>,
   ): Promise<void> {
     const pending: Promise<void>[] = [];
     const unclaimed: number[] = [];
@@ -211,7 +214,7 @@ class ResourceReader<Id, Value> {
     store: CacheStore,
     entries: readonly Entry<Id>[],
     missing: readonly number[],
-    answers: Answers<Value>,
+    answers: LoadedValues<Value>,
   ): Promise<void> {
     const slots = missing.map((index) => (entries[index] as Entry<Id>).slot);
     let claims: (Claim | undefined)[];
@@ -219,7 +222,7 @@ class ResourceReader<Id, Value> {
       claims = await store.claim(slots, freshGeneration());
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      await this.directLoads.read(entries, missing, answers);
+      await this.databaseFallback.read(entries, missing, answers);
       return;
     }
     const pending: Promise<void>[] = [];
@@ -247,7 +250,7 @@ class ResourceReader<Id, Value> {
         () => this.release(store, mine),
       );
     }
-    if (unclaimed.length > 0) pending.push(this.directLoads.read(entries, unclaimed, answers));
+    if (unclaimed.length > 0) pending.push(this.databaseFallback.read(entries, unclaimed, answers));
     if (others.length > 0) this.share(others, this.waitForOthers(store, others), pending, answers);
     await Promise.all(pending);
   }
@@ -255,9 +258,9 @@ class ResourceReader<Id, Value> {
   /** Lets later readers join a batch that is under way. */
   private share(
     missing: readonly Missing<Id>[],
-    batch: Promise<readonly Answer<Value>[]>,
+    batch: Promise<readonly LoadedValue<Value>[]>,
     pending: Promise<void>[],
-    answers: Answers<Value>,
+    answers: LoadedValues<Value>,
   ): void {
     missing.forEach(({ entry, index, generation }, i) => {
       const flight = pick(batch, i);
@@ -267,30 +270,33 @@ class ResourceReader<Id, Value> {
   }
 
   private async join(
-    flight: Promise<Answer<Value>>,
+    flight: Promise<LoadedValue<Value>>,
     entries: readonly Entry<Id>[],
     index: number,
-    answers: Answers<Value>,
+    answers: LoadedValues<Value>,
   ): Promise<void> {
     this.parts.observer.joined(this.resource.name);
     const answer = await flight;
     const entry = entries[index] as Entry<Id>;
     if (this.parts.freshness.accepts(entry.tags, answer.snapshot)) answers.set(index, answer);
-    else await this.directLoads.read(entries, [index], answers);
+    else await this.databaseFallback.read(entries, [index], answers);
   }
 
   /**
    * Waits for the processes that hold the locks, looking for their values with growing, jittered pauses; what is still
    * missing then is loaded here, and not stored, so that a slow loader is not raced.
    */
-  private async waitForOthers(store: CacheStore, others: readonly Missing<Id>[]): Promise<Answer<Value>[]> {
+  private async waitForOthers(
+    store: CacheStore,
+    others: readonly Missing<Id>[],
+  ): Promise<LoadedValue<Value>[]> {
     const { pause = sleep } = this.parts;
-    const found = new Map<number, Answer<Value>>();
+    const found = new Map<number, LoadedValue<Value>>();
     let missing = [...others.keys()];
     const missingOnes = () => missing.map((i) => others[i] as Missing<Id>);
     try {
       let pauseMs = FIRST_WAIT_MS;
-      for (let waitedMs = 0; missing.length > 0 && waitedMs < LONGEST_WAIT_MS; pauseMs *= 1.6) {
+      for (let waitedMs = 0; missing.length > 0 && waitedMs < MAX_WAIT_MS; pauseMs *= 1.6) {
         const thisPauseMs = pauseMs * (0.75 + Math.random() / 2);
         await pause(thisPauseMs);
         waitedMs += thisPauseMs;
@@ -308,19 +314,19 @@ class ResourceReader<Id, Value> {
     }
     if (missing.length > 0) {
       const loaded = await this.load(missingOnes());
-      missing.forEach((i, position) => found.set(i, loaded[position] ?? MISALIGNED));
+      missing.forEach((i, position) => found.set(i, loaded[position] ?? NOT_LOADED));
     }
-    return others.map((_, i) => found.get(i) ?? MISALIGNED);
+    return others.map((_, i) => found.get(i) ?? NOT_LOADED);
   }
 
   /** Reads from the database what was claimed under generations, or (without one) what is asked for beside Redis. */
   private async load(
     missing: readonly { readonly entry: Entry<Id>; readonly generation?: string }[],
-  ): Promise<Answer<Value>[]> {
+  ): Promise<LoadedValue<Value>[]> {
     this.parts.observer.loaded(this.resource.name, missing.length);
     const loaded = await this.resource.load(missing.map(({ entry }) => entry.id));
     return missing.map(({ generation }, i) => {
-      const { value, snapshot, version = 0 } = loaded[i] ?? MISALIGNED;
+      const { value, snapshot, version = 0 } = loaded[i] ?? NOT_LOADED;
       return { value, snapshot, version, generation, expiresAt: this.expiryOf(value) };
     });
   }
@@ -354,7 +360,7 @@ class ResourceReader<Id, Value> {
     const others = values.filter((key) => key !== slot.key);
     const ttlMs = Math.max(1, expiresAt - Date.now());
     const replacement = { token, envelope, ttlMs, version };
-    await invalidator.orOwe(tags, store.replace(slot, others, replacement, indexes));
+    await invalidator.orKeepPending(tags, store.replace(slot, others, replacement, indexes));
   }
 
   private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {
@@ -364,11 +370,11 @@ class ResourceReader<Id, Value> {
   private async fill(
     store: CacheStore,
     mine: readonly Missing<Id>[],
-    loaded: readonly Answer<Value>[],
+    loaded: readonly LoadedValue<Value>[],
   ): Promise<void> {
     const now = Date.now();
     const fills = mine.map(({ entry, generation, lock }, i): Fill => {
-      const { value, snapshot, expiresAt, version } = loaded[i] ?? MISALIGNED;
+      const { value, snapshot, expiresAt, version } = loaded[i] ?? NOT_LOADED;
       const envelope = this.envelope({ generation, snapshot, expiresAt, version, value });
       return {
         slot: entry.slot,

@@ -1,15 +1,18 @@
 import type { Logger } from 'pino';
 
-import { AnswerCache } from './answer-cache.js';
+import { ResponseCache } from './response/response-cache.js';
 import { CoherentCache } from './coherent-cache.js';
-import { InvalidationLog, type LogSource } from './invalidation-log.js';
-import { Invalidator } from './invalidator.js';
-import { LogKeeper, type LogRetention } from './log-keeper.js';
-import { KeySpace } from './keys.js';
+import { InvalidationLog, type LogSource } from './invalidation/invalidation-log.js';
+import { Invalidator } from './invalidation/invalidator.js';
+import {
+  InvalidationLogMaintenance,
+  type LogRetention,
+} from './invalidation/invalidation-log-maintenance.js';
+import { KeySpace } from './redis/keys.js';
 import type { CacheObserver, RedisState } from './observer.js';
-import { connectRedis, type RedisTarget } from './redis-client.js';
-import { RedisGateway } from './redis-gateway.js';
-import { GENERATION_LIFE_MS, CLAIM_LIFE_MS, RedisStore } from './redis-store.js';
+import { connectRedis, type RedisTarget } from './redis/redis-client.js';
+import { RedisCircuitBreaker } from './redis/redis-circuit-breaker.js';
+import { GENERATION_LIFE_MS, CLAIM_LIFE_MS, RedisStore } from './redis/redis-store.js';
 import type { CachedResource, Resource } from './resource.js';
 
 export interface CacheOptions {
@@ -21,8 +24,8 @@ export interface CacheOptions {
   };
   /** Goes before every key. */
   readonly prefix: string;
-  /** The most bytes of whole answers to keep in memory; 0 keeps none. */
-  readonly answerCacheBytes: number;
+  /** The most bytes of whole responseCache to keep in memory; 0 keeps none. */
+  readonly responseCacheBytes: number;
   readonly logSource: LogSource;
   readonly observer: CacheObserver;
   readonly log: Logger;
@@ -32,8 +35,8 @@ export interface CacheOptions {
 export interface Cache {
   /** Binds a description to this cache, for reading and for invalidation. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
-  /** Whole answers; undefined where they are not kept. */
-  readonly answers: AnswerCache | undefined;
+  /** Whole responseCache; undefined where they are not kept. */
+  readonly responseCache: ResponseCache | undefined;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
   state(): RedisState | 'off';
@@ -50,20 +53,20 @@ export function createCache(options: CacheOptions): Cache {
   const cluster = redis.target?.kind === 'cluster';
   const keys = new KeySpace({ prefix: options.prefix, cluster });
   const client = redis.target && connectRedis(redis.target);
-  const gateway =
+  const circuitBreaker =
     client &&
-    new RedisGateway(client, {
+    new RedisCircuitBreaker(client, {
       timeoutMs: redis.timeoutMs,
       examples: (name) => keys.examples(name),
       log,
       observer,
     });
-  const store = gateway && new RedisStore(gateway, cluster);
+  const store = circuitBreaker && new RedisStore(circuitBreaker, cluster);
   const invalidationLog = new InvalidationLog({ source: options.logSource, log });
-  // What was cached before an outage is not believed on what was known before it.
-  gateway?.beforeRecovery(async () => await invalidationLog.confirm());
-  const invalidator = new Invalidator({ store, gateway, keys, log });
-  const keeper = new LogKeeper({
+  // What was cached before an outage is not verifiedTokens on what was known before it.
+  circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
+  const invalidator = new Invalidator({ store, circuitBreaker, keys, log });
+  const keeper = new InvalidationLogMaintenance({
     invalidationLog,
     source: options.logSource,
     invalidator,
@@ -72,17 +75,17 @@ export function createCache(options: CacheOptions): Cache {
     retention: options.logRetention,
   });
   const coherent = new CoherentCache({ store, keys, invalidator, freshness: invalidationLog, observer, log });
-  const answers =
-    store && options.answerCacheBytes > 0
-      ? new AnswerCache({
+  const responseCache =
+    store && options.responseCacheBytes > 0
+      ? new ResponseCache({
           store,
           freshness: invalidationLog,
           observer,
-          mostBytes: options.answerCacheBytes,
+          maxBytes: options.responseCacheBytes,
         })
       : undefined;
   return {
-    answers,
+    responseCache,
     invalidator,
     invalidationLog,
     resource<Id, Value>(resource: Resource<Id, Value>) {
@@ -93,17 +96,17 @@ export function createCache(options: CacheOptions): Cache {
       return coherent.resource(resource, valueKeys);
     },
     state() {
-      if (!gateway) return 'off';
-      return gateway.state;
+      if (!circuitBreaker) return 'off';
+      return circuitBreaker.state;
     },
-    refusal: () => gateway?.refusal,
+    refusal: () => circuitBreaker?.refusal,
     async start(timeoutMs) {
-      await Promise.all([invalidationLog.start(), gateway?.ready(timeoutMs)]);
+      await Promise.all([invalidationLog.start(), circuitBreaker?.ready(timeoutMs)]);
       keeper.start();
     },
     async close() {
       await keeper.stop();
-      gateway?.stop();
+      circuitBreaker?.stop();
       client?.disconnect();
       await invalidationLog.stop();
     },

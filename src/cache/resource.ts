@@ -1,8 +1,8 @@
-import type { KeySpace } from './keys.js';
-import type { ReadTrace } from './read-trace.js';
+import type { KeySpace } from './redis/keys.js';
+import type { ResponseDependencies } from './response/response-dependencies.js';
 import type { ShapeOf } from './shape.js';
-import type { SnapshotText } from './snapshot.js';
-import type { TagFamily } from './tags.js';
+import type { SnapshotText } from './invalidation/snapshot.js';
+import type { TagFamily } from './invalidation/tags.js';
 
 /** A value as the database had it, and the snapshot under which it was read. */
 export interface Snapshotted<Value> {
@@ -50,9 +50,9 @@ export interface CachedResource<Id, Value> {
   readonly name: string;
   /**
    * The values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached.
-   * @param trace is told what vouches for the values.
+   * @param dependencies is told what vouches for the values.
    */
-  readMany(ids: readonly Id[], trace?: ReadTrace): Promise<(Value | null)[]>;
+  readMany(ids: readonly Id[], dependencies?: ResponseDependencies): Promise<(Value | null)[]>;
   /**
    * Invalidates the tags of a value, but puts a newer one in its place where it was cached: for values that change so
    * often that they would never be found. The value must have been read, with its version, after the write committed.

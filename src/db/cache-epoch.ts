@@ -1,6 +1,6 @@
 import { sql as drizzleSql } from 'drizzle-orm';
 
-import { epochOf, withoutEpoch, type SnapshotText } from '../cache/snapshot.js';
+import { epochOf, withoutEpoch, type SnapshotText } from '../cache/invalidation/snapshot.js';
 import type { Sql } from './driver.js';
 
 /**

@@ -1,5 +1,5 @@
-import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation-log.js';
-import { withoutEpoch, xmaxOf, type SnapshotText } from '../cache/snapshot.js';
+import type { LogBatch, LogEntry, LogSource } from '../cache/invalidation/invalidation-log.js';
+import { withoutEpoch, xmaxOf, type SnapshotText } from '../cache/invalidation/snapshot.js';
 import { renewForeignEpoch } from './cache-epoch.js';
 import { openDriver, type Sql } from './driver.js';
 
@@ -59,7 +59,7 @@ export function invalidationLogSource(url: string): LogSource {
 
   /** Whether the last read failed, or there was none. */
   let isBehind = true;
-  let mostRows = MAX_ROWS_AT_START;
+  let maxRows = MAX_ROWS_AT_START;
 
   /** Reads entries, the newest first, `most` and one more. */
   const read = async (
@@ -107,10 +107,10 @@ export function invalidationLogSource(url: string): LogSource {
         }),
       ]);
       isBehind = false;
-      mostRows = MAX_ROWS_AT_START;
+      maxRows = MAX_ROWS_AT_START;
       return batch;
     } catch (error) {
-      if (isBehind) mostRows = Math.max(MIN_ROWS, Math.floor(mostRows / 4));
+      if (isBehind) maxRows = Math.max(MIN_ROWS, Math.floor(maxRows / 4));
       isBehind = true;
       drop();
       throw error;
@@ -126,7 +126,7 @@ export function invalidationLogSource(url: string): LogSource {
           // What is below has not all been kept, and need not be read: index entries of removed rows are many there.
           await read(
             session,
-            mostRows,
+            maxRows,
             (limit) => session`
               select xid, tags from cache_invalidations
               where xid >= coalesce((select pruned_below from cache_log_state), '0')
@@ -140,7 +140,7 @@ export function invalidationLogSource(url: string): LogSource {
         async (session) =>
           await read(
             session,
-            Math.min(mostRows, MAX_ROWS),
+            Math.min(maxRows, MAX_ROWS),
             (limit) => session`
               (select xid, tags from cache_invalidations
                 where xid >= pg_snapshot_xmax(${withoutEpoch(since)}::pg_snapshot)

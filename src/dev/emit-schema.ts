@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { printSchema } from 'graphql';
 
-import { buildGraphQLSchema } from '../graphql/schema.js';
+import { buildGraphQLSchema } from '../schema.js';
 
 /** Writes `schema/schema.graphql` (or the file given) from the resolvers: `npm run schema`. */
 const file = process.argv[2] ?? 'schema/schema.graphql';

@@ -1,1 +1,1 @@
-export { signToken } from '../access/sign-token.js';
+export { signToken } from '../auth/sign-token.js';

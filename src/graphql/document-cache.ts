@@ -43,7 +43,7 @@ export class DocumentCache {
       async requestDidStart() {
         return {
           async didResolveOperation({ source, queryHash, document, contextValue, metrics }) {
-            const isWorthIt = contextValue.access.isAuthenticated && source.length <= MAX_CHARACTERS;
+            const isWorthIt = contextValue.authorization.isAuthenticated && source.length <= MAX_CHARACTERS;
             if (isWorthIt) documents.set(queryHash, document);
             else metrics.persistedQueryRegister = false;
           },

@@ -1,7 +1,7 @@
-import type { RecentWrites } from '../cache/invalidation-log.js';
-import type { Invalidator } from '../cache/invalidator.js';
+import type { RecentWrites } from '../cache/invalidation/invalidation-log.js';
+import type { Invalidator } from '../cache/invalidation/invalidator.js';
 import type { CachedResource, Snapshotted } from '../cache/resource.js';
-import type { Tag } from '../cache/tags.js';
+import type { Tag } from '../cache/invalidation/tags.js';
 import { botStatsTag, botTag, orgTag } from './tags.js';
 
 /**

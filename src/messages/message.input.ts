@@ -45,9 +45,9 @@ export class MessagesArgs {
   readonly status?: MessageStatus | null;
 }
 
-const MOST_MESSAGES = 500;
+const MAX_MESSAGES = 500;
 
-const LENGTH_RULE = `must have 1 to ${MOST_MESSAGES} messages`;
+const LENGTH_RULE = `must have 1 to ${MAX_MESSAGES} messages`;
 
 const conversationId = text(1, 255);
 
@@ -69,7 +69,7 @@ const messageRules = z
 export const messagesRules = z
   .array(z.unknown())
   .min(1, LENGTH_RULE)
-  .max(MOST_MESSAGES, LENGTH_RULE)
+  .max(MAX_MESSAGES, LENGTH_RULE)
   .pipe(z.array(messageRules));
 
 const cursor = z.string().transform((value, context) => {

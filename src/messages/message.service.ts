@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Role } from '../access/role.enum.js';
+import { Role } from '../auth/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import { justChanged } from '../bots/bot.service.js';
 import type { RefusedWrites } from '../bots/refused-writes.js';
@@ -69,18 +69,18 @@ export class MessageService {
   }
 
   private async recordAll(context: RequestContext, botId: string, inputs: readonly MessageInput[]) {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const id = parseId('botId', botId);
     const given = parseInput(messagesRules, inputs, 'messages');
     const messages = await this.write(
-      async () => await this.insert({ id, ...context.access.writer(Role.EDITOR) }, given),
+      async () => await this.insert({ id, ...context.authorization.writer(Role.EDITOR) }, given),
       () => [botStatsTag.of(id)],
     );
     if (!messages) {
       throw justChanged(await this.refused.ofBot(context, id, Role.EDITOR));
     }
     const stats = await this.statsAfterWrite(id);
-    context.forgetLoaded();
+    context.clearLoaders();
     if (stats) return { id, messages, stats };
     // Somebody has deleted the bot since, and the messages with it.
     await this.refused.ofBot(context, id, Role.EDITOR);
@@ -88,9 +88,9 @@ export class MessageService {
   }
 
   async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const messageId = parseId('id', id);
-    const writer = context.access.writer(Role.EDITOR);
+    const writer = context.authorization.writer(Role.EDITOR);
     const message = await this.write(
       async () => await this.messages.updateStatus({ id: messageId, ...writer }, status),
       async () => {
@@ -108,7 +108,7 @@ export class MessageService {
     await this.invalidation
       .botStatsChanged(message.botId, this.stats.findMany([message.botId]))
       .catch(() => undefined);
-    context.forgetLoaded();
+    context.clearLoaders();
     return message;
   }
 

@@ -2,7 +2,7 @@ import type postgres from 'postgres';
 
 import type { Sql } from '../db/driver.js';
 import { sqlState } from '../db/failures.js';
-import type { Role } from '../access/role.enum.js';
+import type { Role } from '../auth/role.enum.js';
 
 /** What an operator asked for cannot be done; the message is for them. */
 export class OperatorError extends Error {

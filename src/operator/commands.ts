@@ -1,7 +1,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
-import { Role } from '../access/role.enum.js';
-import { signToken } from '../access/sign-token.js';
+import { Role } from '../auth/role.enum.js';
+import { signToken } from '../auth/sign-token.js';
 import type { OperatorConfig } from '../config.js';
 import { resetCache } from '../db/cache-epoch.js';
 import type { Sql } from '../db/driver.js';

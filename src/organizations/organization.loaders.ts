@@ -1,6 +1,6 @@
 import DataLoader from 'dataloader';
 
-import type { ReadTrace } from '../cache/read-trace.js';
+import type { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import type { CachedResource } from '../cache/resource.js';
 import type { Organization } from './organization.type.js';
 
@@ -11,9 +11,9 @@ export interface OrganizationResources {
 /** The loaders of one request for organizations. */
 export const createOrganizationLoaders = (
   resources: OrganizationResources,
-  trace: ReadTrace | undefined,
+  dependencies: ResponseDependencies | undefined,
 ) => ({
   organization: new DataLoader<string, Organization | null>(
-    async (ids) => await resources.organization.readMany(ids, trace),
+    async (ids) => await resources.organization.readMany(ids, dependencies),
   ),
 });

@@ -1,7 +1,7 @@
 import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
 
-import { Role } from '../access/role.enum.js';
-import { MOST_BOTS_UNPAGED } from '../bots/bot.resources.js';
+import { Role } from '../auth/role.enum.js';
+import { MAX_BOTS_UNPAGED } from '../bots/bot.cache.js';
 import { Bot } from '../bots/bot.type.js';
 import type { RequestContext } from '../context.js';
 import { badInput, notFound } from '../errors.js';
@@ -15,11 +15,11 @@ export class OrganizationResolver {
     @Ctx() context: RequestContext,
     @Arg('id', () => ID) id: string,
   ): Promise<Organization | null> {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const orgId = parseId('id', id);
     const [organization] = await Promise.all([
       context.loaders.organization.load(orgId),
-      context.access.require(Role.VIEWER, orgId, 'Organization'),
+      context.authorization.require(Role.VIEWER, orgId, 'Organization'),
     ]);
     if (!organization) throw notFound('Organization');
     return organization;
@@ -31,8 +31,8 @@ export class OrganizationResolver {
     @Root() organization: Readonly<Organization>,
   ): Promise<readonly Bot[]> {
     const bots = (await context.loaders.organizationBots.load(organization.id)) ?? [];
-    if (bots.length > MOST_BOTS_UNPAGED) {
-      throw badInput('bots', `cannot list more than ${MOST_BOTS_UNPAGED} bots at once; read them by page`);
+    if (bots.length > MAX_BOTS_UNPAGED) {
+      throw badInput('bots', `cannot list more than ${MAX_BOTS_UNPAGED} bots at once; read them by page`);
     }
     return bots;
   }

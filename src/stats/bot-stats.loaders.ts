@@ -1,6 +1,6 @@
 import DataLoader from 'dataloader';
 
-import type { ReadTrace } from '../cache/read-trace.js';
+import type { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import type { CachedResource } from '../cache/resource.js';
 import type { BotDetails, BotStats } from './bot-stats.type.js';
 
@@ -10,14 +10,17 @@ export interface BotStatsResources {
 }
 
 /** The loaders of one request for statistics. */
-export const createBotStatsLoaders = (resources: BotStatsResources, trace: ReadTrace | undefined) => ({
+export const createBotStatsLoaders = (
+  resources: BotStatsResources,
+  dependencies: ResponseDependencies | undefined,
+) => ({
   botStats: new DataLoader<string, BotStats | null>(
-    async (ids) => await resources.botStats.readMany(ids, trace),
+    async (ids) => await resources.botStats.readMany(ids, dependencies),
     {
       maxBatchSize: 1_000,
     },
   ),
   botDetails: new DataLoader<string, BotDetails | null>(
-    async (ids) => await resources.botDetails.readMany(ids, trace),
+    async (ids) => await resources.botDetails.readMany(ids, dependencies),
   ),
 });

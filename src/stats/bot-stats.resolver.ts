@@ -1,6 +1,6 @@
 import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
 
-import { Role } from '../access/role.enum.js';
+import { Role } from '../auth/role.enum.js';
 import { requireBot } from '../bots/bot.service.js';
 import { Bot } from '../bots/bot.type.js';
 import type { RequestContext } from '../context.js';
@@ -11,14 +11,14 @@ import { BotDetails, BotStats, noMessages, withErrorsBeyondInt } from './bot-sta
 export class BotStatsResolver {
   @Query(() => BotStats, { nullable: true })
   async botStats(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<BotStats | null> {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const botId = parseId('id', id);
     const [stats] = await Promise.all([
       context.loaders.botStats.load(botId),
       requireBot(context, botId, Role.VIEWER),
     ]);
     // The bot was deleted in between.
-    if (!stats) await context.access.require(Role.VIEWER, undefined, 'Bot');
+    if (!stats) await context.authorization.require(Role.VIEWER, undefined, 'Bot');
     return stats && withErrorsBeyondInt(stats);
   }
 
@@ -27,10 +27,13 @@ export class BotStatsResolver {
     @Ctx() context: RequestContext,
     @Arg('id', () => ID) id: string,
   ): Promise<BotDetails | null> {
-    context.access.requireToken();
+    context.authorization.requireToken();
     const botId = parseId('id', id);
-    const [details] = await Promise.all([context.loaders.botDetails.load(botId), context.access.principal()]);
-    await context.access.require(Role.VIEWER, details?.bot.orgId, 'Bot');
+    const [details] = await Promise.all([
+      context.loaders.botDetails.load(botId),
+      context.authorization.principal(),
+    ]);
+    await context.authorization.require(Role.VIEWER, details?.bot.orgId, 'Bot');
     return details;
   }
 

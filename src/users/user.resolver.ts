@@ -9,7 +9,7 @@ import { Membership, User } from './user.type.js';
 export class UserResolver {
   @Query(() => User, { description: 'The user that the token names.' })
   async me(@Ctx() context: RequestContext): Promise<User> {
-    return await context.access.principal();
+    return await context.authorization.principal();
   }
 }
 

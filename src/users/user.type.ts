@@ -1,6 +1,6 @@
 import { Extensions, Field, ID, ObjectType } from 'type-graphql';
 
-import { Role } from '../access/role.enum.js';
+import { Role } from '../auth/role.enum.js';
 
 /** A user's place in an organization; the organization itself is added by the resolver. */
 @ObjectType({ simpleResolvers: true })

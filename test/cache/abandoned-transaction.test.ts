@@ -65,12 +65,12 @@ test('a prepared transaction that nobody ends lets neither the log nor memory gr
   await session`update bots set name = 'abandoned' where id = ${abandoned}`;
   await session`prepare transaction 'abandoned'`;
   session.release();
-  let mostEntries = 0;
+  let maxEntries = 0;
   const watching = new AbortController();
   const watch = (async () => {
     while (!watching.signal.aborted) {
       const [row] = await sql<[{ count: number }]>`select count(*)::int as count from cache_invalidations`;
-      mostEntries = Math.max(mostEntries, row.count);
+      maxEntries = Math.max(maxEntries, row.count);
       expect(await cache.nameOf(untouched)).toBe('bot 2');
       expect(await cache.nameOf(abandoned)).toBe('bot 1');
       await pause(5);
@@ -81,7 +81,7 @@ test('a prepared transaction that nobody ends lets neither the log nor memory gr
   watching.abort();
   await watch;
   // What is kept, what was written since the last look, and what is written while rows are being removed.
-  expect(mostEntries).toBeLessThan(2.5 * KEEP_ENTRIES);
+  expect(maxEntries).toBeLessThan(2.5 * KEEP_ENTRIES);
   expect(cache.cache.invalidationLog.rememberedTags).toBeLessThan(1_500);
   // Values that were loaded before the entries that are left are refused, others are hits.
   expect(hits).toBeGreaterThan(misses);

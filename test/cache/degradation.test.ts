@@ -258,7 +258,7 @@ describe('a Redis that answers, but not as it should', () => {
     ['a hash', async (admin: Redis, key: string) => await admin.hset(key, 'garbage', '1')],
     ['no JSON', async (admin: Redis, key: string) => await admin.set(key, 'garbage')],
     ['nothing', async (admin: Redis, key: string) => await admin.set(key, '')],
-  ])('that holds %s in any of the keys is not believed, and does no lasting harm', async (_, spoil) => {
+  ])('that holds %s in any of the keys is not verifiedTokens, and does no lasting harm', async (_, spoil) => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const app = await start({ REDIS_URL: redis.url });
@@ -287,7 +287,7 @@ describe('a Redis that answers, but not as it should', () => {
     await warm();
   });
 
-  test('that holds part of an envelope is not believed', async () => {
+  test('that holds part of an envelope is not verifiedTokens', async () => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const cache = await openCache({
@@ -377,7 +377,7 @@ describe.each(PRICES)('the price of an outage of a %s Redis', (kind, { atOnce })
     },
   );
 
-  test('is one timeout for a mutation, whose invalidation is owed', async () => {
+  test('is one timeout for a mutation, whose invalidation stays pending', async () => {
     const redis = await startTopology(kind);
     closers.push(redis.stop);
     const [one, two] = await Promise.all([start(redis.settings), start(redis.settings)]);
@@ -434,7 +434,7 @@ describe('a process that has lost Redis', () => {
     const payment = proxy.hold((text) => /\r\nunlink\r\n/i.test(text));
     await proxy.resume();
     await payment.caught;
-    // Redis gets the payment, but its receipt is on the way while the world goes on.
+    // Redis gets the payment, but its receipt is on the way while the fixture goes on.
     const letReplies = proxy.holdReplies();
     await admin.set(`bot:${botId}:gen`, 'to be paid');
     payment.release();

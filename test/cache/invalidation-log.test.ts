@@ -5,8 +5,8 @@ import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import type postgres from 'postgres';
 
-import { InvalidationLog } from '../../src/cache/invalidation-log.js';
-import { hasSeenAllUpTo, isVisible } from '../../src/cache/snapshot.js';
+import { InvalidationLog } from '../../src/cache/invalidation/invalidation-log.js';
+import { hasSeenAllUpTo, isVisible } from '../../src/cache/invalidation/snapshot.js';
 import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 import {
   BotsDocument,
@@ -52,13 +52,13 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-const openLog = async (mostTags?: number): Promise<InvalidationLog> => {
+const openLog = async (maxTags?: number): Promise<InvalidationLog> => {
   const log = new InvalidationLog({
     source: invalidationLogSource(database.url),
     log: pino({ level: 'silent' }),
     // It is read when a test says so.
     intervalMs: 1_000_000,
-    ...(mostTags === undefined ? {} : { mostTags }),
+    ...(maxTags === undefined ? {} : { maxTags }),
   });
   closers.push(async () => await log.stop());
   await log.start();
@@ -212,9 +212,9 @@ describe('what the log accepts', () => {
 
   test.each([1, 3, 1_000])(
     'is never an outdated value and always a new one, whatever commits when, remembering %d tags',
-    async (mostTags) => {
+    async (maxTags) => {
       const ids = await addBots(sql, orgId, 4);
-      const log = await openLog(mostTags);
+      const log = await openLog(maxTags);
       const bot = fc.constantFrom(...ids);
       const slot = fc.constantFrom(0, 1);
       const step: fc.Arbitrary<Step> = fc.oneof(

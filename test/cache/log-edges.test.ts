@@ -3,10 +3,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { pino } from 'pino';
 import type postgres from 'postgres';
 
-import { InvalidationLog, type LogSource } from '../../src/cache/invalidation-log.js';
-import { Invalidator } from '../../src/cache/invalidator.js';
-import { KeySpace } from '../../src/cache/keys.js';
-import { LogKeeper } from '../../src/cache/log-keeper.js';
+import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/invalidation-log.js';
+import { Invalidator } from '../../src/cache/invalidation/invalidator.js';
+import { KeySpace } from '../../src/cache/redis/keys.js';
+import { InvalidationLogMaintenance } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
 import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization } from '../support/people.js';
@@ -211,7 +211,7 @@ describe('a read of the log is bounded', () => {
     ],
   ] as const)(
     'however large the backlog: %s',
-    async (_name, fill, mostEntries) => {
+    async (_name, fill, maxEntries) => {
       const source = invalidationLogSource(database.url);
       const entries: number[] = [];
       const counting: LogSource = {
@@ -233,7 +233,7 @@ describe('a read of the log is bounded', () => {
         await log.confirm();
         return log.isCurrent && Math.max(...entries) > 100;
       });
-      expect(Math.max(...entries)).toBeLessThan(mostEntries);
+      expect(Math.max(...entries)).toBeLessThan(maxEntries);
       expect(log.accepts([`bot:${a}`], before)).toBe(false);
       expect(log.accepts([`bot:${b}`], between)).toBe(false);
       await eventually(async () => {
@@ -271,12 +271,12 @@ test('a process that never leads remembers little, and seldom asks to lead', asy
     },
   };
   const log = new InvalidationLog({ source: counting, log: silent, intervalMs: 5 });
-  const keeper = new LogKeeper({
+  const keeper = new InvalidationLogMaintenance({
     invalidationLog: log,
     source: counting,
     invalidator: new Invalidator({
       store: undefined,
-      gateway: undefined,
+      circuitBreaker: undefined,
       keys: new KeySpace({ prefix: '', cluster: false }),
       log: silent,
     }),

@@ -12,7 +12,7 @@ import { REAL, type Parts } from './protocol/system.js';
 
 const SCENARIOS = { healthy, narrow, faulty };
 const RUNS = 150;
-const MOST_RUNS_TO_CATCH = 2_000;
+const MAX_RUNS_TO_CATCH = 2_000;
 const PATIENCE_MS = 60_000;
 
 const neverStale = (parts: Parts, among: keyof typeof SCENARIOS) =>
@@ -38,7 +38,7 @@ describe('in whatever order things happen, a read shows', () => {
   );
 
   test(
-    'all that its process had read of the log, however layer 1 was lost, and what was answered since',
+    'all that its process had read of the log, however Redis lost invalidations, and what was answered since',
     async () => {
       await expect(fc.assert(neverStale(REAL, 'faulty'), { numRuns: RUNS })).resolves.toBeUndefined();
     },
@@ -51,7 +51,7 @@ describe('there is a counterexample to a protocol with', () => {
     '%s',
     async (_, mutant) => {
       // The same runs every time: whether a mutant is caught is no matter of luck.
-      const budget = { numRuns: MOST_RUNS_TO_CATCH, seed: 1, endOnFailure: true };
+      const budget = { numRuns: MAX_RUNS_TO_CATCH, seed: 1, endOnFailure: true };
       const { failed, errorInstance } = await mutant.with(
         async (parts) => await fc.check(neverStale(parts, mutant.among), budget),
       );

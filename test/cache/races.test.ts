@@ -202,7 +202,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
     try {
       const [id] = judge.ids as [string];
       const ask = async () => (await app.client(token).ask(BotDocument, { id })).bot?.version ?? 0;
-      const kept = async () => await app.metric('flovo_cache_hits_total', { resource: 'answer' });
+      const kept = async () => await app.metric('flovo_cache_hits_total', { resource: 'response' });
       const before = await eventually(async () => {
         const version = await ask();
         return (await kept()) > 0 ? version : false;

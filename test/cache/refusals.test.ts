@@ -211,7 +211,7 @@ test('a server that may not invalidate hides nothing from one that may', async (
       await expectViews(reader, orgId, botId, { ...state, name: 'bot, new', version: 2 }).then(() => true),
     2_000,
   );
-  // What is owed is paid once it may be.
+  // What is pending is flushed once it may be.
   await allowAll(redis.admin);
   await eventually(async () => (await limited.app.readiness()).cache === 'up');
   expect(await limited.metric('flovo_redis_failures_total', { reason: 'refused' })).toBeGreaterThan(0);
@@ -228,6 +228,6 @@ test('what Redis cannot be told is not sent again with every change', async () =
   const before = await bytesReceived(redis.admin);
   for (const id of ids) await app.client(token).ask(UpdateBotDocument, { id, input: { name: 'changed' } });
   const received = (await bytesReceived(redis.admin)) - before;
-  // 1 kB each were it told; told of all that is owed with each, it would be megabytes.
+  // 1 kB each were it told; told of all that is pending with each, it would be megabytes.
   expect(received).toBeLessThan(ids.length * 1_000 + 300_000);
 }, 60_000);

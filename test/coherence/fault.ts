@@ -24,7 +24,7 @@ export interface Outcome {
   readonly seconds: number;
   /** Share of the values read that came from Redis. (What a killed server had counted is lost.) */
   readonly hitRate: number;
-  /** Share of the requests that were answered with a kept answer, after Redis had vouched for all of it. */
+  /** Share of the requests that were answered with a cached response, after Redis had vouched for all of it. */
   readonly keptAnswers: number;
 }
 

@@ -22,7 +22,7 @@ interface Misses {
   longestMs: number;
 }
 
-const MOST_SAMPLES = 10;
+const MAX_SAMPLES = 10;
 
 /** What a checked history amounts to. */
 export class Findings {
@@ -107,7 +107,7 @@ export class Findings {
   }
 
   private sample(text: string): void {
-    if (this.samples.length < MOST_SAMPLES) this.samples.push(text);
+    if (this.samples.length < MAX_SAMPLES) this.samples.push(text);
   }
 }
 

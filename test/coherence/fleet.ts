@@ -8,9 +8,9 @@ import type { History } from './history.js';
 import type { Instant } from './register.js';
 
 /** A request without an answer for this long has failed (ms). */
-const LONGEST_ANSWER_MS = 20_000;
+const MAX_ANSWER_MS = 20_000;
 /** From a server that has no database, no answer is waited for as long (ms). */
-const LONGEST_EXCUSED_MS = 1_000;
+const MAX_EXCUSED_MS = 1_000;
 
 /** What a server had sent before it was killed has arrived by then (ms). */
 const LAST_BYTES_MS = 500;
@@ -110,7 +110,7 @@ export interface CacheReads {
   /** Values that were found in Redis, and others. */
   readonly hits: number;
   readonly misses: number;
-  /** Requests that were answered with a kept answer as a whole, and others. */
+  /** Requests that were answered with a cached response as a whole, and others. */
   readonly answers: number;
   readonly otherRequests: number;
 }
@@ -192,7 +192,7 @@ export class Fleet {
     const controller = new AbortController();
     try {
       const answer = server.process.client(this.token).sendText<unknown>(text, variables);
-      const limitMs = server.isExcused(from, from) ? LONGEST_EXCUSED_MS : LONGEST_ANSWER_MS;
+      const limitMs = server.isExcused(from, from) ? MAX_EXCUSED_MS : MAX_ANSWER_MS;
       const timeout = pause(limitMs, undefined, { signal: controller.signal }).then(() => {
         throw new Error(`no answer within ${limitMs} ms`);
       });
@@ -221,7 +221,7 @@ export class Fleet {
     for (const { server } of this.berths) {
       if (!server.isAlive) continue;
       for (const [series, value] of await metricsOf(server)) {
-        const isAnswer = series.includes('resource="answer"');
+        const isAnswer = series.includes('resource="response"');
         if (series.startsWith('flovo_cache_hits_total')) reads[isAnswer ? 'answers' : 'hits'] += value;
         if (series.startsWith('flovo_cache_misses_total'))
           reads[isAnswer ? 'otherRequests' : 'misses'] += value;

@@ -76,7 +76,7 @@ async function runSchedules({ trials }: Results, { signal }: RunOptions): Promis
     try {
       for (const schedule of schedules) {
         if (signal.aborted) return;
-        const server = `the real one, ${keepsAnswers ? 'answers kept' : 'no answers kept'}`;
+        const server = `the real one, ${keepsAnswers ? 'with cached responses' : 'no with cached responses'}`;
         const trial = await tryOut(stage, schedule, server, signal);
         trials.push(trial);
         tell(`${schedule.name} (${server})`, { findings: trial.findings, seconds: 0 });

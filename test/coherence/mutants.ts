@@ -21,7 +21,7 @@ export interface Mutant {
   readonly caughtBy: Schedule;
   /** The fault under which random clients come across it, sooner or later. */
   readonly fault: Fault;
-  /** Whether servers keep whole answers: off where those would hide what goes wrong below them. */
+  /** Whether servers cache whole responses: off where those would hide what goes wrong below them. */
   readonly keepsAnswers: boolean;
   /** Whether the short run tries it, too: without one of these parts there is no guarantee left. */
   readonly isDecisive: boolean;
@@ -44,12 +44,15 @@ export const MUTANTS: readonly Mutant[] = [
   mutant('counters instead of random generations', 'counters', fillAfterEviction, { isDecisive: true }),
   mutant('invalidation before the commit', 'early-invalidation', readBeforeCommit, { isDecisive: true }),
   mutant('statistics replaced whatever is cached', 'careless-replacements', lateReplacement),
-  mutant('kept answers that Redis is not asked about', 'unchecked-answers', writeElsewhere, {
+  mutant('cached responses that Redis is not asked about', 'unchecked-answers', writeElsewhere, {
     keepsAnswers: true,
   }),
   mutant('the log trusted, however old', 'trust-without-log', blindProcess, { fault: cutOffFromPostgres }),
-  mutant('no layer 2', 'no-layer-2', oldDump, { fault: redisOldDump, isDecisive: true }),
-  mutant('no layer 2, answers kept', 'no-layer-2', oldDump, { fault: redisOldDump, keepsAnswers: true }),
+  mutant('no log check', 'no-log-check', oldDump, { fault: redisOldDump, isDecisive: true }),
+  mutant('no log check, with cached responses', 'no-log-check', oldDump, {
+    fault: redisOldDump,
+    keepsAnswers: true,
+  }),
 ];
 
 /** Every interleaving that a mutant is caught by, and more: the real server must come through all of them. */

@@ -49,7 +49,7 @@ const itemOf = ({ id, version, stats }: BotFields): Item => ({
 });
 
 /** Most aliases of one document. */
-const MOST_ALIASES = 20;
+const MAX_ALIASES = 20;
 
 /** Documents by their shape: a few texts, so that servers parse each once. */
 const texts = new Map<string, string>();
@@ -71,7 +71,7 @@ function single<Fields>(
   toItem: (fields: Fields, bot: BotRecord) => Item,
 ): (bots: readonly BotRecord[]) => Reading {
   return (bots) => {
-    const asked = bots.slice(0, MOST_ALIASES);
+    const asked = bots.slice(0, MAX_ALIASES);
     return {
       text: textOf(view, asked.length, field),
       variables: Object.fromEntries(asked.map((bot, i) => [`a${i}`, bot.id])),

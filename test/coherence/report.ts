@@ -22,7 +22,7 @@ export const faultTable = (outcomes: readonly Outcome[]): string =>
       'failed requests',
       'excused',
       'hit rate',
-      'kept answers',
+      'cached responses',
       'guarantee',
     ],
     outcomes.map(({ name, findings, hitRate, keptAnswers }) => [

@@ -9,7 +9,7 @@ import { RedisHost } from './redis-host.js';
 import type { RedisSide } from './redis-side.js';
 import { readTruth } from './truth.js';
 import { Workload } from './workload.js';
-import { createWorld, type World } from './world.js';
+import { createFixture, type Fixture } from './fixture.js';
 
 export interface StageOptions<Side extends RedisSide = RedisHost> extends Pick<
   FleetOptions,
@@ -33,7 +33,7 @@ export class Stage<Side extends RedisSide = RedisHost> {
     readonly history: History,
     readonly database: TestDatabase,
     readonly redis: Side,
-    readonly world: World,
+    readonly fixture: Fixture,
     readonly fleet: Fleet,
     readonly mutations: Mutations,
     readonly workload: Workload,
@@ -51,7 +51,7 @@ export class Stage<Side extends RedisSide = RedisHost> {
     ]);
     try {
       const { organizations = 2, bots = BOTS } = options;
-      const world = await createWorld(database.sql, history, { organizations, bots });
+      const fixture = await createFixture(database.sql, history, { organizations, bots });
       const fleet = await Fleet.start(
         {
           ...options,
@@ -60,12 +60,12 @@ export class Stage<Side extends RedisSide = RedisHost> {
           redisUrl: redis.url,
           settings: { ...redis.settings, ...options.settings },
         },
-        world.token,
+        fixture.token,
         history,
       );
       const mutations = new Mutations(fleet, history);
-      const workload = new Workload({ fleet, history, mutations, world });
-      return new Stage(history, database, redis, world, fleet, mutations, workload);
+      const workload = new Workload({ fleet, history, mutations, fixture });
+      return new Stage(history, database, redis, fixture, fleet, mutations, workload);
     } catch (error) {
       await Promise.all([redis.stop(), database.drop()]);
       throw error;
@@ -78,7 +78,7 @@ export class Stage<Side extends RedisSide = RedisHost> {
   }
 
   async readTruth(): Promise<void> {
-    await readTruth(this.sql, this.history, this.world.orgIds);
+    await readTruth(this.sql, this.history, this.fixture.orgIds);
   }
 
   /** Reads the database past every cache, again and again, until the returned function is called. */

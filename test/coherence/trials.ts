@@ -14,7 +14,7 @@ export interface Trial {
 }
 
 /** On a very busy machine the messages that a schedule holds back can be late for it by themselves. */
-const MOST_ATTEMPTS = 3;
+const MAX_ATTEMPTS = 3;
 
 /** Two servers, the reader and the writer, with proxies to hold their messages back. */
 export const openTrialStage = async (
@@ -51,7 +51,7 @@ export async function tryMutant(mutant: Mutant, signal: AbortSignal): Promise<Tr
   try {
     for (let attempt = 1; ; attempt++) {
       const trial = await tryOut(stage, mutant.caughtBy, mutant.name, signal);
-      if (trial.findings.intolerable > 0 || attempt === MOST_ATTEMPTS || signal.aborted) return trial;
+      if (trial.findings.intolerable > 0 || attempt === MAX_ATTEMPTS || signal.aborted) return trial;
     }
   } finally {
     await stage.close();

@@ -15,7 +15,7 @@ import {
   type Reading,
 } from './readings.js';
 import { between } from './span.js';
-import type { World } from './world.js';
+import type { Fixture } from './fixture.js';
 
 /** How many clients there are of each kind, and how long each rests between two requests (ms). */
 export interface Load {
@@ -26,7 +26,7 @@ export interface Load {
 }
 
 /** Bots an organization has at most: all of them fit on one page. */
-const MOST_BOTS = 95;
+const MAX_BOTS = 95;
 const LEAST_BOTS = 40;
 
 /** Concurrent clients of all servers, each sending random requests one after another. */
@@ -43,7 +43,7 @@ export class Workload {
       readonly fleet: Fleet;
       readonly history: History;
       readonly mutations: Mutations;
-      readonly world: World;
+      readonly fixture: Fixture;
     },
   ) {}
 
@@ -81,10 +81,10 @@ export class Workload {
 
   /** Reads everything through every server that is there. */
   async readAll(): Promise<void> {
-    const { fleet, history, world } = this.parts;
+    const { fleet, history, fixture } = this.parts;
     for (const { server } of fleet.berths) {
       if (!server.isAlive) continue;
-      for (const orgId of world.orgIds) {
+      for (const orgId of fixture.orgIds) {
         const bots = history.botsOf(orgId);
         const readings = [readOrganization(orgId), readPages(orgId)];
         for (let page = 1; page <= 3; page++) readings.push(readPageWithStats(orgId, page));
@@ -123,13 +123,13 @@ export class Workload {
   }
 
   private async write(): Promise<void> {
-    const { fleet, history, mutations, world } = this.parts;
+    const { fleet, history, mutations, fixture } = this.parts;
     const server = fleet.any;
     const orgId = this.anyOrganization;
     const bot = this.someBots(orgId, 1)[0];
     const dice = Math.random();
     const count = history.botsOf(orgId).length;
-    if (!bot || (dice < 0.06 && count < MOST_BOTS)) {
+    if (!bot || (dice < 0.06 && count < MAX_BOTS)) {
       await mutations.create(server, orgId, TERMS[Math.random() < 0.5 ? 0 : 1]);
     } else if (bot.isBeingDeleted) {
       return;
@@ -139,7 +139,7 @@ export class Workload {
       if (this.deleted.length > 50) this.deleted.shift();
     } else if (dice < 0.4) {
       await this.writeMessages(async () => {
-        const message = dice < 0.18 ? world.pending.pop() : undefined;
+        const message = dice < 0.18 ? fixture.pending.pop() : undefined;
         if (message) await mutations.mark(server, message);
         else await mutations.record(server, bot, 1 + Math.floor(Math.random() * 3));
       });
@@ -161,7 +161,7 @@ export class Workload {
   }
 
   private get anyOrganization(): string {
-    const { orgIds } = this.parts.world;
+    const { orgIds } = this.parts.fixture;
     return orgIds[Math.floor(Math.random() * orgIds.length)] as string;
   }
 

@@ -7,7 +7,7 @@ import { MeDocument } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { SECRET } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
-import { askUntil } from './world.js';
+import { askUntil } from './fixture.js';
 
 // Each test runs commands to their end.
 jest.setTimeout(120_000);

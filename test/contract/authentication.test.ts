@@ -8,7 +8,7 @@ import { signToken } from '../../src/dev/sign-token.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { addUser, SECRET } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
-import { askUntil } from './world.js';
+import { askUntil } from './fixture.js';
 
 let database: TestDatabase;
 let userId: string;

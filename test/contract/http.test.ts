@@ -7,7 +7,7 @@ import { startApp, type TestApp } from '../support/app.js';
 import type { GraphQLAnswer } from '../support/client.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type TestDatabase } from '../support/services.js';
-import { createWorld, askUntil, type World } from './world.js';
+import { createFixture, askUntil, type Fixture } from './fixture.js';
 
 type Body = Omit<GraphQLAnswer<Record<string, unknown>>, 'status'>;
 
@@ -35,30 +35,30 @@ const JSON_BODY = { 'content-type': 'application/json' };
 const codes = ({ errors }: Body) => errors?.map(({ extensions }) => extensions.code);
 
 describe('GraphQL over HTTP', () => {
-  let world: World;
+  let fixture: Fixture;
   let botId: string;
   let authorization: string;
 
   beforeAll(async () => {
-    world = await createWorld();
-    botId = (await addBots(world.database.sql, world.orgId, 1))[0] as string;
-    authorization = `Bearer ${world.owner.token}`;
+    fixture = await createFixture();
+    botId = (await addBots(fixture.database.sql, fixture.orgId, 1))[0] as string;
+    authorization = `Bearer ${fixture.owner.token}`;
   });
 
   afterAll(async () => {
-    await world?.close();
+    await fixture?.close();
   });
 
   const get = async (parameters: Record<string, string>, headers: Record<string, string> = {}) =>
-    await send(`${world.app.url}?${String(new URLSearchParams(parameters))}`, {
+    await send(`${fixture.app.url}?${String(new URLSearchParams(parameters))}`, {
       headers: { authorization, accept: 'application/json', ...headers },
     });
 
   const post = async (body: string, headers: Record<string, string> = JSON_BODY) =>
-    await send(world.app.url, { method: 'POST', headers: { authorization, ...headers }, body });
+    await send(fixture.app.url, { method: 'POST', headers: { authorization, ...headers }, body });
 
   const versionOfBot = async () =>
-    Number((await world.database.sql`select version from bots where id = ${botId}`)[0]?.version);
+    Number((await fixture.database.sql`select version from bots where id = ${botId}`)[0]?.version);
 
   test('GET answers a query, with its variables and the name of the operation', async () => {
     const query = `query A($id: ID!) { bot(id: $id) { id } } query B { me { id } }`;
@@ -162,18 +162,18 @@ describe('GraphQL over HTTP', () => {
 
   test('null for a condition that has a default is a mistake of the client, and not logged as one of the server', async () => {
     const query = 'query ($c: Boolean = true) { me { id name @include(if: $c) } }';
-    world.app.logs.length = 0;
+    fixture.app.logs.length = 0;
     for (let time = 1; time <= 3; time++) {
       const answer = await post(JSON.stringify({ query, variables: { c: null } }));
       expect(codes(answer)).toEqual(['BAD_USER_INPUT']);
       expect(answer.errors?.[0]?.message).not.toMatch(/internal/i);
     }
-    expect(world.app.logs.filter(({ level }) => Number(level) >= 50)).toEqual([]);
+    expect(fixture.app.logs.filter(({ level }) => Number(level) >= 50)).toEqual([]);
   });
 
   test('a body that is too large is refused before it is read', async () => {
     const answer = await new Promise<{ status: number | undefined; body: string }>((resolve, reject) => {
-      const request = httpRequest(world.app.url, {
+      const request = httpRequest(fixture.app.url, {
         method: 'POST',
         headers: { ...JSON_BODY, authorization, 'content-length': String(50 * 1024 * 1024) },
       });
@@ -203,22 +203,22 @@ describe('GraphQL over HTTP', () => {
       status: 'DELIVERED',
       text,
     }));
-    const answer = await world.editor.sendText(document, { id: botId, messages });
+    const answer = await fixture.editor.sendText(document, { id: botId, messages });
     expect(answer.data).toEqual({ recordMessages: { totalMessages: 500 } });
   });
 
   test('other methods and paths are not found', async () => {
-    expect((await send(world.app.url, { method: 'PUT' })).status).toBe(404);
-    expect((await send(new URL('/other', world.app.url).href)).status).toBe(404);
+    expect((await send(fixture.app.url, { method: 'PUT' })).status).toBe(404);
+    expect((await send(new URL('/other', fixture.app.url).href)).status).toBe(404);
   });
 
   describe('limits of a document', () => {
     const refusedWithoutSql = async (query: string, variables?: object) => {
-      world.app.statements.length = 0;
+      fixture.app.statements.length = 0;
       const answer = await post(JSON.stringify({ query, variables }));
       expect(answer.status).toBe(400);
       expect(answer.data).toBeUndefined();
-      expect(world.app.statements).toEqual([]);
+      expect(fixture.app.statements).toEqual([]);
       return answer.errors?.map(({ message }) => message).join('\n') ?? '';
     };
     const nested = (levels: number): string =>
@@ -234,7 +234,7 @@ describe('GraphQL over HTTP', () => {
     test('a document with too many aliases is refused; one with many is not', async () => {
       const aliases = (count: number) =>
         `{ ${Array.from({ length: count }, (_, n) => `a${n}: me { id }`).join(' ')} }`;
-      const refused = await world.viewer.sendText(aliases(61));
+      const refused = await fixture.viewer.sendText(aliases(61));
       expect(refused.errors).toMatchObject([
         {
           message: 'The document has more than 60 aliases',
@@ -242,7 +242,7 @@ describe('GraphQL over HTTP', () => {
         },
       ]);
       expect(await refusedWithoutSql(aliases(61))).not.toMatch(/syntax/i);
-      const { data } = await world.viewer.sendText(aliases(50));
+      const { data } = await fixture.viewer.sendText(aliases(50));
       expect(Object.keys(data ?? {})).toHaveLength(50);
     });
 
@@ -271,14 +271,14 @@ describe('GraphQL over HTTP', () => {
         `query ($n: Int = 1) { bots(orgId: $org, limit: 100) { items { messages(first: $n) { edges { node { id text } } } } } }`,
       ],
     ])('%s is too expensive, and refused', async (_what, query) => {
-      expect(await refusedWithoutSql(query.replaceAll('$org', `"${world.orgId}"`))).toMatch(/expensive/);
+      expect(await refusedWithoutSql(query.replaceAll('$org', `"${fixture.orgId}"`))).toMatch(/expensive/);
     });
 
     test('the largest page with all that bots have is not too expensive', async () => {
       const query = `query ($org: ID!, $n: Int) { bots(orgId: $org, limit: $n) { total items {
         id orgId name description status version createdAt updatedAt startedAt organization { id name slug }
         stats { totalMessages inboundMessages outboundMessages failedMessages totalConversations successRate } } } }`;
-      const answer = await post(JSON.stringify({ query, variables: { org: world.orgId, n: 100 } }));
+      const answer = await post(JSON.stringify({ query, variables: { org: fixture.orgId, n: 100 } }));
       expect(answer.errors).toBeUndefined();
       expect(answer.data?.bots).toMatchObject({ total: 1 });
     });
@@ -295,8 +295,8 @@ describe('GraphQL over HTTP', () => {
           text responseTimeMs createdAt } } nodes { id text } } } }`,
       ],
     ])('%s are not too expensive', async (_what, query) => {
-      const text = query.replaceAll('$org', `"${world.orgId}"`).replaceAll('$bot', `"${botId}"`);
-      expect((await world.viewer.sendText(text)).errors).toBeUndefined();
+      const text = query.replaceAll('$org', `"${fixture.orgId}"`).replaceAll('$bot', `"${botId}"`);
+      expect((await fixture.viewer.sendText(text)).errors).toBeUndefined();
     });
 
     test('a document of too many words is refused', async () => {
@@ -325,7 +325,7 @@ describe('GraphQL over HTTP', () => {
     });
 
     test('are new for each request without one, on every path and for every failure', async () => {
-      const url = (path: string) => new URL(path, world.app.url).href;
+      const url = (path: string) => new URL(path, fixture.app.url).href;
       const answers = [
         await post('{'),
         await post('{}'),
@@ -348,7 +348,7 @@ describe('GraphQL over HTTP', () => {
       expect(answer.status).toBe(200);
       expect(answer.headers.get('content-type')).toMatch(/^text\/html/);
       expect(answer.text).toMatch(/<html/i);
-      const home = await send(new URL('/', world.app.url).href, { headers: asBrowser, redirect: 'manual' });
+      const home = await send(new URL('/', fixture.app.url).href, { headers: asBrowser, redirect: 'manual' });
       expect([home.status, home.headers.get('location')]).toEqual([302, '/graphql']);
     });
 
@@ -382,9 +382,9 @@ describe('GraphQL over HTTP', () => {
 
   describe('/metrics', () => {
     test('counts what the cache does', async () => {
-      const hits = async () => await world.app.metric('flovo_cache_hits_total');
+      const hits = async () => await fixture.app.metric('flovo_cache_hits_total');
       const requests = async () =>
-        await world.app.metric('flovo_http_request_duration_seconds_count', { route: '/graphql' });
+        await fixture.app.metric('flovo_http_request_duration_seconds_count', { route: '/graphql' });
       const query = `{ bot(id: "${botId}") { id stats { totalMessages } } }`;
       await askUntil(
         async () => {
@@ -401,7 +401,7 @@ describe('GraphQL over HTTP', () => {
     });
 
     test('is in the format of Prometheus', async () => {
-      const { status, headers, text } = await send(new URL('/metrics', world.app.url).href);
+      const { status, headers, text } = await send(new URL('/metrics', fixture.app.url).href);
       expect(status).toBe(200);
       expect(headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
       for (const line of text.split('\n').filter((each) => each !== '')) {

@@ -12,21 +12,21 @@ import {
 } from '../generated/graphql.js';
 import { eventually } from '../support/eventually.js';
 import { addBots } from '../support/people.js';
-import { askUntil, createWorld, type World } from './world.js';
+import { askUntil, createFixture, type Fixture } from './fixture.js';
 
-let world: World;
+let fixture: Fixture;
 let id: string;
 
 beforeAll(async () => {
-  world = await createWorld();
+  fixture = await createFixture();
 });
 
 afterAll(async () => {
-  await world?.close();
+  await fixture?.close();
 });
 
 beforeEach(async () => {
-  [id] = (await addBots(world.database.sql, world.orgId, 1)) as [string];
+  [id] = (await addBots(fixture.database.sql, fixture.orgId, 1)) as [string];
 });
 
 const message = (text: string, change: Partial<MessageInput> = {}): MessageInput => ({
@@ -39,10 +39,10 @@ const message = (text: string, change: Partial<MessageInput> = {}): MessageInput
 });
 
 const add = async (messages: MessageInput[], botId = id) =>
-  (await world.editor.ask(AddMessagesDocument, { botId, messages })).addMessages;
+  (await fixture.editor.ask(AddMessagesDocument, { botId, messages })).addMessages;
 
 const read = async (variables: Omit<BotMessagesQueryVariables, 'id'> = {}, botId = id) => {
-  const { bot } = await world.viewer.ask(BotMessagesDocument, { id: botId, ...variables });
+  const { bot } = await fixture.viewer.ask(BotMessagesDocument, { id: botId, ...variables });
   if (!bot) throw new Error('No bot');
   return bot.messages;
 };
@@ -52,7 +52,7 @@ const texts = async (variables: Omit<BotMessagesQueryVariables, 'id'> = {}, botI
 
 /** Adds messages through SQL: with these texts, one a minute, the last one newest. */
 const insert = async (count: number, createdAt = `timestamptz '2026-01-01' + n * interval '1 minute'`) => {
-  await world.database.sql.unsafe(`
+  await fixture.database.sql.unsafe(`
     insert into messages (bot_id, conversation_id, contact_id, direction, status, text, created_at)
     select '${id}', 'c' || n % 3, 'p', (array['INBOUND', 'OUTBOUND'])[1 + n % 2]::message_direction,
       (array['PENDING', 'DELIVERED', 'FAILED'])[1 + n % 3]::message_status, 'm' || n, ${createdAt}
@@ -84,7 +84,7 @@ describe('addMessages', () => {
     expect(messages).toMatchObject(inputs.map(filled));
     expect(bot).toMatchObject({ id, name: 'bot 1' });
     expect(stats).toMatchObject({ id, totalMessages: 3, failedMessages: 1, totalConversations: 2 });
-    const rows = await world.database.sql<{ id: string; text: string; created_at: Date }[]>`
+    const rows = await fixture.database.sql<{ id: string; text: string; created_at: Date }[]>`
       select id, text, created_at from messages where bot_id = ${id} order by text`;
     expect(messages.map((each) => [each.id, each.text, each.createdAt])).toEqual(
       rows.map((row) => [row.id, row.text, row.created_at.toISOString()]),
@@ -93,7 +93,7 @@ describe('addMessages', () => {
 
   test('gives the ids by which the status is updated', async () => {
     const { messages } = await add([message('a'), message('b')]);
-    const { updateMessageStatus } = await world.editor.ask(UpdateMessageStatusDocument, {
+    const { updateMessageStatus } = await fixture.editor.ask(UpdateMessageStatusDocument, {
       id: messages[1]?.id ?? '',
       status: 'FAILED',
     });
@@ -113,7 +113,7 @@ describe('addMessages', () => {
 
   test.each([0, 501])('%d of them are refused, and none is added', async (count) => {
     const messages = Array.from({ length: count }, () => message('x'));
-    expect(await world.editor.failure(AddMessagesDocument, { botId: id, messages })).toMatchObject({
+    expect(await fixture.editor.failure(AddMessagesDocument, { botId: id, messages })).toMatchObject({
       code: 'BAD_USER_INPUT',
       field: 'messages',
     });
@@ -122,7 +122,7 @@ describe('addMessages', () => {
 
   test('one that breaks a rule is named, and none is added', async () => {
     const messages = [message('fine'), message('x', { conversationId: '' })];
-    expect(await world.editor.failure(AddMessagesDocument, { botId: id, messages })).toMatchObject({
+    expect(await fixture.editor.failure(AddMessagesDocument, { botId: id, messages })).toMatchObject({
       code: 'BAD_USER_INPUT',
       field: 'messages.1.conversationId',
     });
@@ -130,7 +130,7 @@ describe('addMessages', () => {
   });
 
   test('its bot shows everything as it is now, however warm the cache', async () => {
-    const { data } = await world.editor.sendText<{
+    const { data } = await fixture.editor.sendText<{
       addMessages: { bot: { stats: { totalMessages: number }; messages: { nodes: { text: string }[] } } };
     }>(
       `mutation ($id: ID!, $m: [MessageInput!]!) {
@@ -180,7 +180,7 @@ describe("a bot's messages", () => {
     ['of the smallest', `timestamptz '4714-11-24 00:00:00+00 BC' + n * interval '1 microsecond'`],
   ])('%s are on one page each, whatever the size of pages', async (_what, createdAt) => {
     await insert(17, createdAt);
-    const [all] = await world.database.sql<[{ texts: string[] }]>`
+    const [all] = await fixture.database.sql<[{ texts: string[] }]>`
       select to_json(array_agg(text order by created_at desc, id desc)) as texts from messages where bot_id = ${id}`;
     for (const first of [1, 4, 17]) expect(await walk(first)).toEqual(all.texts);
   });
@@ -198,7 +198,7 @@ describe("a bot's messages", () => {
     [{ conversationId: '%' }, 0],
   ] as const)('are filtered by %j', async (filter, count) => {
     await insert(20);
-    const { sql } = world.database;
+    const { sql } = fixture.database;
     const { conversationId = null, direction = null, status = null } = filter as Record<string, string>;
     const rows = await sql<{ text: string }[]>`
       select text from messages where bot_id = ${id}
@@ -216,7 +216,7 @@ describe("a bot's messages", () => {
     const { endCursor } = (await read({ first: 3 })).pageInfo;
     await add([message('newer')]);
     expect(await texts({ first: 3, after: endCursor })).toEqual(['m3', 'm2', 'm1']);
-    await world.database.sql`delete from messages where bot_id = ${id} and text = 'm4'`;
+    await fixture.database.sql`delete from messages where bot_id = ${id} and text = 'm4'`;
     await askUntil(
       async () => (await texts({ first: 100 })).length,
       (count) => count === 6,
@@ -244,7 +244,7 @@ describe("a bot's messages", () => {
     'é🤖',
     'x'.repeat(100_000),
   ])('a cursor that no page gave is refused, naming the argument (%#)', async (after) => {
-    expect(await world.viewer.failure(BotMessagesDocument, { id, after })).toMatchObject({
+    expect(await fixture.viewer.failure(BotMessagesDocument, { id, after })).toMatchObject({
       code: 'BAD_USER_INPUT',
       field: 'after',
     });
@@ -270,7 +270,7 @@ describe("a bot's messages", () => {
     ['direction', { direction: 'SIDEWAYS' as never }],
     ['status', { status: 'READ' as never }],
   ])('a wrong %s is refused, naming the argument (%#)', async (field, variables) => {
-    expect(await world.viewer.failure(BotMessagesDocument, { id, ...variables })).toMatchObject({
+    expect(await fixture.viewer.failure(BotMessagesDocument, { id, ...variables })).toMatchObject({
       code: 'BAD_USER_INPUT',
       field,
     });
@@ -291,21 +291,21 @@ describe('pages of messages in the cache', () => {
   /** Until all of them come without SQL. */
   const warm = async () => {
     await eventually(async () => {
-      world.app.statements.length = 0;
+      fixture.app.statements.length = 0;
       await views();
-      return world.app.statements.length === 0;
+      return fixture.app.statements.length === 0;
     });
   };
 
   test('are read without SQL, whoever asks, in other words too', async () => {
     await insert(3);
     await warm();
-    const { data } = await world.owner.sendText<{ bot: { messages: { nodes: unknown[] } } }>(
+    const { data } = await fixture.owner.sendText<{ bot: { messages: { nodes: unknown[] } } }>(
       `{ bot(id: "${id}") { messages { nodes { text } } } }`,
     );
     expect(data?.bot.messages.nodes).toHaveLength(3);
-    expect(world.app.statements.filter((statement) => statement.includes('"messages"'))).toEqual([]);
-    const keys = await world.admin.keys(`bot:${id}:messages:*`);
+    expect(fixture.app.statements.filter((statement) => statement.includes('"messages"'))).toEqual([]);
+    const keys = await fixture.admin.keys(`bot:${id}:messages:*`);
     expect(keys.toSorted()).toEqual(
       [
         `bot:${id}:messages:first:1:after::conversation::direction::status:`,
@@ -318,7 +318,7 @@ describe('pages of messages in the cache', () => {
   test.each([
     [
       'recordMessages',
-      async () => await world.editor.ask(RecordMessagesDocument, { botId: id, messages: [message('new')] }),
+      async () => await fixture.editor.ask(RecordMessagesDocument, { botId: id, messages: [message('new')] }),
     ],
     ['addMessages', async () => await add([message('new')])],
   ])('are outdated by %s before it answers, and leave Redis', async (_name, write) => {
@@ -326,7 +326,7 @@ describe('pages of messages in the cache', () => {
     for (let time = 1; time <= 3; time++) {
       await warm();
       await write();
-      expect(await world.admin.keys(`bot:${id}:messages:*`)).toEqual([]);
+      expect(await fixture.admin.keys(`bot:${id}:messages:*`)).toEqual([]);
       const all = [...Array.from({ length: time }, () => 'new'), 'old'];
       expect(await views()).toEqual([all, ['new'], all]);
     }
@@ -336,7 +336,7 @@ describe('pages of messages in the cache', () => {
     const { messages } = await add([message('a'), message('b')]);
     for (const status of ['FAILED', 'DELIVERED'] as const) {
       await warm();
-      await world.editor.ask(UpdateMessageStatusDocument, { id: messages[0]?.id ?? '', status });
+      await fixture.editor.ask(UpdateMessageStatusDocument, { id: messages[0]?.id ?? '', status });
       const delivered = status === 'FAILED' ? ['b'] : ['b', 'a'];
       expect(await views()).toEqual([['b', 'a'], ['b'], delivered]);
     }
@@ -345,9 +345,9 @@ describe('pages of messages in the cache', () => {
   test('go with their bot', async () => {
     await add([message('a')]);
     await warm();
-    await world.owner.ask(DeleteBotDocument, { id });
-    expect(await world.admin.keys(`bot:${id}:messages:*`)).toEqual([]);
-    expect(await world.viewer.failure(BotMessagesDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
+    await fixture.owner.ask(DeleteBotDocument, { id });
+    expect(await fixture.admin.keys(`bot:${id}:messages:*`)).toEqual([]);
+    expect(await fixture.viewer.failure(BotMessagesDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
   });
 
   const insertion = 'insert into messages (bot_id, conversation_id, contact_id, direction, status, text)';
@@ -367,26 +367,26 @@ describe('pages of messages in the cache', () => {
   ])('are outdated by %s through SQL within 2 s', async (_what, statement, expected) => {
     await add([message('a')]);
     await warm();
-    await world.database.sql.unsafe(statement(id));
+    await fixture.database.sql.unsafe(statement(id));
     expect(await askUntil(views, (seen) => JSON.stringify(seen) === JSON.stringify(expected))).toEqual(
       expected,
     );
   });
 
   test('20 bots with their messages are one statement for the messages', async () => {
-    const botIds = await addBots(world.database.sql, world.orgId, 20);
+    const botIds = await addBots(fixture.database.sql, fixture.orgId, 20);
     for (const [n, botId] of botIds.entries()) await add([message(`${n}`)], botId);
-    const variables = { orgId: world.orgId };
+    const variables = { orgId: fixture.orgId };
     const query = `query ($orgId: ID!) { bots(orgId: $orgId) { items { id
       messages(first: 2, status: DELIVERED) { nodes { botId text } } } } }`;
-    world.app.statements.length = 0;
-    const { data } = await world.viewer.sendText<{
+    fixture.app.statements.length = 0;
+    const { data } = await fixture.viewer.sendText<{
       bots: { items: { id: string; messages: { nodes: { botId: string }[] } }[] };
     }>(query, variables);
     expect(data?.bots.items).toHaveLength(20);
     for (const bot of data?.bots.items ?? []) {
       for (const node of bot.messages.nodes) expect(node.botId).toBe(bot.id);
     }
-    expect(world.app.statements.filter((text) => text.includes('"messages"'))).toHaveLength(1);
+    expect(fixture.app.statements.filter((text) => text.includes('"messages"'))).toHaveLength(1);
   });
 });

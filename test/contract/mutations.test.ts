@@ -18,21 +18,21 @@ import {
   type BotFieldsFragment,
   type MessageInput,
 } from '../generated/graphql.js';
-import { createWorld, askUntil, type World } from './world.js';
+import { createFixture, askUntil, type Fixture } from './fixture.js';
 
-let world: World;
+let fixture: Fixture;
 
 beforeAll(async () => {
-  world = await createWorld();
+  fixture = await createFixture();
 });
 
 afterAll(async () => {
-  await world?.close();
+  await fixture?.close();
 });
 
 const create = async (name = 'bot', description?: string): Promise<BotFieldsFragment> => {
-  const input = { orgId: world.orgId, name, ...(description === undefined ? {} : { description }) };
-  return (await world.editor.ask(CreateBotDocument, { input })).createBot;
+  const input = { orgId: fixture.orgId, name, ...(description === undefined ? {} : { description }) };
+  return (await fixture.editor.ask(CreateBotDocument, { input })).createBot;
 };
 
 const outbound: MessageInput = {
@@ -45,7 +45,7 @@ const outbound: MessageInput = {
 
 /** Every place where a bot can be read, asked before so that each is cached, and again after. */
 async function readEverywhere(id: string): Promise<Record<string, unknown>> {
-  const { viewer, orgId } = world;
+  const { viewer, orgId } = fixture;
   const [bot, details, page, found, organization] = await Promise.all([
     viewer.ask(BotDocument, { id }),
     viewer.ask(BotDetailsDocument, { id }),
@@ -73,14 +73,14 @@ const everywhere = (bot: BotFieldsFragment) => ({
 
 /** What PostgreSQL says of a row: it changes with every write of it, even one that changes no column. */
 const writtenBy = async (id: string): Promise<unknown> =>
-  (await world.database.sql`select xmin::text, ctid::text from bots where id = ${id}`)[0];
+  (await fixture.database.sql`select xmin::text, ctid::text from bots where id = ${id}`)[0];
 
 /** How many writes of a bot the invalidation log holds; old ones may leave it at any time. */
 const loggedWrites = async (id: string): Promise<number> =>
   Number(
     (
-      await world.database.sql`
-        select count(*) from cache_invalidations where tags && ${[`bot:${id}`, `org:${world.orgId}`]}`
+      await fixture.database.sql`
+        select count(*) from cache_invalidations where tags && ${[`bot:${id}`, `org:${fixture.orgId}`]}`
     )[0]?.count,
   );
 
@@ -99,7 +99,7 @@ describe('createBot', () => {
     const bot = await create('bot two', 'described');
     expect(bot).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
-      orgId: world.orgId,
+      orgId: fixture.orgId,
       name: 'bot two',
       description: 'described',
       status: 'STOPPED',
@@ -109,7 +109,7 @@ describe('createBot', () => {
       startedAt: null,
     });
     expect(await readEverywhere(bot.id)).toEqual(everywhere(bot));
-    expect((await world.viewer.ask(BotStatsDocument, { id: bot.id })).botStats).toMatchObject({
+    expect((await fixture.viewer.ask(BotStatsDocument, { id: bot.id })).botStats).toMatchObject({
       totalMessages: 0,
       totalConversations: 0,
       averageResponseTimeMs: null,
@@ -120,11 +120,11 @@ describe('createBot', () => {
 
   test('a bot that was looked for before it existed is found once it does', async () => {
     const id = randomUUID();
-    expect(await world.viewer.failure(BotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
-    await world.database
-      .sql`insert into bots (id, org_id, name) values (${id}, ${world.orgId}, 'bot of SQL')`;
+    expect(await fixture.viewer.failure(BotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
+    await fixture.database
+      .sql`insert into bots (id, org_id, name) values (${id}, ${fixture.orgId}, 'bot of SQL')`;
     const answer = await askUntil(
-      async () => await world.viewer.send(BotDocument, { id }),
+      async () => await fixture.viewer.send(BotDocument, { id }),
       ({ errors }) => errors === undefined,
     );
     expect(answer.data?.bot?.name).toBe('bot of SQL');
@@ -140,7 +140,7 @@ describe('updateBot', () => {
   });
 
   const update = async (input: { name?: string; description?: string; expectedVersion?: number }) =>
-    (await world.editor.ask(UpdateBotDocument, { id: bot.id, input })).updateBot;
+    (await fixture.editor.ask(UpdateBotDocument, { id: bot.id, input })).updateBot;
 
   test.each([
     ['the name', { name: 'bot, renamed' }],
@@ -199,7 +199,7 @@ describe('updateBot', () => {
       for (const expectedVersion of [2, 2 ** 31 - 1]) {
         const before = await writtenBy(bot.id);
         const variables = { id: bot.id, input: { ...input, expectedVersion } };
-        expect(await world.editor.failure(UpdateBotDocument, variables)).toMatchObject({
+        expect(await fixture.editor.failure(UpdateBotDocument, variables)).toMatchObject({
           code: 'CONFLICT',
           data: null,
         });
@@ -214,12 +214,12 @@ describe('updateBot', () => {
     const answers = await Promise.all(
       names.map(
         async (name) =>
-          await world.editor.send(UpdateBotDocument, { id: bot.id, input: { name, expectedVersion: 1 } }),
+          await fixture.editor.send(UpdateBotDocument, { id: bot.id, input: { name, expectedVersion: 1 } }),
       ),
     );
     const codes = answers.map(({ errors }) => errors?.[0]?.extensions.code ?? 'OK');
     expect(codes.sort()).toEqual([...Array.from({ length: 7 }, () => 'CONFLICT'), 'OK']);
-    expect((await world.viewer.ask(BotDocument, { id: bot.id })).bot?.version).toBe(2);
+    expect((await fixture.viewer.ask(BotDocument, { id: bot.id })).bot?.version).toBe(2);
   });
 
   test('of several that expect no version all are made, one after the other', async () => {
@@ -228,20 +228,20 @@ describe('updateBot', () => {
     );
     expect(new Set(answers.map(({ version }) => version))).toEqual(new Set([2, 3, 4, 5, 6, 7, 8, 9]));
     const last = answers.find(({ version }) => version === 9);
-    expect((await world.viewer.ask(BotDocument, { id: bot.id })).bot?.description).toBe(last?.description);
+    expect((await fixture.viewer.ask(BotDocument, { id: bot.id })).bot?.description).toBe(last?.description);
   });
 
   test('of a bot that is gone is NOT_FOUND', async () => {
-    await world.owner.ask(DeleteBotDocument, { id: bot.id });
+    await fixture.owner.ask(DeleteBotDocument, { id: bot.id });
     const variables = { id: bot.id, input: { name: 'x', expectedVersion: 1 } };
-    expect(await world.editor.failure(UpdateBotDocument, variables)).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await fixture.editor.failure(UpdateBotDocument, variables)).toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 
 describe('startBot and stopBot', () => {
   let bot: BotFieldsFragment;
-  const start = async () => (await world.editor.ask(StartBotDocument, { id: bot.id })).startBot;
-  const stop = async () => (await world.editor.ask(StopBotDocument, { id: bot.id })).stopBot;
+  const start = async () => (await fixture.editor.ask(StartBotDocument, { id: bot.id })).startBot;
+  const stop = async () => (await fixture.editor.ask(StopBotDocument, { id: bot.id })).stopBot;
 
   beforeEach(async () => {
     bot = await create();
@@ -286,7 +286,7 @@ describe('startBot and stopBot', () => {
 
   test('an update of a running bot keeps the time of its start', async () => {
     const { startedAt } = await start();
-    const { updateBot } = await world.editor.ask(UpdateBotDocument, {
+    const { updateBot } = await fixture.editor.ask(UpdateBotDocument, {
       id: bot.id,
       input: { name: 'bot, on' },
     });
@@ -305,26 +305,26 @@ describe('startBot and stopBot', () => {
 describe('deleteBot', () => {
   test('answers with the id, and takes the messages and totals along', async () => {
     const { id } = await create();
-    const { sql } = world.database;
-    await world.editor.ask(RecordMessagesDocument, { botId: id, messages: [outbound, outbound] });
+    const { sql } = fixture.database;
+    await fixture.editor.ask(RecordMessagesDocument, { botId: id, messages: [outbound, outbound] });
     const [message] = await sql<{ id: string }[]>`select id from messages where bot_id = ${id}`;
     await readEverywhere(id);
-    const { bots: before } = await world.viewer.ask(BotsDocument, { orgId: world.orgId });
-    await world.viewer.ask(BotStatsDocument, { id });
+    const { bots: before } = await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId });
+    await fixture.viewer.ask(BotStatsDocument, { id });
 
-    expect(await world.owner.ask(DeleteBotDocument, { id })).toEqual({ deleteBot: id });
+    expect(await fixture.owner.ask(DeleteBotDocument, { id })).toEqual({ deleteBot: id });
 
     for (const document of [BotDocument, BotDetailsDocument, BotStatsDocument] as const) {
-      const answer = await world.viewer.send(document as typeof BotDocument, { id });
+      const answer = await fixture.viewer.send(document as typeof BotDocument, { id });
       expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['NOT_FOUND']);
     }
-    const { bots } = await world.viewer.ask(BotsDocument, { orgId: world.orgId });
+    const { bots } = await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId });
     expect(bots.total).toBe(before.total - 1);
     expect(bots.items.map((bot) => bot.id)).not.toContain(id);
-    const { organization } = await world.viewer.ask(OrganizationBotsDocument, { id: world.orgId });
+    const { organization } = await fixture.viewer.ask(OrganizationBotsDocument, { id: fixture.orgId });
     expect(organization?.bots.map((bot) => bot.id)).not.toContain(id);
     const variables = { id: message?.id ?? '', status: 'FAILED' } as const;
-    expect(await world.editor.failure(UpdateMessageStatusDocument, variables)).toMatchObject({
+    expect(await fixture.editor.failure(UpdateMessageStatusDocument, variables)).toMatchObject({
       code: 'NOT_FOUND',
     });
     const [left] = await sql`select
@@ -336,10 +336,10 @@ describe('deleteBot', () => {
 
   test('from outside does not cost a list that still shows the bot the rest of its answer', async () => {
     const { id } = await create();
-    await world.viewer.ask(BotsDocument, { orgId: world.orgId });
-    await world.database.sql`delete from bots where id = ${id}`;
+    await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId });
+    await fixture.database.sql`delete from bots where id = ${id}`;
     const answer = await askUntil(
-      async () => await world.viewer.send(BotsWithStatsDocument, { orgId: world.orgId }),
+      async () => await fixture.viewer.send(BotsWithStatsDocument, { orgId: fixture.orgId }),
       ({ data, errors }) => errors !== undefined || data?.bots.items.every((bot) => bot.id !== id) === true,
     );
     expect(answer.errors).toBeUndefined();
@@ -349,11 +349,11 @@ describe('deleteBot', () => {
   test('of a bot that is gone is NOT_FOUND', async () => {
     const { id } = await create();
     const answers = await Promise.all(
-      Array.from({ length: 4 }, async () => await world.owner.send(DeleteBotDocument, { id })),
+      Array.from({ length: 4 }, async () => await fixture.owner.send(DeleteBotDocument, { id })),
     );
     const codes = answers.map(({ errors }) => errors?.[0]?.extensions.code ?? 'OK');
     expect(codes.sort()).toEqual(['NOT_FOUND', 'NOT_FOUND', 'NOT_FOUND', 'OK']);
-    expect(await world.owner.failure(DeleteBotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await fixture.owner.failure(DeleteBotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 
@@ -367,7 +367,7 @@ describe('recordMessages', () => {
       { ...outbound, conversationId: 'c', status: 'DELIVERED', responseTimeMs: 0 },
       { ...outbound, conversationId: 'c', direction: 'INBOUND', status: 'FAILED', text: '' },
     ];
-    const { recordMessages } = await world.editor.ask(RecordMessagesDocument, { botId: id, messages });
+    const { recordMessages } = await fixture.editor.ask(RecordMessagesDocument, { botId: id, messages });
     expect(recordMessages).toEqual({
       botId: id,
       totalMessages: 5,
@@ -380,7 +380,7 @@ describe('recordMessages', () => {
       lastMessageAt: expect.any(String),
       computedAt: expect.any(String),
     });
-    const rows = await world.database.sql`
+    const rows = await fixture.database.sql`
       select conversation_id, contact_id, direction, status, text, response_time_ms from messages
       where bot_id = ${id} order by conversation_id, direction desc, response_time_ms`;
     expect(rows.map((row) => Object.values(row))).toEqual([
@@ -394,7 +394,7 @@ describe('recordMessages', () => {
 
   test('leaves the version of the bot and its place in the lists alone', async () => {
     const bot = await create();
-    await world.editor.ask(RecordMessagesDocument, { botId: bot.id, messages: [outbound] });
+    await fixture.editor.ask(RecordMessagesDocument, { botId: bot.id, messages: [outbound] });
     expect(await readEverywhere(bot.id)).toEqual(everywhere(bot));
   });
 
@@ -403,19 +403,19 @@ describe('recordMessages', () => {
     const answers = await Promise.all([
       ...Array.from(
         { length: 6 },
-        async () => await world.editor.send(RecordMessagesDocument, { botId: id, messages: [outbound] }),
+        async () => await fixture.editor.send(RecordMessagesDocument, { botId: id, messages: [outbound] }),
       ),
-      world.owner.send(DeleteBotDocument, { id }),
+      fixture.owner.send(DeleteBotDocument, { id }),
     ]);
     for (const { errors } of answers)
       expect([undefined, 'NOT_FOUND']).toContain(errors?.[0]?.extensions.code);
     expect(
-      await world.editor.failure(RecordMessagesDocument, { botId: id, messages: [outbound] }),
+      await fixture.editor.failure(RecordMessagesDocument, { botId: id, messages: [outbound] }),
     ).toMatchObject({
       code: 'NOT_FOUND',
     });
-    expect([...(await world.database.sql`select 1 from messages where bot_id = ${id}`)]).toEqual([]);
-    expect([...(await world.database.sql`select 1 from bot_stats where bot_id = ${id}`)]).toEqual([]);
+    expect([...(await fixture.database.sql`select 1 from messages where bot_id = ${id}`)]).toEqual([]);
+    expect([...(await fixture.database.sql`select 1 from bot_stats where bot_id = ${id}`)]).toEqual([]);
   });
 });
 
@@ -423,8 +423,8 @@ describe('updateMessageStatus', () => {
   test('answers with the message, and is counted everywhere at once', async () => {
     const { id: botId } = await create();
     const messages: MessageInput[] = [{ ...outbound, responseTimeMs: 7 }];
-    await world.editor.ask(RecordMessagesDocument, { botId, messages });
-    const [row] = await world.database.sql<{ id: string; created_at: Date }[]>`
+    await fixture.editor.ask(RecordMessagesDocument, { botId, messages });
+    const [row] = await fixture.database.sql<{ id: string; created_at: Date }[]>`
       select id, created_at from messages where bot_id = ${botId}`;
     const id = row?.id ?? '';
     for (const [status, successRate, failedMessages] of [
@@ -433,9 +433,9 @@ describe('updateMessageStatus', () => {
       ['DELIVERED', 1, 0],
       ['PENDING', null, 0],
     ] as const) {
-      await world.viewer.ask(BotStatsDocument, { id: botId });
-      await world.viewer.ask(BotDetailsDocument, { id: botId });
-      const { updateMessageStatus } = await world.editor.ask(UpdateMessageStatusDocument, { id, status });
+      await fixture.viewer.ask(BotStatsDocument, { id: botId });
+      await fixture.viewer.ask(BotDetailsDocument, { id: botId });
+      const { updateMessageStatus } = await fixture.editor.ask(UpdateMessageStatusDocument, { id, status });
       expect(updateMessageStatus).toEqual({
         ...messages[0],
         id,
@@ -444,8 +444,8 @@ describe('updateMessageStatus', () => {
         createdAt: row?.created_at.toISOString(),
       });
       const expected = { successRate, failedMessages, totalMessages: 1, averageResponseTimeMs: 7 };
-      expect((await world.viewer.ask(BotStatsDocument, { id: botId })).botStats).toMatchObject(expected);
-      expect((await world.viewer.ask(BotDetailsDocument, { id: botId })).botDetails?.stats).toMatchObject(
+      expect((await fixture.viewer.ask(BotStatsDocument, { id: botId })).botStats).toMatchObject(expected);
+      expect((await fixture.viewer.ask(BotDetailsDocument, { id: botId })).botDetails?.stats).toMatchObject(
         expected,
       );
     }
@@ -453,7 +453,7 @@ describe('updateMessageStatus', () => {
 
   test('of a message that does not exist is NOT_FOUND', async () => {
     const variables = { id: randomUUID(), status: 'FAILED' } as const;
-    expect(await world.editor.failure(UpdateMessageStatusDocument, variables)).toMatchObject({
+    expect(await fixture.editor.failure(UpdateMessageStatusDocument, variables)).toMatchObject({
       code: 'NOT_FOUND',
       data: null,
     });
@@ -467,7 +467,7 @@ describe('several mutations in one request', () => {
   test('are made in their order, and each sees the ones before it', async () => {
     const { id } = await create();
     await readEverywhere(id);
-    const { data, errors } = await world.owner.sendText<Record<string, State>>(
+    const { data, errors } = await fixture.owner.sendText<Record<string, State>>(
       `mutation ($id: ID!, $messages: [MessageInput!]!) {
         a: updateBot(id: $id, input: { name: "bot a", expectedVersion: 1 }) { ...State }
         b: startBot(id: $id) { ...State }
@@ -507,15 +507,15 @@ describe('several mutations in one request', () => {
   });
 
   test('two bots created in one request are both in the list that the second one reads', async () => {
-    await world.viewer.ask(OrganizationBotsDocument, { id: world.orgId });
-    const { data } = await world.owner.sendText<
+    await fixture.viewer.ask(OrganizationBotsDocument, { id: fixture.orgId });
+    const { data } = await fixture.owner.sendText<
       Record<string, { id: string; organization: { bots: { id: string }[] } }>
     >(
       `mutation ($input: CreateBotInput!) {
         a: createBot(input: $input) { id organization { bots { id } } }
         b: createBot(input: $input) { id organization { bots { id } } }
       }`,
-      { input: { orgId: world.orgId, name: 'bot' } },
+      { input: { orgId: fixture.orgId, name: 'bot' } },
     );
     const idsSeenBy = (alias: string) => data?.[alias]?.organization.bots.map(({ id }) => id) ?? [];
     expect(idsSeenBy('a').slice(0, 1)).toEqual([data?.a?.id]);
@@ -524,7 +524,7 @@ describe('several mutations in one request', () => {
 
   test('what a request has deleted is gone for the rest of it; what was done before stays done', async () => {
     const [{ id }, { id: other }] = [await create(), await create()];
-    const answer = await world.owner.sendText(
+    const answer = await fixture.owner.sendText(
       `mutation ($id: ID!, $other: ID!) {
         a: startBot(id: $other) { id }
         b: deleteBot(id: $id)
@@ -536,8 +536,8 @@ describe('several mutations in one request', () => {
     expect(answer.errors).toEqual([
       expect.objectContaining({ path: ['c'], extensions: { code: 'NOT_FOUND' } }),
     ]);
-    expect(await world.viewer.failure(BotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
-    expect((await world.viewer.ask(BotDocument, { id: other })).bot).toMatchObject({
+    expect(await fixture.viewer.failure(BotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
+    expect((await fixture.viewer.ask(BotDocument, { id: other })).bot).toMatchObject({
       status: 'RUNNING',
       version: 2,
     });
@@ -545,7 +545,7 @@ describe('several mutations in one request', () => {
 
   test('a mutation that fails ends the request: those after it are not made', async () => {
     const { id } = await create();
-    const answer = await world.editor.sendText(
+    const answer = await fixture.editor.sendText(
       `mutation ($id: ID!) {
         a: updateBot(id: $id, input: { name: "bot a", expectedVersion: 9 }) { id }
         b: updateBot(id: $id, input: { name: "bot b", expectedVersion: 1 }) { id }
@@ -555,6 +555,6 @@ describe('several mutations in one request', () => {
     expect(answer.errors?.map(({ path, extensions }) => [path, extensions.code])).toEqual([
       [['a'], 'CONFLICT'],
     ]);
-    expect((await world.viewer.ask(BotDocument, { id })).bot).toMatchObject({ name: 'bot', version: 1 });
+    expect((await fixture.viewer.ask(BotDocument, { id })).bot).toMatchObject({ name: 'bot', version: 1 });
   });
 });

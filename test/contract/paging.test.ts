@@ -2,29 +2,29 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 
 import { BotsDocument, CreateBotDocument, OrganizationBotsDocument } from '../generated/graphql.js';
 import { addOrganization, addUser } from '../support/people.js';
-import { createWorld, askUntil, type World } from './world.js';
+import { createFixture, askUntil, type Fixture } from './fixture.js';
 
-let world: World;
+let fixture: Fixture;
 
 beforeAll(async () => {
-  world = await createWorld();
+  fixture = await createFixture();
 });
 
 afterAll(async () => {
-  await world?.close();
+  await fixture?.close();
 });
 
-/** The bots of the world's organization, made anew, as they must be listed. */
+/** The bots of the fixture's organization, made anew, as they must be listed. */
 async function setBots(bots: readonly { name: string; createdAt: string }[]): Promise<string[]> {
-  const { sql } = world.database;
-  await sql`delete from bots where org_id = ${world.orgId}`;
+  const { sql } = fixture.database;
+  await sql`delete from bots where org_id = ${fixture.orgId}`;
   await sql`
     insert into bots (org_id, name, created_at)
-    select ${world.orgId}, name, created_at::timestamptz
+    select ${fixture.orgId}, name, created_at::timestamptz
     from unnest(${bots.map(({ name }) => name)}::text[], ${bots.map(({ createdAt }) => createdAt)}::text[])
       as b(name, created_at)`;
   const rows = await sql<{ id: string }[]>`
-    select id from bots where org_id = ${world.orgId} order by created_at desc, id desc`;
+    select id from bots where org_id = ${fixture.orgId} order by created_at desc, id desc`;
   const ids = rows.map(({ id }) => id);
   await askUntil(
     async () => (await pageOf({ limit: 100 })).items.map(({ id }) => id),
@@ -33,8 +33,8 @@ async function setBots(bots: readonly { name: string; createdAt: string }[]): Pr
   return ids;
 }
 
-async function pageOf(args: { page?: number; limit?: number; search?: string }, orgId = world.orgId) {
-  return (await world.viewer.ask(BotsDocument, { orgId, ...args })).bots;
+async function pageOf(args: { page?: number; limit?: number; search?: string }, orgId = fixture.orgId) {
+  return (await fixture.viewer.ask(BotsDocument, { orgId, ...args })).bots;
 }
 
 /** All pages, one after the other, until one says that there is no next. */
@@ -116,7 +116,7 @@ describe('23 bots', () => {
   });
 
   test('are listed in the same order by the organization', async () => {
-    const { organization } = await world.viewer.ask(OrganizationBotsDocument, { id: world.orgId });
+    const { organization } = await fixture.viewer.ask(OrganizationBotsDocument, { id: fixture.orgId });
     expect(organization?.bots.map(({ id }) => id)).toEqual(ids);
   });
 });
@@ -145,8 +145,8 @@ describe('bots of one instant', () => {
 test('a new bot is first, whatever page was read before', async () => {
   await setBots(numbered(5));
   await allPages({ limit: 2 });
-  const { createBot } = await world.owner.ask(CreateBotDocument, {
-    input: { orgId: world.orgId, name: 'new' },
+  const { createBot } = await fixture.owner.ask(CreateBotDocument, {
+    input: { orgId: fixture.orgId, name: 'new' },
   });
   const pages = await allPages({ limit: 2 });
   expect(pages.map(({ items }) => items.map(({ name }) => name))).toEqual([
@@ -159,9 +159,9 @@ test('a new bot is first, whatever page was read before', async () => {
 });
 
 test('an organization without bots has one empty page, and no pages in all', async () => {
-  const orgId = await addOrganization(world.database.sql, 'Empty');
-  const { token } = await addUser(world.database.sql, { [orgId]: 'VIEWER' });
-  const { bots } = await world.app.client(token).ask(BotsDocument, { orgId });
+  const orgId = await addOrganization(fixture.database.sql, 'Empty');
+  const { token } = await addUser(fixture.database.sql, { [orgId]: 'VIEWER' });
+  const { bots } = await fixture.app.client(token).ask(BotsDocument, { orgId });
   expect(bots).toEqual({ items: [], total: 0, page: 1, limit: 20, totalPages: 0, hasNextPage: false });
 });
 
@@ -169,21 +169,21 @@ describe('the total stays right when bots are written from outside', () => {
   let otherOrgId: string;
 
   beforeAll(async () => {
-    otherOrgId = await addOrganization(world.database.sql, 'Other');
-    await world.database.sql`insert into memberships (user_id, org_id, role)
-      select user_id, ${otherOrgId}, role from memberships where org_id = ${world.orgId}`;
+    otherOrgId = await addOrganization(fixture.database.sql, 'Other');
+    await fixture.database.sql`insert into memberships (user_id, org_id, role)
+      select user_id, ${otherOrgId}, role from memberships where org_id = ${fixture.orgId}`;
     await askUntil(
-      async () => await world.viewer.send(BotsDocument, { orgId: otherOrgId }),
+      async () => await fixture.viewer.send(BotsDocument, { orgId: otherOrgId }),
       ({ errors }) => errors === undefined,
     );
   });
 
   beforeEach(async () => {
-    await world.database.sql`delete from bots where org_id = ${otherOrgId}`;
+    await fixture.database.sql`delete from bots where org_id = ${otherOrgId}`;
     await setBots(numbered(6));
   });
 
-  const sql = () => world.database.sql;
+  const sql = () => fixture.database.sql;
 
   test.each([
     [
@@ -191,20 +191,21 @@ describe('the total stays right when bots are written from outside', () => {
       8,
       0,
       async () =>
-        await sql()`insert into bots (org_id, name) values (${world.orgId}, 'a'), (${world.orgId}, 'b')`,
+        await sql()`insert into bots (org_id, name) values (${fixture.orgId}, 'a'), (${fixture.orgId}, 'b')`,
     ],
     [
       'deleted',
       4,
       0,
-      async () => await sql()`delete from bots where org_id = ${world.orgId} and name in ('bot 1', 'bot 2')`,
+      async () =>
+        await sql()`delete from bots where org_id = ${fixture.orgId} and name in ('bot 1', 'bot 2')`,
     ],
     ['moved', 5, 1, async () => await sql()`update bots set org_id = ${otherOrgId} where name = 'bot 3'`],
     [
       'moved together',
       0,
       6,
-      async () => await sql()`update bots set org_id = ${otherOrgId} where org_id = ${world.orgId}`,
+      async () => await sql()`update bots set org_id = ${otherOrgId} where org_id = ${fixture.orgId}`,
     ],
     ['truncated', 0, 0, async () => await sql()`truncate bots cascade`],
   ] as const)('%s', async (_what, here, there, write) => {

@@ -2,22 +2,22 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
-import { createWorld, type World } from './world.js';
+import { createFixture, type Fixture } from './fixture.js';
 
-let world: World;
+let fixture: Fixture;
 
 beforeAll(async () => {
-  world = await createWorld();
+  fixture = await createFixture();
 });
 
 afterAll(async () => {
-  await world?.close();
+  await fixture?.close();
 });
 
 const ask = async (path: string, init: RequestInit = {}) => {
-  const response = await fetch(new URL(path, world.app.url), {
+  const response = await fetch(new URL(path, fixture.app.url), {
     ...init,
-    headers: { authorization: `Bearer ${world.viewer.token}`, accept: 'application/json', ...init.headers },
+    headers: { authorization: `Bearer ${fixture.viewer.token}`, accept: 'application/json', ...init.headers },
   });
   return { response, text: await response.text() };
 };
@@ -64,7 +64,7 @@ describe('a slash at the end of a path changes nothing', () => {
 
   test('of what is counted: it is one route', async () => {
     const count = async (route: string) =>
-      await world.app.metric('flovo_http_request_duration_seconds_count', { route });
+      await fixture.app.metric('flovo_http_request_duration_seconds_count', { route });
     const before = await count('/graphql');
     await ask('/graphql/?query={__typename}');
     expect(await count('/graphql')).toBe(before + 1);
@@ -90,7 +90,7 @@ describe('every failure has one shape, with a code', () => {
     ['DELETE', '/graphql'],
     ['GET', `/${'x'.repeat(300)}`],
   ])('%s %s: there is nothing', async (method, path) => {
-    const { response, text } = await ask(new URL(world.app.url).origin + path, { method });
+    const { response, text } = await ask(new URL(fixture.app.url).origin + path, { method });
     expect(response.status).toBe(404);
     expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8');
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
@@ -125,7 +125,7 @@ describe('every failure has one shape, with a code', () => {
 
   /** Sends bytes that no HTTP client would. @returns the head and the body of the answer */
   async function sendRaw(bytes: string): Promise<{ head: string; body: string }> {
-    const { hostname, port } = new URL(world.app.url);
+    const { hostname, port } = new URL(fixture.app.url);
     const socket = connect(Number(port), hostname);
     let answer = '';
     socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));

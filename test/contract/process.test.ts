@@ -11,7 +11,7 @@ import { BotDocument, BotsDocument, MeDocument } from '../generated/graphql.js';
 import { addBots, addOrganization, addUser, SECRET } from '../support/people.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
-import { askUntil } from './world.js';
+import { askUntil } from './fixture.js';
 
 /** Runs `npm run serve`'s program with this environment alone, to its end. */
 async function runToEnd(

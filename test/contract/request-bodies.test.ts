@@ -2,19 +2,19 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 import { addBots } from '../support/people.js';
-import { createWorld, type World } from './world.js';
+import { createFixture, type Fixture } from './fixture.js';
 
 describe('a body', () => {
-  let world: World;
+  let fixture: Fixture;
   let botId: string;
 
   beforeAll(async () => {
-    world = await createWorld();
-    botId = (await addBots(world.database.sql, world.orgId, 1))[0] as string;
+    fixture = await createFixture();
+    botId = (await addBots(fixture.database.sql, fixture.orgId, 1))[0] as string;
   });
 
   afterAll(async () => {
-    await world?.close();
+    await fixture?.close();
   });
 
   const bodyOf = (description: string) =>
@@ -27,16 +27,16 @@ describe('a body', () => {
     );
 
   const post = async (body: BodyInit | undefined, headers: Record<string, string>) => {
-    const response = await fetch(world.app.url, {
+    const response = await fetch(fixture.app.url, {
       method: 'POST',
-      headers: { authorization: `Bearer ${world.editor.token}`, ...headers },
+      headers: { authorization: `Bearer ${fixture.editor.token}`, ...headers },
       ...(body === undefined ? {} : { body }),
     });
     return { response, answer: (await response.json()) as Record<string, unknown> };
   };
 
   const description = async () =>
-    (await world.database.sql`select description from bots where id = ${botId}`)[0]?.description as string;
+    (await fixture.database.sql`select description from bots where id = ${botId}`)[0]?.description as string;
 
   /** Sends a body that is to be refused. @returns the message of the one error */
   const refused = async (

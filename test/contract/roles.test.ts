@@ -23,7 +23,7 @@ import {
 } from '../generated/graphql.js';
 import type { Client, GraphQLAnswer } from '../support/client.js';
 import { addOrganization, addUser, SECRET } from '../support/people.js';
-import { createWorld, askUntil, type World } from './world.js';
+import { createFixture, askUntil, type Fixture } from './fixture.js';
 
 /** What operations are tried on. */
 interface Target {
@@ -181,13 +181,13 @@ function expectedOutcome(caller: Caller, { needs }: Operation): string {
 }
 
 describe('who may do what', () => {
-  let world: World;
+  let fixture: Fixture;
   let foreignOrgId: string;
   let clients: Record<Caller, Client>;
 
   beforeAll(async () => {
-    world = await createWorld();
-    const { sql } = world.database;
+    fixture = await createFixture();
+    const { sql } = fixture.database;
     foreignOrgId = await addOrganization(sql, 'Globex');
     const outsider = await addUser(sql, { [foreignOrgId]: 'OWNER' });
     const loner = await addUser(sql);
@@ -221,33 +221,33 @@ describe('who may do what', () => {
       'a token whose subject is no uuid': await signToken(SECRET, 'someone'),
     };
     clients = {
-      OWNER: world.owner,
-      EDITOR: world.editor,
-      VIEWER: world.viewer,
+      OWNER: fixture.owner,
+      EDITOR: fixture.editor,
+      VIEWER: fixture.viewer,
       ...(Object.fromEntries(
-        Object.entries(tokens).map(([caller, token]) => [caller, world.app.client(token)]),
+        Object.entries(tokens).map(([caller, token]) => [caller, fixture.app.client(token)]),
       ) as Record<Exclude<Caller, (typeof ROLES)[number]>, Client>),
     };
   });
 
   afterAll(async () => {
-    await world?.close();
+    await fixture?.close();
   });
 
   /** A bot with one message. */
-  async function addTarget(orgId = world.orgId): Promise<Target> {
-    const [row] = await world.database.sql<{ bot_id: string; message_id: string }[]>`
+  async function addTarget(orgId = fixture.orgId): Promise<Target> {
+    const [row] = await fixture.database.sql<{ bot_id: string; message_id: string }[]>`
       with bot as (insert into bots (org_id, name) values (${orgId}, 'target') returning id)
       select id as bot_id, gen_random_uuid() as message_id from bot`;
     const { bot_id: botId, message_id: messageId } = row as { bot_id: string; message_id: string };
-    await world.database.sql`insert into messages (id, bot_id, conversation_id, contact_id, direction, text)
+    await fixture.database.sql`insert into messages (id, bot_id, conversation_id, contact_id, direction, text)
       values (${messageId}, ${botId}, 'conversation', 'contact', 'OUTBOUND', 'Hello')`;
     return { orgId, botId, messageId };
   }
 
   /** Everything that an operation on the target could change. */
   const contents = async ({ orgId, botId }: Target): Promise<unknown> =>
-    await world.database.sql`
+    await fixture.database.sql`
     select to_json(b) as bot, (select count(*) from bots where org_id = ${orgId}) as bots,
       (select json_agg(m) from messages as m where bot_id = ${botId}) as messages
     from (select 1) as one left join bots as b on b.id = ${botId}`;
@@ -257,7 +257,7 @@ describe('who may do what', () => {
     let target: Target;
 
     beforeAll(async () => {
-      await world.database.sql`delete from bots where org_id = ${world.orgId}`;
+      await fixture.database.sql`delete from bots where org_id = ${fixture.orgId}`;
       target = await addTarget();
     });
 
@@ -287,13 +287,13 @@ describe('who may do what', () => {
     const missing: Target = { orgId: randomUUID(), botId: randomUUID(), messageId: randomUUID() };
 
     beforeAll(async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const stranger = await addOrganization(sql, 'Initech');
       const { token } = await addUser(sql, { [stranger]: 'OWNER' });
       target = await addTarget(stranger);
       // The cache knows the thing well, and that the other one is missing.
-      for (const query of QUERIES) await query.run(world.app.client(token), target);
-      await operation.run(world.owner, missing);
+      for (const query of QUERIES) await query.run(fixture.app.client(token), target);
+      await operation.run(fixture.owner, missing);
     });
 
     test.each([...ROLES, ...OUTSIDERS])(
@@ -315,7 +315,7 @@ describe('who may do what', () => {
       const { botId, orgId } = target;
       await askUntil(
         async () =>
-          await world.admin.exists(
+          await fixture.admin.exists(
             `bot:${botId}`,
             `bot:${botId}:stats`,
             `bot:${botId}:details`,
@@ -327,10 +327,10 @@ describe('who may do what', () => {
     });
 
     test.each(QUERIES)('answers $name without reading the database', async (query) => {
-      world.app.statements.length = 0;
+      fixture.app.statements.length = 0;
       const { errors } = await query.run(clients.OWNER, target);
       expect(errors).toBeUndefined();
-      expect(world.app.statements).toEqual([]);
+      expect(fixture.app.statements).toEqual([]);
     });
 
     test.each(
@@ -347,7 +347,7 @@ describe('who may do what', () => {
   });
 
   test.each([
-    ['a VIEWER', 'FORBIDDEN', () => world.viewer],
+    ['a VIEWER', 'FORBIDDEN', () => fixture.viewer],
     ['an outsider', 'NOT_FOUND', () => clients['a user without a membership']],
     ['nobody', 'UNAUTHENTICATED', () => clients['nobody (no token)']],
   ])('%s does not learn which version a bot is at: %s', async (_who, code, client) => {
@@ -376,7 +376,7 @@ describe('who may do what', () => {
 
   test('a field that is refused leaves the other fields of the request alone', async () => {
     const [own, foreign] = [await addTarget(), await addTarget(foreignOrgId)];
-    const answer = await world.viewer.sendText(
+    const answer = await fixture.viewer.sendText(
       'query ($own: ID!, $foreign: ID!) { a: bot(id: $foreign) { id } b: bot(id: $own) { id } }',
       { own: own.botId, foreign: foreign.botId },
     );
@@ -387,12 +387,12 @@ describe('who may do what', () => {
   });
 
   test('`me` lists the memberships of the caller alone, with their roles', async () => {
-    const { sql } = world.database;
-    const { token, email } = await addUser(sql, { [world.orgId]: 'EDITOR', [foreignOrgId]: 'VIEWER' });
-    const { me } = await world.app.client(token).ask(MeDocument, {});
+    const { sql } = fixture.database;
+    const { token, email } = await addUser(sql, { [fixture.orgId]: 'EDITOR', [foreignOrgId]: 'VIEWER' });
+    const { me } = await fixture.app.client(token).ask(MeDocument, {});
     expect(me.email).toBe(email);
     expect(Object.fromEntries(me.memberships.map((each) => [each.organization.id, each.role]))).toEqual({
-      [world.orgId]: 'EDITOR',
+      [fixture.orgId]: 'EDITOR',
       [foreignOrgId]: 'VIEWER',
     });
   });
@@ -407,10 +407,10 @@ describe('who may do what', () => {
     const named = (name: string): Operation => OPERATIONS.find((each) => each.name === name) as Operation;
 
     test('when a membership is revoked: nothing more is answered, however warm the cache', async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const target = await addTarget();
-      const { id, token } = await addUser(sql, { [world.orgId]: 'OWNER' });
-      const client = world.app.client(token);
+      const { id, token } = await addUser(sql, { [fixture.orgId]: 'OWNER' });
+      const client = fixture.app.client(token);
       for (const query of QUERIES) expect((await query.run(client, target)).errors).toBeUndefined();
 
       await sql`delete from memberships where user_id = ${id}`;
@@ -423,10 +423,10 @@ describe('who may do what', () => {
     });
 
     test('when a role is taken: reading goes on, writing does not', async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const target = await addTarget();
-      const { id, token } = await addUser(sql, { [world.orgId]: 'EDITOR' });
-      const client = world.app.client(token);
+      const { id, token } = await addUser(sql, { [fixture.orgId]: 'EDITOR' });
+      const client = fixture.app.client(token);
       expect((await named('startBot').run(client, target)).errors).toBeUndefined();
 
       await sql`update memberships set role = 'VIEWER' where user_id = ${id}`;
@@ -435,21 +435,21 @@ describe('who may do what', () => {
     });
 
     test('when a membership is given: what was not found a moment ago is there', async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const target = await addTarget();
       const { id, token } = await addUser(sql);
-      const client = world.app.client(token);
+      const client = fixture.app.client(token);
       expect((await named('bot').run(client, target)).errors?.[0]?.extensions.code).toBe('NOT_FOUND');
 
-      await sql`insert into memberships (user_id, org_id, role) values (${id}, ${world.orgId}, 'VIEWER')`;
+      await sql`insert into memberships (user_id, org_id, role) values (${id}, ${fixture.orgId}, 'VIEWER')`;
       expect(await outcome(named('bot'), client, target, 'OK')).toBe('OK');
     });
 
     test('when a user is removed: their token is worth nothing', async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const target = await addTarget();
-      const { id, token } = await addUser(sql, { [world.orgId]: 'OWNER' });
-      const client = world.app.client(token);
+      const { id, token } = await addUser(sql, { [fixture.orgId]: 'OWNER' });
+      const client = fixture.app.client(token);
       expect((await named('me').run(client, target)).errors).toBeUndefined();
 
       await sql`delete from users where id = ${id}`;
@@ -457,9 +457,9 @@ describe('who may do what', () => {
     });
 
     test('when a user is added whose token has been tried before', async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const id = randomUUID();
-      const client = world.app.client(await signToken(SECRET, id));
+      const client = fixture.app.client(await signToken(SECRET, id));
       const target = await addTarget();
       expect((await named('me').run(client, target)).errors?.[0]?.extensions.code).toBe('UNAUTHENTICATED');
 
@@ -468,16 +468,16 @@ describe('who may do what', () => {
     });
 
     test('when a bot moves to another organization: it is seen there, and here no more', async () => {
-      const { sql } = world.database;
+      const { sql } = fixture.database;
       const target = await addTarget();
       const newcomer = clients['an owner of another organization'];
       expect((await named('bot').run(newcomer, target)).errors?.[0]?.extensions.code).toBe('NOT_FOUND');
-      expect((await named('bot').run(world.viewer, target)).errors).toBeUndefined();
+      expect((await named('bot').run(fixture.viewer, target)).errors).toBeUndefined();
 
       await sql`update bots set org_id = ${foreignOrgId} where id = ${target.botId}`;
       expect(await outcome(named('bot'), newcomer, target, 'OK')).toBe('OK');
-      expect(await outcome(named('bot'), world.viewer, target, 'NOT_FOUND')).toBe('NOT_FOUND');
-      expect(await outcome(named('botDetails'), world.viewer, target, 'NOT_FOUND')).toBe('NOT_FOUND');
+      expect(await outcome(named('bot'), fixture.viewer, target, 'NOT_FOUND')).toBe('NOT_FOUND');
+      expect(await outcome(named('botDetails'), fixture.viewer, target, 'NOT_FOUND')).toBe('NOT_FOUND');
     });
   });
 });

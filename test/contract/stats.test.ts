@@ -11,23 +11,23 @@ import {
   type StatsFieldsFragment,
 } from '../generated/graphql.js';
 import { addBots } from '../support/people.js';
-import { createWorld, askUntil, type World } from './world.js';
+import { createFixture, askUntil, type Fixture } from './fixture.js';
 
 type Stats = Omit<StatsFieldsFragment, 'computedAt'>;
 
-let world: World;
+let fixture: Fixture;
 
 beforeAll(async () => {
-  world = await createWorld();
+  fixture = await createFixture();
 });
 
 afterAll(async () => {
-  await world?.close();
+  await fixture?.close();
 });
 
 /** The statistics of bots as a count over all their messages gives them. */
 async function bruteForce(botIds: readonly string[]): Promise<Stats[]> {
-  const rows = await world.database.sql<
+  const rows = await fixture.database.sql<
     {
       bot_id: string;
       total: number;
@@ -74,14 +74,14 @@ function figures({ computedAt: _, ...stats }: StatsFieldsFragment): Stats {
 }
 
 const statsOf = async (id: string): Promise<Stats> =>
-  figures((await world.viewer.ask(BotStatsDocument, { id })).botStats as StatsFieldsFragment);
+  figures((await fixture.viewer.ask(BotStatsDocument, { id })).botStats as StatsFieldsFragment);
 
 /** The statistics of bots, through each of the fields that tell them. */
 async function allAnswers(botIds: readonly string[]): Promise<Stats[][]> {
-  const { bots } = await world.viewer.ask(BotsWithStatsDocument, { orgId: world.orgId, limit: 100 });
+  const { bots } = await fixture.viewer.ask(BotsWithStatsDocument, { orgId: fixture.orgId, limit: 100 });
   return await Promise.all(
     botIds.map(async (id) => {
-      const { botDetails } = await world.viewer.ask(BotDetailsDocument, { id });
+      const { botDetails } = await fixture.viewer.ask(BotDetailsDocument, { id });
       const listed = bots.items.find((bot) => bot.id === id);
       return [
         await statsOf(id),
@@ -105,10 +105,10 @@ async function compare(botIds: readonly string[]): Promise<{ answers: Stats[][];
 }
 
 const record = async (botId: string, messages: MessageInput[]) =>
-  (await world.editor.ask(RecordMessagesDocument, { botId, messages })).recordMessages;
+  (await fixture.editor.ask(RecordMessagesDocument, { botId, messages })).recordMessages;
 
 const messageIds = async (botIds: readonly string[]): Promise<string[]> => {
-  const rows = await world.database.sql<{ id: string }[]>`
+  const rows = await fixture.database.sql<{ id: string }[]>`
     select id from messages where bot_id = any(${[...botIds]}) order by created_at, id`;
   return rows.map(({ id }) => id);
 };
@@ -174,7 +174,7 @@ const pick = <T>(from: readonly T[], at: number, count = 1): T[] =>
 
 /** Makes a write. Writes through GraphQL are looked at right after: they are never stale. */
 async function perform(write: Write, botIds: readonly string[]): Promise<void> {
-  const { sql } = world.database;
+  const { sql } = fixture.database;
   const ids = await messageIds(botIds);
   const bot = (n: number) => botIds[n % botIds.length] as string;
   switch (write.kind) {
@@ -190,7 +190,7 @@ async function perform(write: Write, botIds: readonly string[]): Promise<void> {
       const [id] = pick(ids, write.at);
       if (id === undefined) return;
       const { status } = write;
-      const { updateMessageStatus } = await world.editor.ask(UpdateMessageStatusDocument, { id, status });
+      const { updateMessageStatus } = await fixture.editor.ask(UpdateMessageStatusDocument, { id, status });
       expect(updateMessageStatus).toMatchObject({ id, status });
       const [expected] = await bruteForce([updateMessageStatus.botId]);
       expect(await statsOf(updateMessageStatus.botId)).toEqual(expected);
@@ -241,17 +241,17 @@ async function perform(write: Write, botIds: readonly string[]): Promise<void> {
 test('statistics are exactly what a count over the messages gives, whatever was written, and by whom', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyWrite, { minLength: 5, maxLength: 15 }), async (writes) => {
-      const botIds = await addBots(world.database.sql, world.orgId, 3);
+      const botIds = await addBots(fixture.database.sql, fixture.orgId, 3);
       // Listed, so that the lists' statistics are compared as well.
       await askUntil(
         async () =>
-          (await world.viewer.ask(BotsWithStatsDocument, { orgId: world.orgId, limit: 100 })).bots.items,
+          (await fixture.viewer.ask(BotsWithStatsDocument, { orgId: fixture.orgId, limit: 100 })).bots.items,
         (items) => botIds.every((id) => items.some((bot) => bot.id === id)),
       );
       for (const write of writes) await perform(write, botIds);
       const { answers, expected } = await compare(botIds);
       expect(answers).toEqual(expected);
-      await world.database.sql`delete from bots where id = any(${botIds})`;
+      await fixture.database.sql`delete from bots where id = any(${botIds})`;
     }),
     { numRuns: 12, endOnFailure: true },
   );
@@ -270,11 +270,11 @@ describe('concurrent writers', () => {
     Array.from({ length: count }, (_, n) => message(from + n));
 
   test.each([1, 4])('to %d bot(s), through GraphQL and SQL, leave exact statistics', async (bots) => {
-    const { sql } = world.database;
-    await sql`delete from bots where org_id = ${world.orgId}`;
-    const botIds = await addBots(sql, world.orgId, bots);
+    const { sql } = fixture.database;
+    await sql`delete from bots where org_id = ${fixture.orgId}`;
+    const botIds = await addBots(sql, fixture.orgId, bots);
     await askUntil(
-      async () => (await world.viewer.ask(BotsWithStatsDocument, { orgId: world.orgId })).bots.items,
+      async () => (await fixture.viewer.ask(BotsWithStatsDocument, { orgId: fixture.orgId })).bots.items,
       (items) => items.length === bots,
     );
     for (const id of botIds) await record(id, messages(30, 0));
@@ -286,7 +286,7 @@ describe('concurrent writers', () => {
         const n = writer * 6 + turn;
         await record(bot(n), messages(5, n));
         const id = existing[n % existing.length] as string;
-        await world.editor.ask(UpdateMessageStatusDocument, {
+        await fixture.editor.ask(UpdateMessageStatusDocument, {
           id,
           status: n % 2 === 0 ? 'FAILED' : 'DELIVERED',
         });
@@ -326,8 +326,8 @@ describe('concurrent writers', () => {
 });
 
 test('the time of the last message is right, whatever is recorded while the last ones are deleted', async () => {
-  const { sql } = world.database;
-  const botIds = await addBots(sql, world.orgId, 1);
+  const { sql } = fixture.database;
+  const botIds = await addBots(sql, fixture.orgId, 1);
   const [id] = botIds as [string];
   const message: MessageInput = {
     conversationId: 'a',
@@ -350,8 +350,8 @@ test('the time of the last message is right, whatever is recorded while the last
 });
 
 test('statistics survive what ends many messages at once', async () => {
-  const { sql } = world.database;
-  const botIds = await addBots(sql, world.orgId, 2);
+  const { sql } = fixture.database;
+  const botIds = await addBots(sql, fixture.orgId, 2);
   const [kept, emptied] = botIds as [string, string];
   const message: MessageInput = {
     conversationId: 'a',

@@ -18,24 +18,24 @@ import {
 } from '../generated/graphql.js';
 import type { GraphQLAnswer } from '../support/client.js';
 import { addBots, addOrganization } from '../support/people.js';
-import { createWorld, askUntil, type World } from './world.js';
+import { createFixture, askUntil, type Fixture } from './fixture.js';
 
-const MOST_INT = 2 ** 31 - 1;
+const MAX_INT = 2 ** 31 - 1;
 const NUL = '\0';
 const LONE_SURROGATE = '\ud83d';
 
-let world: World;
+let fixture: Fixture;
 
 beforeAll(async () => {
-  world = await createWorld();
+  fixture = await createFixture();
 });
 
 afterAll(async () => {
-  await world?.close();
+  await fixture?.close();
 });
 
-const create = async (name: string, description?: string | null, orgId = world.orgId) =>
-  await world.owner.send(CreateBotDocument, {
+const create = async (name: string, description?: string | null, orgId = fixture.orgId) =>
+  await fixture.owner.send(CreateBotDocument, {
     input: { orgId, name, ...(description === undefined ? {} : { description }) },
   });
 
@@ -50,24 +50,24 @@ const badInput = (field: string) => ({ code: 'BAD_USER_INPUT', field });
 
 describe('page and limit', () => {
   const literal = async (args: string) =>
-    await world.viewer.sendText<{ bots: { page: number; limit: number; total: number } }>(
-      `{ bots(orgId: "${world.orgId}", ${args}) { page limit total items { id } } }`,
+    await fixture.viewer.sendText<{ bots: { page: number; limit: number; total: number } }>(
+      `{ bots(orgId: "${fixture.orgId}", ${args}) { page limit total items { id } } }`,
     );
 
   beforeAll(async () => {
-    await addBots(world.database.sql, world.orgId, 3);
+    await addBots(fixture.database.sql, fixture.orgId, 3);
   });
 
   test.each([
     ['page', 1],
     ['page', 2],
-    ['page', MOST_INT],
+    ['page', MAX_INT],
     ['limit', 1],
     ['limit', 100],
   ] as const)('%s may be %d', async (argument, value) => {
     for (const answer of [
       await literal(`${argument}: ${value}`),
-      await world.viewer.send(BotsDocument, { orgId: world.orgId, [argument]: value }),
+      await fixture.viewer.send(BotsDocument, { orgId: fixture.orgId, [argument]: value }),
     ]) {
       expect(answer.errors).toBeUndefined();
       expect(answer.data?.bots[argument]).toBe(value);
@@ -75,15 +75,15 @@ describe('page and limit', () => {
   });
 
   test('the last page of the largest pages is answered', async () => {
-    const answer = await literal(`page: ${MOST_INT}, limit: 100`);
+    const answer = await literal(`page: ${MAX_INT}, limit: 100`);
     expect(answer.data?.bots).toMatchObject({ total: 3, items: [] });
   });
 
   test.each([
     ['page', 0],
     ['page', -1],
-    ['page', -MOST_INT],
-    ['page', MOST_INT + 1],
+    ['page', -MAX_INT],
+    ['page', MAX_INT + 1],
     ['page', 1.5],
     ['page', 1e30],
     ['page', '"1"'],
@@ -91,32 +91,32 @@ describe('page and limit', () => {
     ['limit', 0],
     ['limit', -1],
     ['limit', 101],
-    ['limit', MOST_INT],
-    ['limit', MOST_INT + 1],
+    ['limit', MAX_INT],
+    ['limit', MAX_INT + 1],
     ['limit', 2.5],
     ['limit', '99999999999999999999999999999999'],
     ['limit', '[20]'],
   ] as const)('%s may not be %s, as a literal or as a variable', async (argument, value) => {
     expect(refusal(await literal(`${argument}: ${value}`))).toEqual(badInput(argument));
-    const variables = { orgId: world.orgId, [argument]: JSON.parse(String(value)) as unknown };
-    expect(refusal(await world.viewer.send(BotsDocument, variables))).toEqual(badInput(argument));
+    const variables = { orgId: fixture.orgId, [argument]: JSON.parse(String(value)) as unknown };
+    expect(refusal(await fixture.viewer.send(BotsDocument, variables))).toEqual(badInput(argument));
   });
 
   test('the field is named whatever the variable is called', async () => {
     const send = async (type: string, value: unknown) =>
-      await world.viewer.sendText(
-        `query ($number: ${type}) { bots(orgId: "${world.orgId}", limit: $number) { total } }`,
+      await fixture.viewer.sendText(
+        `query ($number: ${type}) { bots(orgId: "${fixture.orgId}", limit: $number) { total } }`,
         { number: value },
       );
     expect(refusal(await send('Int', 101))).toEqual(badInput('limit'));
-    expect(refusal(await send('Int', MOST_INT + 1))).toEqual(badInput('limit'));
+    expect(refusal(await send('Int', MAX_INT + 1))).toEqual(badInput('limit'));
     expect(refusal(await send('Int = 5', 'five'))).toEqual(badInput('limit'));
   });
 
   test('explicit nulls are as good as nothing', async () => {
     const nulls = { page: null, limit: null, search: null };
-    const { bots } = await world.viewer.ask(BotsDocument, { orgId: world.orgId, ...nulls });
-    expect(bots).toEqual((await world.viewer.ask(BotsDocument, { orgId: world.orgId })).bots);
+    const { bots } = await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId, ...nulls });
+    expect(bots).toEqual((await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId })).bots);
     expect(bots).toMatchObject({ page: 1, limit: 20, total: 3 });
     expect((await literal('page: null, limit: null, search: null')).data?.bots).toMatchObject({
       page: 1,
@@ -127,19 +127,21 @@ describe('page and limit', () => {
 });
 
 describe('search', () => {
-  const find = async (search: string, orgId = world.orgId) =>
-    (await world.viewer.ask(BotsDocument, { orgId, search, limit: 100 })).bots.items.map(({ name }) => name);
+  const find = async (search: string, orgId = fixture.orgId) =>
+    (await fixture.viewer.ask(BotsDocument, { orgId, search, limit: 100 })).bots.items.map(
+      ({ name }) => name,
+    );
 
-  /** A fresh organization in which everyone of the world has their role, with bots of these names. */
+  /** A fresh organization in which everyone of the fixture has their role, with bots of these names. */
   async function organizationWith(...names: string[]): Promise<string> {
-    const { sql } = world.database;
+    const { sql } = fixture.database;
     const orgId = await addOrganization(sql, 'Searched');
     await sql`insert into memberships (user_id, org_id, role)
-      select user_id, ${orgId}, role from memberships where org_id = ${world.orgId}`;
+      select user_id, ${orgId}, role from memberships where org_id = ${fixture.orgId}`;
     for (const name of names) await sql`insert into bots (org_id, name) values (${orgId}, ${name})`;
     // The memberships were made from outside: the server may take a moment to see them.
     await askUntil(
-      async () => await world.viewer.send(BotsDocument, { orgId, limit: 1 }),
+      async () => await fixture.viewer.send(BotsDocument, { orgId, limit: 1 }),
       ({ errors }) => errors === undefined,
     );
     return orgId;
@@ -181,7 +183,9 @@ describe('search', () => {
 
     test('is taken literally, in the name and in the description', async () => {
       expect(await find(text, orgId)).toEqual([`before ${text} after`]);
-      await world.owner.ask(CreateBotDocument, { input: { orgId, name: 'other', description: `x${text}y` } });
+      await fixture.owner.ask(CreateBotDocument, {
+        input: { orgId, name: 'other', description: `x${text}y` },
+      });
       expect(await find(text, orgId)).toEqual(['other', `before ${text} after`]);
     });
   });
@@ -241,7 +245,7 @@ describe('search', () => {
     ['a lone low surrogate', '\udc00b'],
     ['surrogates in the wrong order', '\udc00\ud83d'],
   ])('with %s, which no text can hold, finds nothing', async (_what, search) => {
-    expect(await world.viewer.ask(BotsDocument, { orgId: world.orgId, search })).toMatchObject({
+    expect(await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId, search })).toMatchObject({
       bots: { items: [], total: 0, totalPages: 0, hasNextPage: false },
     });
   });
@@ -256,18 +260,21 @@ describe('search', () => {
     await create('long', `x${text}y`, orgId);
     await create('short', `x${character.repeat(199)}y`, orgId);
     expect(await find(`  ${text}  `, orgId)).toEqual(['long']);
-    const answer = await world.viewer.send(BotsDocument, { orgId, search: `${text}${character}` });
+    const answer = await fixture.viewer.send(BotsDocument, { orgId, search: `${text}${character}` });
     expect(refusal(answer)).toEqual(badInput('search'));
   });
 
   test('of 10 kB is refused, naming the field', async () => {
-    const answer = await world.viewer.send(BotsDocument, { orgId: world.orgId, search: 'a'.repeat(10_000) });
+    const answer = await fixture.viewer.send(BotsDocument, {
+      orgId: fixture.orgId,
+      search: 'a'.repeat(10_000),
+    });
     expect(refusal(answer)).toEqual(badInput('search'));
   });
 
   test('that is no text is refused, naming the field', async () => {
-    const variables = { orgId: world.orgId, search: 5 as unknown as string };
-    expect(refusal(await world.viewer.send(BotsDocument, variables))).toEqual(badInput('search'));
+    const variables = { orgId: fixture.orgId, search: 5 as unknown as string };
+    expect(refusal(await fixture.viewer.send(BotsDocument, variables))).toEqual(badInput('search'));
   });
 
   test('has one key for each text, without a character that means anything to Redis', async () => {
@@ -280,11 +287,11 @@ describe('search', () => {
     const keyPrefix = `bots:org:${orgId}:page:1:limit:20:search:`;
     for (const text of texts) {
       const search = ` ${text} `;
-      await world.viewer.ask(BotsDocument, { orgId, search });
+      await fixture.viewer.ask(BotsDocument, { orgId, search });
     }
     const different = new Set(texts).size;
     const keys = await askUntil(
-      async () => await world.admin.keys(`${keyPrefix}*`),
+      async () => await fixture.admin.keys(`${keyPrefix}*`),
       (found) => found.filter((key) => !key.endsWith(':lock')).length >= different,
     );
     const values = keys.filter((key) => !key.endsWith(':lock'));
@@ -356,27 +363,27 @@ describe('ids', () => {
     async (_operation, field, document) => {
       for (const id of MALFORMED) {
         const text = document('$id').replace(/^(mutation|)/, (kind) => `${kind || 'query'} ($id: ID!)`);
-        expect([id, refusal(await world.owner.sendText(text, { id }))]).toEqual([id, badInput(field)]);
+        expect([id, refusal(await fixture.owner.sendText(text, { id }))]).toEqual([id, badInput(field)]);
       }
-      expect(refusal(await world.owner.sendText(document('5')))).toEqual(badInput(field));
-      expect(refusal(await world.owner.sendText(document('null')))).toEqual(badInput(field));
-      expect(refusal(await world.owner.sendText(document('1.5')))).toEqual(badInput(field));
+      expect(refusal(await fixture.owner.sendText(document('5')))).toEqual(badInput(field));
+      expect(refusal(await fixture.owner.sendText(document('null')))).toEqual(badInput(field));
+      expect(refusal(await fixture.owner.sendText(document('1.5')))).toEqual(badInput(field));
     },
   );
 
   test('an upper-case uuid names the same thing as the lower-case one', async () => {
-    const orgId = world.orgId.toUpperCase();
-    const { owner } = world;
+    const orgId = fixture.orgId.toUpperCase();
+    const { owner } = fixture;
     const { createBot } = await owner.ask(CreateBotDocument, { input: { orgId, name: 'upper' } });
-    expect(createBot.orgId).toBe(world.orgId);
+    expect(createBot.orgId).toBe(fixture.orgId);
     const { id } = createBot;
     const upper = id.toUpperCase();
     expect(upper).not.toBe(id);
 
     expect(await owner.ask(BotsDocument, { orgId })).toEqual(
-      await owner.ask(BotsDocument, { orgId: world.orgId }),
+      await owner.ask(BotsDocument, { orgId: fixture.orgId }),
     );
-    expect((await owner.ask(OrganizationBotsDocument, { id: orgId })).organization?.id).toBe(world.orgId);
+    expect((await owner.ask(OrganizationBotsDocument, { id: orgId })).organization?.id).toBe(fixture.orgId);
     expect(await owner.ask(BotDocument, { id: upper })).toEqual(await owner.ask(BotDocument, { id }));
     expect(await owner.ask(BotDetailsDocument, { id: upper })).toEqual(
       await owner.ask(BotDetailsDocument, { id }),
@@ -394,7 +401,7 @@ describe('ids', () => {
     ];
     const { recordMessages } = await owner.ask(RecordMessagesDocument, { botId: upper, messages });
     expect(recordMessages).toMatchObject({ botId: id, totalMessages: 1 });
-    const [row] = await world.database.sql<{ id: string }[]>`select id from messages where bot_id = ${id}`;
+    const [row] = await fixture.database.sql<{ id: string }[]>`select id from messages where bot_id = ${id}`;
     const messageId = row?.id ?? '';
     const { updateMessageStatus } = await owner.ask(UpdateMessageStatusDocument, {
       id: messageId.toUpperCase(),
@@ -402,14 +409,14 @@ describe('ids', () => {
     });
     expect(updateMessageStatus).toMatchObject({ id: messageId, botId: id, status: 'FAILED' });
     expect((await owner.ask(BotStatsDocument, { id })).botStats?.failedMessages).toBe(1);
-    expect(await world.admin.keys(`*${upper}*`)).toEqual([]);
+    expect(await fixture.admin.keys(`*${upper}*`)).toEqual([]);
     expect((await owner.ask(DeleteBotDocument, { id: upper })).deleteBot).toBe(id);
     expect(await owner.failure(BotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
   });
 
   test('two spellings of one id in one request are one thing', async () => {
-    const [id] = (await addBots(world.database.sql, world.orgId, 1)) as [string];
-    const { data } = await world.viewer.sendText(
+    const [id] = (await addBots(fixture.database.sql, fixture.orgId, 1)) as [string];
+    const { data } = await fixture.viewer.sendText(
       `{ a: bot(id: "${id}") { id version } b: bot(id: "${id.toUpperCase()}") { id version } }`,
     );
     expect(data?.a).toEqual({ id, version: 1 });
@@ -421,12 +428,12 @@ describe('names and descriptions', () => {
   let botId: string;
 
   beforeAll(async () => {
-    botId = (await world.owner.ask(CreateBotDocument, { input: { orgId: world.orgId, name: 'named' } }))
+    botId = (await fixture.owner.ask(CreateBotDocument, { input: { orgId: fixture.orgId, name: 'named' } }))
       .createBot.id;
   });
 
   const update = async (input: { name?: string; description?: string }) =>
-    await world.owner.send(UpdateBotDocument, { id: botId, input });
+    await fixture.owner.send(UpdateBotDocument, { id: botId, input });
 
   test.each([
     ['one character', 'x'],
@@ -438,8 +445,8 @@ describe('names and descriptions', () => {
   ])('a name may have %s, and stays as it is', async (_what, name) => {
     expect((await create(name)).data?.createBot.name).toBe(name);
     expect((await update({ name })).data?.updateBot.name).toBe(name);
-    expect((await world.viewer.ask(BotDocument, { id: botId })).bot?.name).toBe(name);
-    expect((await world.viewer.ask(BotDocument, { id: botId })).bot?.name).toBe(name);
+    expect((await fixture.viewer.ask(BotDocument, { id: botId })).bot?.name).toBe(name);
+    expect((await fixture.viewer.ask(BotDocument, { id: botId })).bot?.name).toBe(name);
   });
 
   test.each([
@@ -463,7 +470,7 @@ describe('names and descriptions', () => {
   ])('a description may have %s, and stays as it is', async (_what, description) => {
     expect((await create('described', description)).data?.createBot.description).toBe(description);
     expect((await update({ description })).data?.updateBot.description).toBe(description);
-    expect((await world.viewer.ask(BotDocument, { id: botId })).bot?.description).toBe(description);
+    expect((await fixture.viewer.ask(BotDocument, { id: botId })).bot?.description).toBe(description);
   });
 
   test.each([
@@ -480,18 +487,18 @@ describe('names and descriptions', () => {
     expect((await create('described', null)).data?.createBot.description).toBe('');
     await update({ name: 'kept', description: 'kept' });
     const nulls = { name: null, description: null, expectedVersion: null };
-    const { updateBot } = await world.owner.ask(UpdateBotDocument, { id: botId, input: nulls });
+    const { updateBot } = await fixture.owner.ask(UpdateBotDocument, { id: botId, input: nulls });
     expect(updateBot).toMatchObject({ name: 'kept', description: 'kept' });
   });
 
   test('what is refused has changed nothing', async () => {
-    const before = await world.viewer.ask(BotDocument, { id: botId });
+    const before = await fixture.viewer.ask(BotDocument, { id: botId });
     const bots = async () =>
-      await world.database.sql`select count(*) from bots where org_id = ${world.orgId}`;
+      await fixture.database.sql`select count(*) from bots where org_id = ${fixture.orgId}`;
     const count = await bots();
     refusal(await update({ name: 'changed', description: 'x'.repeat(2_001) }));
     refusal(await create('x', 'x'.repeat(2_001)));
-    expect(await world.viewer.ask(BotDocument, { id: botId })).toEqual(before);
+    expect(await fixture.viewer.ask(BotDocument, { id: botId })).toEqual(before);
     expect(await bots()).toEqual(count);
   });
 
@@ -500,7 +507,7 @@ describe('names and descriptions', () => {
     ['name', 'updateBot', { name: ['x'] }],
     ['description', 'updateBot', { description: false }],
     ['expectedVersion', 'updateBot', { expectedVersion: 1.5 }],
-    ['expectedVersion', 'updateBot', { expectedVersion: MOST_INT + 1 }],
+    ['expectedVersion', 'updateBot', { expectedVersion: MAX_INT + 1 }],
     ['expectedVersion', 'updateBot', { expectedVersion: '1' }],
     ['expectedVersion', 'updateBot', { expectedVersion: -1 }],
     ['name', 'createBot', { name: 5 }],
@@ -515,13 +522,13 @@ describe('names and descriptions', () => {
       updateBot: { document: UpdateBotDocument, variables: { id: botId, input: wrong } },
       createBot: {
         document: CreateBotDocument,
-        variables: { input: { orgId: world.orgId, name: 'x', ...wrong } },
+        variables: { input: { orgId: fixture.orgId, name: 'x', ...wrong } },
       },
     };
     const { document, variables } = inputs[operation as keyof typeof inputs];
-    expect(refusal(await world.owner.send(document as typeof UpdateBotDocument, variables as never))).toEqual(
-      badInput(field),
-    );
+    expect(
+      refusal(await fixture.owner.send(document as typeof UpdateBotDocument, variables as never)),
+    ).toEqual(badInput(field));
   });
 
   test.each([
@@ -531,21 +538,23 @@ describe('names and descriptions', () => {
     ['expectedVersion', '{ expectedVersion: "1" }'],
   ])('a %s that is no such value is named when it stands in the document: %s', async (field, input) => {
     const document = `mutation { updateBot(id: "${botId}", input: ${input}) { id } }`;
-    expect(refusal(await world.owner.sendText(document))).toEqual(badInput(field));
+    expect(refusal(await fixture.owner.sendText(document))).toEqual(badInput(field));
   });
 
   test('a field is named without its object, whatever the variables are called', async () => {
     const byPart = `mutation ($a: ID!, $b: String) { updateBot(id: $a, input: { description: $b }) { id } }`;
-    expect(refusal(await world.owner.sendText(byPart, { a: botId, b: 5 }))).toEqual(badInput('description'));
-    expect(refusal(await world.owner.sendText(byPart, { a: 'x', b: 'y' }))).toEqual(badInput('id'));
+    expect(refusal(await fixture.owner.sendText(byPart, { a: botId, b: 5 }))).toEqual(
+      badInput('description'),
+    );
+    expect(refusal(await fixture.owner.sendText(byPart, { a: 'x', b: 'y' }))).toEqual(badInput('id'));
     const whole = `mutation ($a: ID!, $b: UpdateBotInput!) { updateBot(id: $a, input: $b) { id } }`;
-    expect(refusal(await world.owner.sendText(whole, { a: botId, b: { name: '' } }))).toEqual(
+    expect(refusal(await fixture.owner.sendText(whole, { a: botId, b: { name: '' } }))).toEqual(
       badInput('name'),
     );
-    expect(refusal(await world.owner.sendText(whole, { a: botId, b: { name: 5 } }))).toEqual(
+    expect(refusal(await fixture.owner.sendText(whole, { a: botId, b: { name: 5 } }))).toEqual(
       badInput('name'),
     );
-    expect(refusal(await world.owner.sendText(whole, { a: botId, b: 'x' }))).toEqual(badInput('input'));
+    expect(refusal(await fixture.owner.sendText(whole, { a: botId, b: 'x' }))).toEqual(badInput('input'));
   });
 });
 
@@ -553,7 +562,7 @@ describe('messages', () => {
   let botId: string;
 
   beforeAll(async () => {
-    botId = (await addBots(world.database.sql, world.orgId, 1))[0] as string;
+    botId = (await addBots(fixture.database.sql, fixture.orgId, 1))[0] as string;
   });
 
   const valid: MessageInput = {
@@ -566,10 +575,10 @@ describe('messages', () => {
   };
 
   const record = async (messages: readonly unknown[]) =>
-    await world.editor.send(RecordMessagesDocument, { botId, messages: messages as MessageInput[] });
+    await fixture.editor.send(RecordMessagesDocument, { botId, messages: messages as MessageInput[] });
 
   const recorded = async () =>
-    Number((await world.database.sql`select count(*) from messages where bot_id = ${botId}`)[0]?.count);
+    Number((await fixture.database.sql`select count(*) from messages where bot_id = ${botId}`)[0]?.count);
 
   test.each([1, 500])('%d of them are recorded at once', async (count) => {
     const before = await recorded();
@@ -585,7 +594,7 @@ describe('messages', () => {
   test('one that is not in a list counts as a list of one', async () => {
     const before = await recorded();
     const variables = { botId, messages: valid as unknown as MessageInput[] };
-    expect((await world.editor.send(RecordMessagesDocument, variables)).errors).toBeUndefined();
+    expect((await fixture.editor.send(RecordMessagesDocument, variables)).errors).toBeUndefined();
     expect(await recorded()).toBe(before + 1);
   });
 
@@ -595,7 +604,7 @@ describe('messages', () => {
     ['a text of 8,000 characters outside the basic plane', { text: '🤖'.repeat(8_000) }],
     ['no response time', { responseTimeMs: null }],
     ['a response time of 0', { responseTimeMs: 0 }],
-    ['the longest response time', { responseTimeMs: MOST_INT }],
+    ['the longest response time', { responseTimeMs: MAX_INT }],
     ['no response time, inbound', { direction: 'INBOUND', responseTimeMs: null }],
     ['ids of 255 characters', { conversationId: '🤖'.repeat(255), contactId: 'c'.repeat(255) }],
     ['what looks like an array of SQL', { text: '{"a",NULL}', conversationId: '{}', contactId: 'NULL' }],
@@ -603,7 +612,7 @@ describe('messages', () => {
     const conversationId = randomUUID();
     const message = { ...valid, conversationId, ...change };
     expect((await record([message])).errors).toBeUndefined();
-    const rows = await world.database.sql`
+    const rows = await fixture.database.sql`
       select conversation_id as "conversationId", contact_id as "contactId", direction, status, text,
         response_time_ms as "responseTimeMs"
       from messages where bot_id = ${botId} and conversation_id = ${message.conversationId}`;
@@ -630,7 +639,7 @@ describe('messages', () => {
     ['status', { status: null }],
     ['responseTimeMs', { responseTimeMs: -1 }],
     ['responseTimeMs', { responseTimeMs: 1.5 }],
-    ['responseTimeMs', { responseTimeMs: MOST_INT + 1 }],
+    ['responseTimeMs', { responseTimeMs: MAX_INT + 1 }],
     ['responseTimeMs', { direction: 'INBOUND', responseTimeMs: 0 }],
     ['createdAt', { createdAt: '2026-01-01T00:00:00.000Z' }],
   ])(
@@ -662,13 +671,13 @@ describe('messages', () => {
     };
     const document = `mutation { recordMessages(botId: "${botId}",
       messages: [${literal('text: "fine"')}, ${literal(wrong)}]) { botId } }`;
-    expect(refusal(await world.editor.sendText(document))).toEqual(badInput(field));
+    expect(refusal(await fixture.editor.sendText(document))).toEqual(badInput(field));
   });
 
   test.each(['READ', 'failed', '', 5, null])(
     'a status of %j is refused, naming the field',
     async (status) => {
-      const answer = await world.editor.send(UpdateMessageStatusDocument, {
+      const answer = await fixture.editor.send(UpdateMessageStatusDocument, {
         id: randomUUID(),
         status: status as 'FAILED',
       });
@@ -681,5 +690,5 @@ test('no refusal is taken for a failure of the server: nothing of it is in the l
   refusal(await create(''));
   // On a busy machine Redis can be late at the start; that is another matter.
   const isOfRedis = (msg: unknown) => String(msg).startsWith('Redis unavailable');
-  expect(world.app.logs.filter(({ level, msg }) => Number(level) >= 40 && !isOfRedis(msg))).toEqual([]);
+  expect(fixture.app.logs.filter(({ level, msg }) => Number(level) >= 40 && !isOfRedis(msg))).toEqual([]);
 });

@@ -37,7 +37,7 @@ interface Found {
 }
 
 /**
- * The server answers requests on shortcuts: documents that came before skip Apollo Server's pipeline, and whole answers
+ * The server answers requests on shortcuts: documents that came before skip Apollo Server's pipeline, and cached responses
  * are kept. Whatever is asked, and how often: nobody can tell it from plain Apollo Server.
  */
 describe('the server', () => {
@@ -152,7 +152,9 @@ describe('the server', () => {
     for (const each of [...kinds.values()].slice(0, MAX_SHRUNK)) {
       lines.push(await shrink(each[0] as Found, arbitrary));
     }
-    throw new Error(`Answers differ from Apollo Server's (EXECUTION_SEED=${SEED}):\n${lines.join('\n\n')}`);
+    throw new Error(
+      `LoadedValues differ from Apollo Server's (EXECUTION_SEED=${SEED}):\n${lines.join('\n\n')}`,
+    );
   }
 
   async function shrink({ difference, seed, number }: Found, arbitrary: fc.Arbitrary<Case>): Promise<string> {

@@ -10,12 +10,12 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parse as parseJson } from 'secure-json-parse';
 
-import { createIdentityReader } from '../../src/access/identity.js';
-import { PrincipalRepository } from '../../src/access/principal.repository.js';
-import { principalResource } from '../../src/access/principal.resource.js';
+import { createAuthenticator } from '../../src/auth/authentication.js';
+import { PrincipalRepository } from '../../src/auth/principal.repository.js';
+import { principalResource } from '../../src/auth/principal.cache.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { BotResolver } from '../../src/bots/bot.resolver.js';
-import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
+import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.cache.js';
 import { BotService } from '../../src/bots/bot.service.js';
 import { RefusedWrites } from '../../src/bots/refused-writes.js';
 import { createCache } from '../../src/cache/create-cache.js';
@@ -31,22 +31,22 @@ import {
 } from '../../src/graphql/document-limits.js';
 import { MAX_ERRORS } from '../../src/graphql/error-limits.js';
 import { EXECUTION_OPTIONS } from '../../src/graphql/execution.js';
-import { buildGraphQLSchema } from '../../src/graphql/schema.js';
+import { buildGraphQLSchema } from '../../src/schema.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createLogger, type Logger } from '../../src/logger.js';
 import { MessagePageRepository } from '../../src/messages/message-page.repository.js';
-import { messagePageResource } from '../../src/messages/message-page.resource.js';
+import { messagePageResource } from '../../src/messages/message-page.cache.js';
 import { MessageRepository } from '../../src/messages/message.repository.js';
 import { MessageResolver } from '../../src/messages/message.resolver.js';
 import { MessageService } from '../../src/messages/message.service.js';
 import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
-import { organizationResource } from '../../src/organizations/organization.resource.js';
-import { refuseUnacceptable, responseTypeFor } from '../../src/server/content-negotiation.js';
-import { errorReporting, formatError } from '../../src/server/error-masking.js';
-import { refusal } from '../../src/server/graphql-answer.js';
-import { createMetrics } from '../../src/server/metrics.js';
+import { organizationResource } from '../../src/organizations/organization.cache.js';
+import { refuseUnacceptable, responseTypeFor } from '../../src/graphql/content-negotiation.js';
+import { errorReporting, formatError } from '../../src/graphql/error-masking.js';
+import { refusal } from '../../src/http/graphql-answer.js';
+import { createMetrics } from '../../src/http/metrics.js';
 import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.resources.js';
+import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.cache.js';
 import { SECRET } from '../support/people.js';
 import type { Answer, Request } from './requests.js';
 
@@ -107,18 +107,18 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     ],
   });
   await apollo.start();
-  const identify = createIdentityReader(config.auth);
+  const authenticate = createAuthenticator(config.auth);
 
   const answer: Oracle['answer'] = async (request, first) => {
     const httpGraphQLRequest = toHttpGraphQLRequest(request);
     if (!httpGraphQLRequest) return NOT_JSON;
-    const identity = await identify(request.headers.authorization);
+    const identity = await authenticate(request.headers.authorization);
     const refused = refuseLargeDocument(schema, httpGraphQLRequest);
     if (refused) return refused;
     const context = createRequestContext(resources, {
       requestId: randomUUID(),
       identity,
-      trace: undefined,
+      dependencies: undefined,
       maxCharacters: MAX_CHARACTERS,
     });
     if (first) firstOf.set(context, first);
@@ -200,7 +200,7 @@ async function composeResolvers(
   const cache = createCache({
     redis: config.redis,
     prefix: '',
-    answerCacheBytes: 0,
+    responseCacheBytes: 0,
     logSource: invalidationLogSource(config.database.url),
     observer: createMetrics().observer,
     log,

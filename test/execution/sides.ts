@@ -163,7 +163,7 @@ export class Sides {
   /** How often the server has given an answer again without executing anything. */
   async cachedAnswers(): Promise<number> {
     const metrics = await (await fetch(new URL('/metrics', this.server.url))).text();
-    const [, count] = /^flovo_cache_hits_total\{resource="answer"\} (\d+)/m.exec(metrics) ?? [];
+    const [, count] = /^flovo_cache_hits_total\{resource="response"\} (\d+)/m.exec(metrics) ?? [];
     return Number(count);
   }
 

@@ -160,7 +160,7 @@ describe('the budget of an operation', () => {
     async ({ document, variables, cold, warm }) => {
       const text = print(document);
       expect(await costOf(text, variables())).toEqual(cold);
-      // The same in other words, so that no whole answer serves.
+      // The same in other words, so that no cached response serves.
       expect(await costOf(`${text}\n# in other words`, variables())).toEqual(warm);
       expect(await costOf(text, variables())).toEqual({ read: 1 });
     },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
-import { createWorld, type World } from '../contract/world.js';
+import { createFixture, type Fixture } from '../contract/fixture.js';
 import { addBots } from '../support/people.js';
 
 /**
@@ -8,17 +8,17 @@ import { addBots } from '../support/people.js';
  * status, headers and body, what it was the first time.
  */
 describe('a document that came before', () => {
-  let world: World;
+  let fixture: Fixture;
   let botId: string;
 
   beforeAll(async () => {
-    // Kept answers would hide what executes below them.
-    world = await createWorld({ RESPONSE_CACHE: 'off' });
-    [botId] = (await addBots(world.database.sql, world.orgId, 1)) as [string];
+    // Cached responses would hide what executes below them.
+    fixture = await createFixture({ RESPONSE_CACHE: 'off' });
+    [botId] = (await addBots(fixture.database.sql, fixture.orgId, 1)) as [string];
   });
 
   afterAll(async () => {
-    await world?.close();
+    await fixture?.close();
   });
 
   const TIMES = 5;
@@ -30,11 +30,11 @@ describe('a document that came before', () => {
   }
 
   const send = async (body: unknown, headers: Record<string, string> = {}): Promise<Sent> => {
-    const response = await fetch(world.app.url, {
+    const response = await fetch(fixture.app.url, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
-        authorization: `Bearer ${world.editor.token ?? ''}`,
+        authorization: `Bearer ${fixture.editor.token ?? ''}`,
         ...headers,
       },
       body: JSON.stringify(body),
@@ -91,23 +91,23 @@ describe('a document that came before', () => {
       versions.push(JSON.parse((await ask({ name: `name ${time}` })).body));
     const first = (versions[0] as { data: { updateBot: { version: number } } }).data.updateBot.version;
     expect(versions).toEqual(versions.map((_, time) => ({ data: { updateBot: { version: first + time } } })));
-    world.app.statements.length = 0;
+    fixture.app.statements.length = 0;
     expect(JSON.parse((await ask({ name: 'x', v: 1 })).body)).toMatchObject({
       errors: [{ extensions: { code: 'CONFLICT', currentVersion: first + TIMES - 1 } }],
     });
-    expect(world.app.statements.filter((statement) => statement.startsWith('update'))).toHaveLength(1);
+    expect(fixture.app.statements.filter((statement) => statement.startsWith('update'))).toHaveLength(1);
   });
 
   test('is masked, and logged once with the request id, when it fails unexpectedly', async () => {
     const ask = async () => await send({ query: '{ me { memberships { organization { name slug } } } }' });
     for (let time = 0; time < TIMES; time++) expect((await ask()).body).toContain('"data"');
-    await world.database.sql`alter table organizations rename column slug to gone`;
-    await world.admin.flushall();
+    await fixture.database.sql`alter table organizations rename column slug to gone`;
+    await fixture.admin.flushall();
     const logged = () =>
-      world.app.logs.filter(({ msg }) => String(msg).startsWith('Unexpected error')).length;
+      fixture.app.logs.filter(({ msg }) => String(msg).startsWith('Unexpected error')).length;
     const before = logged();
     const failed = await ask();
-    await world.database.sql`alter table organizations rename column gone to slug`;
+    await fixture.database.sql`alter table organizations rename column gone to slug`;
     expect(failed.body).toContain('Internal server error');
     expect(failed.body).not.toContain('slug');
     expect(logged()).toBe(before + 1);

@@ -104,7 +104,7 @@ describe('the promises of an operation', () => {
   ] as const;
 
   test.each(operations)(
-    '$name: at most $kept for a kept answer, $cached for cached values',
+    '$name: at most $kept for a cached response, $cached for cached values',
     async ({ document, variables, kept, cached }) => {
       const text = print(document);
       const counts = {

@@ -99,13 +99,13 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
     await database?.drop();
   });
 
-  interface World extends Target {
+  interface Fixture extends Target {
     readonly userId: string;
     readonly token: string;
     readonly client: Client;
   }
 
-  const prepare = async (): Promise<World> => {
+  const prepare = async (): Promise<Fixture> => {
     const orgId = await addOrganization(database.sql);
     const { id: userId, token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
@@ -128,15 +128,15 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   test.each(CHANGES)(
     '%s is NOT_FOUND for one who is no member any more, and is not done',
     async (_name, change) => {
-      const world = await prepare();
-      await warm(async () => await world.client.ask(MeDocument, {}));
-      const before = await state(world.orgId);
+      const fixture = await prepare();
+      await warm(async () => await fixture.client.ask(MeDocument, {}));
+      const before = await state(fixture.orgId);
       const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
       await poll.caught;
-      await database.sql`delete from memberships where user_id = ${world.userId}`;
+      await database.sql`delete from memberships where user_id = ${fixture.userId}`;
       try {
-        expect((await change(world.client, world)).code).toBe('NOT_FOUND');
-        expect(await state(world.orgId)).toEqual(before);
+        expect((await change(fixture.client, fixture)).code).toBe('NOT_FOUND');
+        expect(await state(fixture.orgId)).toEqual(before);
       } finally {
         poll.release();
       }
@@ -146,15 +146,15 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   test.each(CHANGES)(
     '%s is FORBIDDEN for one who is a VIEWER now, and is not done',
     async (_name, change) => {
-      const world = await prepare();
-      await warm(async () => await world.client.ask(MeDocument, {}));
-      const before = await state(world.orgId);
+      const fixture = await prepare();
+      await warm(async () => await fixture.client.ask(MeDocument, {}));
+      const before = await state(fixture.orgId);
       const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
       await poll.caught;
-      await database.sql`update memberships set role = 'VIEWER' where user_id = ${world.userId}`;
+      await database.sql`update memberships set role = 'VIEWER' where user_id = ${fixture.userId}`;
       try {
-        expect((await change(world.client, world)).code).toBe('FORBIDDEN');
-        expect(await state(world.orgId)).toEqual(before);
+        expect((await change(fixture.client, fixture)).code).toBe('FORBIDDEN');
+        expect(await state(fixture.orgId)).toEqual(before);
       } finally {
         poll.release();
       }
@@ -162,14 +162,14 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   );
 
   test('is UNAUTHENTICATED for a user who does not exist any more', async () => {
-    const world = await prepare();
-    await warm(async () => await world.client.ask(MeDocument, {}));
+    const fixture = await prepare();
+    await warm(async () => await fixture.client.ask(MeDocument, {}));
     const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
     await poll.caught;
-    await database.sql`delete from users where id = ${world.userId}`;
+    await database.sql`delete from users where id = ${fixture.userId}`;
     try {
       for (const [, change] of CHANGES) {
-        expect((await change(world.client, world)).code).toBe('UNAUTHENTICATED');
+        expect((await change(fixture.client, fixture)).code).toBe('UNAUTHENTICATED');
       }
     } finally {
       poll.release();
@@ -186,15 +186,15 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   test.each(CHANGES)(
     'after %s no server shows the membership that was, nor what was answered with',
     async (_name, change) => {
-      const world = await prepare();
-      const reader = other.client(world.token);
+      const fixture = await prepare();
+      const reader = other.client(fixture.token);
       await warm(async () => await roles(reader));
       const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
       await poll.caught;
-      await database.sql`update memberships set role = 'VIEWER' where user_id = ${world.userId}`;
+      await database.sql`update memberships set role = 'VIEWER' where user_id = ${fixture.userId}`;
       try {
         expect(await roles(reader)).toEqual(['OWNER']);
-        await change(world.client, world);
+        await change(fixture.client, fixture);
         expect(await roles(reader)).toEqual(['VIEWER']);
       } finally {
         poll.release();
@@ -205,16 +205,16 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   test.each(CHANGES.filter(([name]) => !/createBot|MessageStatus/.test(name)))(
     'after %s of a bot that somebody has deleted, no server shows it',
     async (_name, change) => {
-      const world = await prepare();
-      const reader = other.client(world.token);
-      await warm(async () => await names(reader, world));
+      const fixture = await prepare();
+      const reader = other.client(fixture.token);
+      await warm(async () => await names(reader, fixture));
       const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
       await poll.caught;
-      await database.sql`delete from bots where id = ${world.id}`;
+      await database.sql`delete from bots where id = ${fixture.id}`;
       try {
-        expect(await names(reader, world)).toEqual({ bot: 'bot 1', list: ['bot 1'] });
-        expect((await change(world.client, world)).code).toBe('NOT_FOUND');
-        expect(await names(reader, world)).toEqual({ bot: undefined, list: [] });
+        expect(await names(reader, fixture)).toEqual({ bot: 'bot 1', list: ['bot 1'] });
+        expect((await change(fixture.client, fixture)).code).toBe('NOT_FOUND');
+        expect(await names(reader, fixture)).toEqual({ bot: undefined, list: [] });
       } finally {
         poll.release();
       }
@@ -222,21 +222,23 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   );
 
   test('a CONFLICT, and a bot that is started already, are followed by nothing older on any server', async () => {
-    const world = await prepare();
-    const reader = other.client(world.token);
-    const version = async () => (await reader.ask(BotDocument, { id: world.id })).bot?.version;
+    const fixture = await prepare();
+    const reader = other.client(fixture.token);
+    const version = async () => (await reader.ask(BotDocument, { id: fixture.id })).bot?.version;
     await warm(version);
     const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
     await poll.caught;
-    await database.sql`update bots set name = 'newer' where id = ${world.id}`;
+    await database.sql`update bots set name = 'newer' where id = ${fixture.id}`;
     try {
       expect(await version()).toBe(1);
       const input = { name: 'x', expectedVersion: 1 };
-      expect((await world.client.failure(UpdateBotDocument, { id: world.id, input })).code).toBe('CONFLICT');
+      expect((await fixture.client.failure(UpdateBotDocument, { id: fixture.id, input })).code).toBe(
+        'CONFLICT',
+      );
       expect(await version()).toBe(2);
-      await database.sql`update bots set status = 'RUNNING' where id = ${world.id}`;
+      await database.sql`update bots set status = 'RUNNING' where id = ${fixture.id}`;
       expect(await version()).toBe(2);
-      expect((await world.client.ask(StartBotDocument, { id: world.id })).startBot.version).toBe(3);
+      expect((await fixture.client.ask(StartBotDocument, { id: fixture.id })).startBot.version).toBe(3);
       expect(await version()).toBe(3);
     } finally {
       poll.release();

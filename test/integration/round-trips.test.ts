@@ -76,7 +76,7 @@ describe('round trips and statements of a request', () => {
     await stored();
     await admin.config('RESETSTAT');
     app.statements.length = 0;
-    // The same values asked for in other words, so that no whole answer serves.
+    // The same values asked for in other words, so that no cached response serves.
     const { data } = await client.sendText<{ bots: { items: { stats: { totalMessages: number } }[] } }>(
       `{ bots(orgId: "${orgId}", limit: 50) { items { name stats { totalMessages } } } }`,
     );

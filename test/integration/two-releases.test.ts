@@ -74,7 +74,7 @@ async function startRelease(
   const cache = createCache({
     redis: { target: { kind: 'standalone', url: redis.url }, timeoutMs: 3_000 },
     prefix: '',
-    answerCacheBytes: 0,
+    responseCacheBytes: 0,
     logSource: invalidationLogSource(database.url),
     observer: tally,
     log: pino({ level: 'silent' }),

@@ -16,7 +16,7 @@ const serverWith = (documents: DocumentCache) =>
     plugins: [documents.plugin],
   });
 const callerWith = (isAuthenticated: boolean) =>
-  ({ contextValue: { access: { isAuthenticated } } as unknown as RequestContext }) as const;
+  ({ contextValue: { authorization: { isAuthenticated } } as unknown as RequestContext }) as const;
 
 test.each([
   [true, 'is remembered'],

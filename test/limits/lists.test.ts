@@ -2,35 +2,35 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { buildSchema, execute, parse, type GraphQLSchema } from 'graphql';
 
 import { AnswerBudget, chargeLists } from '../../src/graphql/answer-budget.js';
-import { createWorld, type World } from '../contract/world.js';
+import { createFixture, type Fixture } from '../contract/fixture.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 
 /** What an answer may hold is reckoned with what its lists really have. */
 describe('lists in an answer', () => {
-  let world: World;
+  let fixture: Fixture;
   let largeOrgId: string;
   let fullOrgId: string;
 
   beforeAll(async () => {
-    world = await createWorld();
+    fixture = await createFixture();
     [largeOrgId, fullOrgId] = await Promise.all([
-      addOrganization(world.database.sql),
-      addOrganization(world.database.sql),
+      addOrganization(fixture.database.sql),
+      addOrganization(fixture.database.sql),
     ]);
-    await addBots(world.database.sql, largeOrgId, 1_000);
-    await addBots(world.database.sql, fullOrgId, 1_001);
+    await addBots(fixture.database.sql, largeOrgId, 1_000);
+    await addBots(fixture.database.sql, fullOrgId, 1_001);
   });
 
   afterAll(async () => {
-    await world?.close();
+    await fixture?.close();
   });
 
   const member = async (...orgIds: string[]) => {
     const { token } = await addUser(
-      world.database.sql,
+      fixture.database.sql,
       Object.fromEntries(orgIds.map((orgId) => [orgId, 'VIEWER'])),
     );
-    return world.app.client(token);
+    return fixture.app.client(token);
   };
   const ALL_OF_A_BOT = `id orgId name description status version createdAt updatedAt startedAt
     organization { id name slug }
@@ -65,8 +65,8 @@ describe('lists in an answer', () => {
   });
 
   test('the statistics of all bots of all memberships are answered, if they are few', async () => {
-    const orgId = await addOrganization(world.database.sql);
-    await addBots(world.database.sql, orgId, 100);
+    const orgId = await addOrganization(fixture.database.sql);
+    await addBots(fixture.database.sql, orgId, 100);
     const client = await member(orgId);
     const { data, errors } = await client.sendText<{
       me: { memberships: { organization: { bots: unknown[] } }[] };
@@ -94,8 +94,8 @@ describe('lists in an answer', () => {
   });
 
   test('texts count by their length: an answer that would be larger than the limit is refused', async () => {
-    await world.database.sql`update bots set description = repeat('x', 2000) where org_id = ${largeOrgId}`;
-    await world.admin.flushall();
+    await fixture.database.sql`update bots set description = repeat('x', 2000) where org_id = ${largeOrgId}`;
+    await fixture.admin.flushall();
     const client = await member(largeOrgId);
     const descriptions = Array.from({ length: 20 }, (_, i) => `d${i}: description`).join(' ');
     const query = `query ($id: ID!) { organization(id: $id) { bots { ${descriptions} } } }`;
@@ -115,9 +115,9 @@ describe('lists in an answer', () => {
     ['nodes', (texts: string) => `nodes { ${texts} }`],
     ['edges', (texts: string) => `edges { node { ${texts} } }`],
   ])('so do the texts of messages in %s', async (_what, inside) => {
-    const orgId = await addOrganization(world.database.sql);
-    const [botId] = (await addBots(world.database.sql, orgId, 1)) as [string];
-    await world.database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, text)
+    const orgId = await addOrganization(fixture.database.sql);
+    const [botId] = (await addBots(fixture.database.sql, orgId, 1)) as [string];
+    await fixture.database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, text)
       select ${botId}, 'c', 'p', 'INBOUND', repeat('x', 8000) from generate_series(1, 100)`;
     const client = await member(orgId);
     const ask = async (count: number) => {
@@ -179,14 +179,14 @@ describe('lists in an answer', () => {
 
 describe('an answer that turns out larger than the limit', () => {
   test('is replaced by an error that says so', async () => {
-    const world = await createWorld({ RESPONSE_LIMIT_MB: '1' });
+    const fixture = await createFixture({ RESPONSE_LIMIT_MB: '1' });
     try {
-      const [botId] = await addBots(world.database.sql, world.orgId, 1);
+      const [botId] = await addBots(fixture.database.sql, fixture.orgId, 1);
       // JSON writes a control character in six, so this is far longer than the text was.
-      await world.database.sql`update bots set description = repeat(chr(1), 2000)`;
+      await fixture.database.sql`update bots set description = repeat(chr(1), 2000)`;
       const aliases = Array.from({ length: 58 }, (_, i) => `d${i}: description`).join(' ');
       const send = async () =>
-        await world.viewer.sendText(
+        await fixture.viewer.sendText(
           `query ($id: ID!) { bot(id: $id) { ${aliases} } b: bot(id: $id) { ${aliases} } }`.replace(
             'b: bot',
             'bot',
@@ -198,15 +198,15 @@ describe('an answer that turns out larger than the limit', () => {
         expect(errors ?? data).toBeDefined();
       }
       const page = `query ($org: ID!) { bots(orgId: $org, limit: 100) { items { ${aliases} } } }`;
-      await addBots(world.database.sql, world.orgId, 1);
-      await world.database.sql`update bots set description = repeat(chr(1), 2000)`;
-      const { data, errors } = await world.viewer.sendText(page, { org: world.orgId });
+      await addBots(fixture.database.sql, fixture.orgId, 1);
+      await fixture.database.sql`update bots set description = repeat(chr(1), 2000)`;
+      const { data, errors } = await fixture.viewer.sendText(page, { org: fixture.orgId });
       expect(data).toBeNull();
       expect(errors).toMatchObject([
         { message: expect.stringMatching(/larger than 1 MB/), extensions: { code: 'BAD_USER_INPUT' } },
       ]);
     } finally {
-      await world.close();
+      await fixture.close();
     }
   });
 });

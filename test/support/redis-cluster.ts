@@ -1,6 +1,6 @@
 import { Cluster, Redis } from 'ioredis';
 
-import type { RedisTarget } from '../../src/cache/redis-client.js';
+import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import {
   CLUSTER_NODE_SETTINGS,
   formRedisCluster,

@@ -1,13 +1,13 @@
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
 
-import { PrincipalRepository } from '../../src/access/principal.repository.js';
-import { principalResource } from '../../src/access/principal.resource.js';
+import { PrincipalRepository } from '../../src/auth/principal.repository.js';
+import { principalResource } from '../../src/auth/principal.cache.js';
 import { BotRepository, type BotPageQuery } from '../../src/bots/bot.repository.js';
-import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.resources.js';
+import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.cache.js';
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
-import type { LogBatch, LogSource } from '../../src/cache/invalidation-log.js';
-import type { LogRetention } from '../../src/cache/log-keeper.js';
+import type { LogBatch, LogSource } from '../../src/cache/invalidation/invalidation-log.js';
+import type { LogRetention } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
 import type {
   CacheObserver,
   MissReason,
@@ -15,15 +15,15 @@ import type {
   RedisOperation,
   RedisState,
 } from '../../src/cache/observer.js';
-import type { RedisTarget } from '../../src/cache/redis-client.js';
+import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
-import { organizationResource } from '../../src/organizations/organization.resource.js';
+import { organizationResource } from '../../src/organizations/organization.cache.js';
 import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.resources.js';
+import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.cache.js';
 import { eventually } from './eventually.js';
 
 const TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 };
@@ -147,7 +147,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const cache = createCache({
     redis: { target: options.redis, timeoutMs: options.timeoutMs ?? 3_000 },
     prefix: options.prefix ?? '',
-    answerCacheBytes: 0,
+    responseCacheBytes: 0,
     logSource: options.deaf === true ? deafened(source) : source,
     observer: tally,
     log,

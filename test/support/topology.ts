@@ -1,6 +1,6 @@
 import { Redis, type Cluster } from 'ioredis';
 
-import type { RedisTarget } from '../../src/cache/redis-client.js';
+import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import { createRedisCluster, TEST_CONNECTION, type ClusterNode } from './redis-cluster.js';
 import { createRedis } from './services.js';
 import { TcpProxy } from './tcp-proxy.js';

@@ -2,14 +2,14 @@ import type { Bots, Figures } from './model-postgres.js';
 
 /** What a read has to show at least. */
 export interface Expectation {
-  /** What mutations had answered when it began; nothing, once layer 1 was lost. */
+  /** What mutations had answered when it began; nothing, once Redis has lost invalidations. */
   answered: Bots;
   /** What the process had read of the log when it began. */
   polled: Bots;
 }
 
 interface Mutation {
-  /** Layer 1 was lost while it was under way: its invalidation may have gone with it. */
+  /** Redis lost invalidations while it was under way: its invalidation may have gone with it. */
   isVoid: boolean;
 }
 

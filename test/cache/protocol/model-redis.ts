@@ -1,4 +1,4 @@
-import type { Claim, Fill, Lock, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import type { Claim, Fill, Lock, Removal, EntryKeys, Stored } from '../../../src/cache/redis/redis-store.js';
 
 /** What one REPLACE writes. */
 export interface Replacement {
@@ -30,14 +30,14 @@ export class ModelRedis {
     for (const key of keys) this.strings.delete(key);
   }
 
-  read(slot: Slot): Stored {
+  read(slot: EntryKeys): Stored {
     const tokens = slot.generations.map((key) => this.get(key));
     const isComplete = tokens.every((token) => token !== undefined);
     return { raw: this.get(slot.key) ?? null, generation: isComplete ? tokens.join('.') : undefined };
   }
 
   /** `CLAIM`: one lock for the batch, named after its first value. */
-  claim(slots: readonly Slot[], token: string): Claim[] {
+  claim(slots: readonly EntryKeys[], token: string): Claim[] {
     const generations = slots.map((slot) =>
       slot.generations
         .map((key) => {
@@ -69,7 +69,7 @@ export class ModelRedis {
   }
 
   /** `REPLACE` */
-  replace(slot: Slot, others: readonly string[], { token, envelope, version }: Replacement): void {
+  replace(slot: EntryKeys, others: readonly string[], { token, envelope, version }: Replacement): void {
     const [generationKey = ''] = slot.generations;
     const raw = this.get(slot.key);
     const generation = this.get(generationKey);

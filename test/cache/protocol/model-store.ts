@@ -1,5 +1,13 @@
 import { CacheUnavailableError } from '../../../src/cache/errors.js';
-import type { CacheStore, Claim, Fill, Lock, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import type {
+  CacheStore,
+  Claim,
+  Fill,
+  Lock,
+  Removal,
+  EntryKeys,
+  Stored,
+} from '../../../src/cache/redis/redis-store.js';
 import type { ModelRedis, Replacement } from './model-redis.js';
 import type { Steps } from './steps.js';
 
@@ -12,7 +20,7 @@ export type Network = 'up' | 'down' | 'late';
  */
 export class ModelStore implements CacheStore {
   network: Network = 'up';
-  /** What the gateway does by itself: once a call has failed, none is tried until {@link close}. */
+  /** What the circuit breaker does by itself: once a call has failed, none is tried until {@link close}. */
   private isOpen = false;
   /** Removals and replacements that have failed. */
   lostInvalidations = 0;
@@ -34,8 +42,8 @@ export class ModelStore implements CacheStore {
     this.isOpen = false;
   }
 
-  async read(slots: readonly Slot[]): Promise<Stored[]> {
-    const all = (group: readonly Slot[]) => group.map((slot) => this.redis.read(slot));
+  async read(slots: readonly EntryKeys[]): Promise<Stored[]> {
+    const all = (group: readonly EntryKeys[]) => group.map((slot) => this.redis.read(slot));
     return await this.each('read', slots, ({ entityId }) => entityId, all);
   }
 
@@ -46,8 +54,8 @@ export class ModelStore implements CacheStore {
     return await this.each('check', keys, (key) => key, all);
   }
 
-  async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
-    const all = (group: readonly Slot[]) => this.redis.claim(group, token);
+  async claim(slots: readonly EntryKeys[], token: string): Promise<Claim[]> {
+    const all = (group: readonly EntryKeys[]) => this.redis.claim(group, token);
     return await this.each('claim', slots, ({ entityId }) => entityId, all);
   }
 
@@ -61,7 +69,7 @@ export class ModelStore implements CacheStore {
     await this.each('release', locks, ({ key }) => key, all);
   }
 
-  async replace(slot: Slot, others: readonly string[], newer: Replacement): Promise<void> {
+  async replace(slot: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
     const all = () => [this.redis.replace(slot, others, newer)];
     await this.counted(this.each('replace', [slot], () => '', all));
   }

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 
-import { InvalidationLog } from '../../../src/cache/invalidation-log.js';
-import type { Claim, Fill, Removal, Slot, Stored } from '../../../src/cache/redis-store.js';
+import { InvalidationLog } from '../../../src/cache/invalidation/invalidation-log.js';
+import type { Claim, Fill, Removal, EntryKeys, Stored } from '../../../src/cache/redis/redis-store.js';
 import { SingleFlight } from '../../../src/cache/single-flight.js';
 import type { Replacement } from './model-redis.js';
 import { ModelStore } from './model-store.js';
@@ -10,7 +10,7 @@ import { REAL, type Parts } from './system.js';
 /** The protocol with one part of it made wrong. */
 export interface Mutant {
   readonly name: string;
-  /** Where it goes wrong: when nothing fails, or only when layer 1 is lost; where it is found soonest. */
+  /** Where it goes wrong: when nothing fails, or only when Redis loses invalidations; where it is found soonest. */
   readonly among: 'healthy' | 'narrow' | 'faulty';
   /** Makes the part wrong, until `use` is over. */
   with<T>(use: (parts: Parts) => Promise<T>): Promise<T>;
@@ -25,17 +25,17 @@ const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>): Mu
 const store = (name: string, Wrong: typeof ModelStore, among: Mutant['among'] = 'healthy'): Mutant =>
   mutant(name, among, { createStore: (...args) => new Wrong(...args) });
 
-const any = (slot: Slot): string => slot.generations.map(() => 'any').join('.');
+const any = (slot: EntryKeys): string => slot.generations.map(() => 'any').join('.');
 
 /** GET, SET and DEL: values are accepted whatever the generation, and filled whatever has happened since. */
 class WithoutGenerations extends ModelStore {
-  override async read(slots: readonly Slot[]): Promise<Stored[]> {
+  override async read(slots: readonly EntryKeys[]): Promise<Stored[]> {
     const stored = await super.read(slots);
-    return stored.map(({ raw }, i) => ({ raw, generation: any(slots[i] as Slot) }));
+    return stored.map(({ raw }, i) => ({ raw, generation: any(slots[i] as EntryKeys) }));
   }
-  override async claim(slots: readonly Slot[], token: string): Promise<Claim[]> {
+  override async claim(slots: readonly EntryKeys[], token: string): Promise<Claim[]> {
     const claims = await super.claim(slots, token);
-    return claims.map((claimed, i) => ({ ...claimed, generation: any(slots[i] as Slot) }));
+    return claims.map((claimed, i) => ({ ...claimed, generation: any(slots[i] as EntryKeys) }));
   }
   override async fill(fills: readonly Fill[]): Promise<void> {
     await super.fill(fills);
@@ -45,7 +45,7 @@ class WithoutGenerations extends ModelStore {
 
 /** Generations count up from 1: one that is evicted begins again. */
 class WithCounters extends ModelStore {
-  override async claim(slots: readonly Slot[]): Promise<Claim[]> {
+  override async claim(slots: readonly EntryKeys[]): Promise<Claim[]> {
     return await super.claim(slots, '1');
   }
   override async remove(removals: readonly Removal[], operation: string, whileOpen?: boolean): Promise<void> {
@@ -71,12 +71,12 @@ class WithUncheckedFills extends ModelStore {
 
 /** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
 class WithCarelessReplacements extends ModelStore {
-  override async replace(slot: Slot, others: readonly string[], newer: Replacement): Promise<void> {
+  override async replace(slot: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
     await super.replace(slot, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
   }
 }
 
-/** Kept answers share the check of their generations until its reply is there, not only until it is sent. */
+/** Cached responses share the check of their generations until its reply is there, not only until it is sent. */
 class WithLateChecks extends ModelStore {
   override async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
     try {
@@ -124,9 +124,9 @@ export const MUTANTS: readonly Mutant[] = [
   store('counters instead of random generations', WithCounters),
   store('fills under the generation of the moment', WithUncheckedFills, 'narrow'),
   store('replacements without a look at the versions', WithCarelessReplacements, 'narrow'),
-  store('checks of kept answers shared until the reply', WithLateChecks, 'narrow'),
+  store('checks of cached responses shared until the reply', WithLateChecks, 'narrow'),
   mutant('invalidation before the commit', 'healthy', { invalidatesEarly: true }),
-  mutant('no layer 2', 'faulty', { createLog: (source) => new BlindLog({ ...options, source }) }),
+  mutant('no log check', 'faulty', { createLog: (source) => new BlindLog({ ...options, source }) }),
   mutant('a log read by ascending ids', 'faulty', {
     createLog: (source) =>
       new InvalidationLog({

@@ -97,7 +97,7 @@ export const narrow: fc.Arbitrary<Scenario> = fc
     });
   });
 
-/** Layer 1 is lost, in every way in which it can be. */
+/** Redis loses invalidations, in every way in which it can be. */
 export const faulty: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
   delays,

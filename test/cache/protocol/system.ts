@@ -1,15 +1,15 @@
 import type * as fc from 'fast-check';
 import { pino } from 'pino';
 
-import { AnswerCache } from '../../../src/cache/answer-cache.js';
+import { ResponseCache } from '../../../src/cache/response/response-cache.js';
 import { CoherentCache } from '../../../src/cache/coherent-cache.js';
-import { InvalidationLog, type LogSource } from '../../../src/cache/invalidation-log.js';
-import { Invalidator } from '../../../src/cache/invalidator.js';
-import { KeySpace } from '../../../src/cache/keys.js';
+import { InvalidationLog, type LogSource } from '../../../src/cache/invalidation/invalidation-log.js';
+import { Invalidator } from '../../../src/cache/invalidation/invalidator.js';
+import { KeySpace } from '../../../src/cache/redis/keys.js';
 import { SILENT } from '../../../src/cache/observer.js';
-import { ReadTrace } from '../../../src/cache/read-trace.js';
+import { ResponseDependencies } from '../../../src/cache/response/response-dependencies.js';
 import type { CachedResource, Resource, Snapshotted } from '../../../src/cache/resource.js';
-import { tagFamily } from '../../../src/cache/tags.js';
+import { tagFamily } from '../../../src/cache/invalidation/tags.js';
 import { Ledger } from './ledger.js';
 import { ModelPostgres, type Bots, type Figures } from './model-postgres.js';
 import { ModelRedis } from './model-redis.js';
@@ -50,7 +50,7 @@ export class Process {
   readonly store: ModelStore;
   readonly invalidator: Invalidator;
   private readonly log: InvalidationLog;
-  private readonly answers: AnswerCache;
+  private readonly answers: ResponseCache;
   private readonly recoveries: (() => Promise<void>)[] = [];
   private readonly resources: Record<'bot' | 'stats' | 'details' | 'page', CachedResource<string, View>>;
 
@@ -64,15 +64,15 @@ export class Process {
     this.log.onPoll(() => ledger.isPolled(name));
     const { store, recoveries, log: freshness } = this;
     const keys = new KeySpace({ prefix: '', cluster });
-    const gateway = {
+    const circuitBreaker = {
       get available() {
         return store.available;
       },
       beforeRecovery: (work: () => Promise<void>) => void recoveries.push(work),
     };
     recoveries.push(async () => await this.log.confirm());
-    this.invalidator = new Invalidator({ store, gateway, keys, log });
-    this.answers = new AnswerCache({ store, freshness, observer: SILENT, mostBytes: 1_000_000 });
+    this.invalidator = new Invalidator({ store, circuitBreaker, keys, log });
+    this.answers = new ResponseCache({ store, freshness, observer: SILENT, maxBytes: 1_000_000 });
     const pause = async () => await steps.next(`${name} has waited`);
     const cache = new CoherentCache({
       store,
@@ -82,7 +82,7 @@ export class Process {
       log,
       invalidator: this.invalidator,
       observer: SILENT,
-      mostEntries: 10,
+      maxEntries: 10,
     });
     const bind = (
       resource: Pick<Resource<string, View>, 'name' | 'key' | 'dependsOn' | 'indexed'>,
@@ -139,23 +139,23 @@ export class Process {
     await this.log.stop();
   }
 
-  /** A query, whose whole answer may be kept. */
+  /** A query, whose response may be cached. */
   async read(view: ViewName, bot: string): Promise<View> {
     const question = `${view} ${bot}`;
     const kept = await this.answers.find(question);
     if (kept) return JSON.parse(kept.toString()) as View;
-    const trace = new ReadTrace();
+    const dependencies = new ResponseDependencies();
     const names = view === 'bot and stats' ? (['bot', 'stats'] as const) : [view];
     const id = view === 'page' ? ORG : bot;
     const seen = await Promise.all(
-      names.map(async (name) => (await this.resources[name].readMany([id], trace))[0] ?? {}),
+      names.map(async (name) => (await this.resources[name].readMany([id], dependencies))[0] ?? {}),
     );
     const figures: Record<string, Partial<Figures>> = {};
     for (const part of seen) {
       for (const [each, shown] of Object.entries(part)) figures[each] = { ...figures[each], ...shown };
     }
-    trace.conclude();
-    this.answers.keep(question, JSON.stringify(figures), trace);
+    dependencies.complete();
+    this.answers.keep(question, JSON.stringify(figures), dependencies);
     return figures;
   }
 

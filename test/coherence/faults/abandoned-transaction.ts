@@ -25,11 +25,11 @@ export const abandonedTransaction: Fault = {
     session.release();
     const before = await usageOf(stage.fleet);
     const startedAt = performance.now();
-    let mostEntries = 0;
+    let maxEntries = 0;
     const watch = async (): Promise<void> => {
       do {
         const [row] = await sql<{ count: number }[]>`select count(*)::int as count from cache_invalidations`;
-        mostEntries = Math.max(mostEntries, row?.count ?? 0);
+        maxEntries = Math.max(maxEntries, row?.count ?? 0);
         await span.pause(1_000);
       } while (!span.isOver);
     };
@@ -42,7 +42,7 @@ export const abandonedTransaction: Fault = {
     const total = writes.slice(1).reduce<number>((sum, count) => sum + (count ?? 0), 0);
     const cpu = ((after.cpuSeconds - before.cpuSeconds) / seconds / stage.fleet.berths.length) * 100;
     history.findings.notes.push(
-      `${(total / seconds).toFixed(0)} other writes a second, at most ${mostEntries} entries in the log`,
+      `${(total / seconds).toFixed(0)} other writes a second, at most ${maxEntries} entries in the log`,
       `a server: ${cpu.toFixed(0)}% of a processor, ${(before.megabytes / stage.fleet.berths.length).toFixed(0)} MB before, ` +
         `${(after.megabytes / stage.fleet.berths.length).toFixed(0)} MB after`,
     );

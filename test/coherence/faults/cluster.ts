@@ -37,9 +37,9 @@ export const clusterSlotMigration: Fault<ClusterHost> = {
   tolerance: WITHIN_TWO_SECONDS,
   // The circuit must not open at all, not even because six nodes share a few processors with everything else.
   stage: { settings: { REDIS_TIMEOUT_MS: '2000' } },
-  async act({ redis, world, history }, span) {
+  async act({ redis, fixture, history }, span) {
     do {
-      for (const orgId of world.orgIds) {
+      for (const orgId of fixture.orgIds) {
         const [bot] = history.botsOf(orgId);
         for (const id of [orgId, bot?.id ?? orgId]) {
           const move = await redis.moveSlotOf(`{${id}}`);

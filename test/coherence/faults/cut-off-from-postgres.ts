@@ -38,9 +38,9 @@ export const cutOffFromPostgres: Fault = {
 };
 
 /** Nobody invalidates what these change: the server that is cut off can only know that it does not know. */
-async function writeFromOutside({ sql, history, world }: Stage, times: number): Promise<void> {
+async function writeFromOutside({ sql, history, fixture }: Stage, times: number): Promise<void> {
   for (let i = 0; i < times; i++) {
-    const bot = history.botsOf(world.orgIds[i % world.orgIds.length] as string)[i % 5];
+    const bot = history.botsOf(fixture.orgIds[i % fixture.orgIds.length] as string)[i % 5];
     if (bot) {
       bot.version.mayGrowBy(1);
       const [row] = await sql<{ version: number }[]>`

@@ -14,8 +14,8 @@ export const deadlocks: Fault = {
   about: `${RIVALS} transactions at a time change the same ${BOTS} bots in any order`,
   tolerance: WITHIN_TWO_SECONDS,
   async act(stage, span) {
-    const { history, world } = stage;
-    const bots = history.botsOf(world.orgIds[0] as string).slice(-BOTS);
+    const { history, fixture } = stage;
+    const bots = history.botsOf(fixture.orgIds[0] as string).slice(-BOTS);
     const outcomes = { committed: 0, ended: 0 };
     const rival = async (): Promise<void> => {
       do {

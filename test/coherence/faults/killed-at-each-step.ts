@@ -16,7 +16,7 @@ const MUTATIONS: Readonly<Record<string, Attempt>> = {
 };
 
 /** More messages than any mutation needs. */
-const MOST_STEPS = 60;
+const MAX_STEPS = 60;
 
 /**
  * A server dies at each step of a mutation: the n-th message between it and Redis or PostgreSQL goes on its way, and the
@@ -34,7 +34,7 @@ export const killedAtEachStep: Fault = {
     const counts: string[] = [];
     for (const [name, attempt] of Object.entries(MUTATIONS)) {
       let step = 1;
-      while (step < MOST_STEPS && !span.signal.aborted) {
+      while (step < MAX_STEPS && !span.signal.aborted) {
         const bot = await prepare(stage, victim, bystander);
         const isKilled = await killAt(step, victim, async () => await attempt(stage, victim, bot));
         if (!isKilled) break;
@@ -50,8 +50,8 @@ export const killedAtEachStep: Fault = {
 
 /** Has a bot cached everywhere, and the victim's connections in use. */
 async function prepare(stage: Stage, victim: Berth, bystander: Berth): Promise<BotRecord> {
-  const { history, world, mutations, workload } = stage;
-  const orgId = world.orgIds[0] as string;
+  const { history, fixture, mutations, workload } = stage;
+  const orgId = fixture.orgIds[0] as string;
   const [bot, other] = history.botsOf(orgId).slice(-2);
   if (!bot || !other) throw new Error('There are no bots left');
   await mutations.update(victim.server, other);

@@ -10,7 +10,7 @@ export const longTransaction: Fault = {
   name: 'long transactions',
   about: 'one held open throughout; others that change a bot and commit 1 to 3 s later',
   tolerance: WITHIN_TWO_SECONDS,
-  async act({ sql, history, world }, span) {
+  async act({ sql, history, fixture }, span) {
     const holder = await sql.reserve();
     await holder`begin`;
     await holder`select pg_current_xact_id()`;
@@ -30,7 +30,7 @@ export const longTransaction: Fault = {
         if (row) bot.version.isCommitted(row.version, performance.now());
       }
     };
-    await Promise.all(world.orgIds.map(async (orgId) => await change(orgId)));
+    await Promise.all(fixture.orgIds.map(async (orgId) => await change(orgId)));
     await holder`rollback`;
     holder.release();
     await span.pause(2_100);

@@ -38,8 +38,8 @@ export const outsideWrites: Fault = {
   },
 };
 
-async function updateOne({ sql, history, world }: Stage): Promise<void> {
-  for (const orgId of world.orgIds) {
+async function updateOne({ sql, history, fixture }: Stage): Promise<void> {
+  for (const orgId of fixture.orgIds) {
     const bot = history.botsOf(orgId)[0];
     if (!bot) continue;
     bot.version.mayGrowBy(1);
@@ -51,28 +51,28 @@ async function updateOne({ sql, history, world }: Stage): Promise<void> {
 
 /** Servers remember for a while that there is no such bot; then there is. */
 async function insertWhatWasMissed(stage: Stage): Promise<void> {
-  const { sql, history, world, workload, fleet } = stage;
-  const orgId = world.orgIds[0] as string;
+  const { sql, history, fixture, workload, fleet } = stage;
+  const orgId = fixture.orgIds[0] as string;
   const bot = new BotRecord(randomUUID(), orgId, 'odd');
   for (const { server } of fleet.berths) await workload.perform(readBots([bot]), server);
   await sql`insert into bots (id, org_id, name) values (${bot.id}, ${orgId}, 'odd, from outside')`;
   history.isInserted(history.learn(bot), performance.now());
 }
 
-async function copy({ sql, history, world }: Stage): Promise<void> {
-  const orgId = world.orgIds[1] as string;
+async function copy({ sql, history, fixture }: Stage): Promise<void> {
+  const orgId = fixture.orgIds[1] as string;
   const bot = new BotRecord(randomUUID(), orgId, 'even');
   const target = await sql`copy bots (id, org_id, name) from stdin`.writable();
   await pipeline(Readable.from([`${bot.id}\t${orgId}\teven, copied\n`]), target);
   history.isInserted(history.learn(bot), performance.now());
 }
 
-async function addBulkOrganization({ sql, history, world }: Stage): Promise<string> {
+async function addBulkOrganization({ sql, history, fixture }: Stage): Promise<string> {
   const [organization] = await sql<{ id: string }[]>`
     insert into organizations (name, slug) values ('Bulk', ${randomUUID()}) returning id`;
   const orgId = (organization as { id: string }).id;
   await sql`insert into memberships (user_id, org_id, role)
-    select user_id, ${orgId}, role from memberships where org_id = ${world.orgIds[0] as string}`;
+    select user_id, ${orgId}, role from memberships where org_id = ${fixture.orgIds[0] as string}`;
   const rows = await sql<{ id: string }[]>`
     insert into bots (org_id, name) select ${orgId}, 'even ' || n from generate_series(1, ${BULK_BOTS}) as n returning id`;
   for (const { id } of rows)
@@ -91,9 +91,9 @@ async function updateMany(stage: Stage, orgId: string): Promise<void> {
   for (const { id, version } of rows) history.bot(id)?.version.isCommitted(version, at);
 }
 
-async function truncateMessages({ sql, history, mutations, world, workload }: Stage): Promise<void> {
+async function truncateMessages({ sql, history, mutations, fixture, workload }: Stage): Promise<void> {
   const resume = await workload.holdMessages();
-  const bots = world.orgIds.flatMap((orgId) => history.botsOf(orgId));
+  const bots = fixture.orgIds.flatMap((orgId) => history.botsOf(orgId));
   for (const bot of bots) {
     bot.total.mayRestartFrom(0);
     bot.failed.mayRestartFrom(0);
@@ -104,7 +104,7 @@ async function truncateMessages({ sql, history, mutations, world, workload }: St
     bot.total.isCommitted(0, at);
     bot.failed.isCommitted(0, at);
   }
-  world.pending.length = 0;
+  fixture.pending.length = 0;
   mutations.forgetMarks();
   resume();
 }
@@ -118,8 +118,8 @@ interface Guest {
 
 /** Returns when the change was committed. */
 async function changeMembership(stage: Stage, guest: Guest): Promise<number> {
-  const { sql, world } = stage;
-  const orgId = world.orgIds[0] as string;
+  const { sql, fixture } = stage;
+  const orgId = fixture.orgIds[0] as string;
   for (const { server } of stage.fleet.berths) await isLetIn(stage, server, guest);
   if (guest.isMember) await sql`delete from memberships where user_id = ${guest.id}`;
   else await sql`insert into memberships (user_id, org_id) values (${guest.id}, ${orgId})`;
@@ -144,8 +144,8 @@ async function checkMembership(stage: Stage, guest: Guest, changedAt: number): P
   }
 }
 
-async function isLetIn({ world }: Stage, { process }: Server, { token }: Guest): Promise<boolean> {
-  const { text, variables } = readOrganization(world.orgIds[0] as string);
+async function isLetIn({ fixture }: Stage, { process }: Server, { token }: Guest): Promise<boolean> {
+  const { text, variables } = readOrganization(fixture.orgIds[0] as string);
   const { data } = await process.client(token).sendText<{ organization: unknown }>(text, variables);
   return data?.organization != null;
 }

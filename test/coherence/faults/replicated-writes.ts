@@ -11,12 +11,12 @@ export const replicatedWrites: Fault = {
   about: 'UPDATE of bots with session_replication_role = replica',
   tolerance: WITHIN_TWO_SECONDS,
   stage: { database: async () => await PostgresHost.start() },
-  async act({ database, history, world }, span) {
+  async act({ database, history, fixture }, span) {
     await (database as PostgresHost).asSuperuser(async (sql) => {
       await watchReplicatedWrites(sql);
       await sql`set session_replication_role = replica`;
       do {
-        for (const orgId of world.orgIds) {
+        for (const orgId of fixture.orgIds) {
           const bot = history.botsOf(orgId)[0];
           if (!bot) continue;
           bot.version.mayGrowBy(1);

@@ -56,9 +56,9 @@ export async function caught(hold: Hold): Promise<Hold> {
 
 /** Adds a bot that no server has ever read. */
 export async function addBot(stage: Stage): Promise<BotRecord> {
-  const { sql, history, world } = stage;
+  const { sql, history, fixture } = stage;
   await knowTheLog(stage);
-  const orgId = world.orgIds[0] as string;
+  const orgId = fixture.orgIds[0] as string;
   const [row] = await sql<{ id: string }[]>`
     insert into bots (org_id, name) values (${orgId}, 'even, new') returning id`;
   const bot = history.learn(new BotRecord((row as { id: string }).id, orgId, 'even'));

@@ -1,8 +1,8 @@
-import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
+import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
 import { serverModule } from '../server-module.js';
 
 /** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
-const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { replace } = RedisStore.prototype;
 
 RedisStore.prototype.replace = async function (slot, others, newer) {

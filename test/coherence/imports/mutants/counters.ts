@@ -1,9 +1,9 @@
-import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
-import type { RedisGateway } from '../../../../src/cache/redis-gateway.js';
+import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
+import type { RedisCircuitBreaker } from '../../../../src/cache/redis/redis-circuit-breaker.js';
 import { serverModule } from '../server-module.js';
 
 /** Generations count up from 1 instead of being random: one that is evicted starts again where it had been. */
-const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { claim, remove } = RedisStore.prototype;
 
 RedisStore.prototype.claim = async function (slots) {
@@ -17,8 +17,11 @@ RedisStore.prototype.remove = async function (removals, operation, whileOpen) {
     keys: keys.filter((key) => !isGeneration(key)),
     indexes,
   }));
-  await (this as unknown as { gateway: RedisGateway }).gateway.run(operation, async (client) => {
-    await Promise.all(generations.map(async (key) => await client.incr(key)));
-  });
+  await (this as unknown as { circuitBreaker: RedisCircuitBreaker }).circuitBreaker.run(
+    operation,
+    async (client) => {
+      await Promise.all(generations.map(async (key) => await client.incr(key)));
+    },
+  );
   await remove.call(this, values, operation, whileOpen);
 };

@@ -16,7 +16,7 @@ const { update } = BotService.prototype;
 const insides = BotService.prototype as unknown as Insides;
 
 insides.changed = async (context) => {
-  context.forgetLoaded();
+  context.clearLoaders();
   await Promise.resolve();
 };
 BotService.prototype.update = async function (context, id, input) {

@@ -1,9 +1,9 @@
-import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
-import type { Stored } from '../../../../src/cache/redis-store.js';
+import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
+import type { Stored } from '../../../../src/cache/redis/redis-store.js';
 import { serverModule } from '../server-module.js';
 
 /** Readers share a read of Redis until its reply is there, not only until it is sent. */
-const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { read } = RedisStore.prototype;
 const reads = new Map<string, Promise<Stored[]>>();
 

@@ -1,13 +1,13 @@
-import type * as RedisStoreModule from '../../../../src/cache/redis-store.js';
-import type { Slot } from '../../../../src/cache/redis-store.js';
-import type { RedisGateway } from '../../../../src/cache/redis-gateway.js';
+import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
+import type { EntryKeys } from '../../../../src/cache/redis/redis-store.js';
+import type { RedisCircuitBreaker } from '../../../../src/cache/redis/redis-circuit-breaker.js';
 import { serverModule } from '../server-module.js';
 
 /** Values are accepted whatever the generation, and filled whatever has happened since: GET, SET and DEL. */
-const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis-store');
+const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { read, claim } = RedisStore.prototype;
 
-const anyGeneration = (slot: Slot | undefined): string =>
+const anyGeneration = (slot: EntryKeys | undefined): string =>
   (slot?.generations ?? []).map(() => 'any').join('.');
 
 RedisStore.prototype.read = async function (slots) {
@@ -21,9 +21,12 @@ RedisStore.prototype.claim = async function (slots, token) {
 };
 
 RedisStore.prototype.fill = async function (fills) {
-  await (this as unknown as { gateway: RedisGateway }).gateway.run('fill', async (client) => {
-    await Promise.all(
-      fills.map(async ({ slot, envelope, ttlMs }) => await client.set(slot.key, envelope, 'PX', ttlMs)),
-    );
-  });
+  await (this as unknown as { circuitBreaker: RedisCircuitBreaker }).circuitBreaker.run(
+    'fill',
+    async (client) => {
+      await Promise.all(
+        fills.map(async ({ slot, envelope, ttlMs }) => await client.set(slot.key, envelope, 'PX', ttlMs)),
+      );
+    },
+  );
 };

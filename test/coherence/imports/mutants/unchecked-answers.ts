@@ -1,8 +1,8 @@
-import type * as AnswerCacheModule from '../../../../src/cache/answer-cache.js';
+import type * as ResponseCacheModule from '../../../../src/cache/response/response-cache.js';
 import { serverModule } from '../server-module.js';
 
-/** Kept answers are given again as long as layer 2 has nothing against them: Redis is not asked. */
-const { AnswerCache } = await serverModule<typeof AnswerCacheModule>('cache/answer-cache');
-const insides = AnswerCache.prototype as unknown as { check(): Promise<boolean> };
+/** Cached responses are given again as long as the log check has nothing against them: Redis is not asked. */
+const { ResponseCache } = await serverModule<typeof ResponseCacheModule>('cache/response/response-cache');
+const insides = ResponseCache.prototype as unknown as { check(): Promise<boolean> };
 
 insides.check = async () => await Promise.resolve(true);

@@ -1,0 +1,56 @@
+import { LRUCache } from 'lru-cache';
+
+import type { LoadedValue } from './loaded-value.js';
+import { openEnvelope, readEnvelopeData } from './envelope.js';
+import { digestOfShape, isOfShape, type Shape } from './shape.js';
+
+/** A stored value, opened and parsed. */
+export interface ParsedEnvelope<Value> extends LoadedValue<Value> {
+  readonly raw: string;
+  readonly generation: string;
+}
+
+/** The most characters of stored bytes to remember, for each resource. */
+const MAX_CHARACTERS = 8 * 1024 * 1024;
+
+/**
+ * Remembers what stored bytes were parsed to. The bytes are read from Redis every time and must be the same to the
+ * letter, so this spares the parsing and nothing else: it is no cache of its own.
+ */
+export class EnvelopeParseCache<Value> {
+  private readonly memo: LRUCache<string, ParsedEnvelope<Value>>;
+
+  private readonly shapeDigest: string;
+
+  /** @param onOtherShape called when a current value is found that another release has written */
+  constructor(
+    maxEntries: number,
+    private readonly shape: Shape,
+    private readonly onOtherShape: () => void,
+  ) {
+    this.shapeDigest = digestOfShape(shape);
+    this.memo = new LRUCache({
+      max: maxEntries,
+      maxSize: MAX_CHARACTERS,
+      sizeCalculation: ({ raw }) => raw.length,
+    });
+  }
+
+  /** The value in these bytes, if they are an envelope that carries this generation, and the value has the shape it should. */
+  parse(key: string, raw: string, generation: string): ParsedEnvelope<Value> | undefined {
+    const known = this.memo.get(key);
+    if (known && known.raw === raw && known.generation === generation) return known;
+    const head = openEnvelope(raw, generation);
+    if (!head) return undefined;
+    if (head.shape !== this.shapeDigest) {
+      this.onOtherShape();
+      return undefined;
+    }
+    const value = readEnvelopeData<Value>(raw, head.dataStart);
+    if (value === undefined || (value !== null && !isOfShape(value, this.shape))) return undefined;
+    const { snapshot, expiresAt } = head;
+    const parsed = { raw, generation, snapshot, expiresAt, version: 0, value };
+    this.memo.set(key, parsed);
+    return parsed;
+  }
+}

@@ -1,0 +1,168 @@
+import type { Logger } from 'pino';
+
+import { CacheUnavailableError } from '../errors.js';
+import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
+import type { Invalidator } from './invalidator.js';
+import type { RedisStore } from '../redis/redis-store.js';
+import { epochOf, xmaxOf } from './snapshot.js';
+import { sweep } from './sweep.js';
+
+const TICK_MS = 500;
+/** How long a write's own invalidation has, before the sweep looks after it (ms). */
+const SWEEP_AFTER_MS = 1_000;
+const PRUNE_EVERY_MS = 10_000;
+/** Longer than any cached value lives (ms): an entry this old is needed by nobody. */
+const KEEP_MS = 660_000;
+/** More entries than this are not kept, however young: values from before them are refused instead. */
+const KEEP_ENTRIES = 100_000;
+/** How long a process that does not lead waits before it tries to again (ms). */
+const LEAD_AGAIN_MS = 2_000;
+/** The most entries that wait for the sweep; the oldest are left to the log alone. */
+const MAX_DUE_ENTRIES = 20_000;
+
+/** A point of the log: a value loaded later has seen every entry below `xmax`, except of what was running still. */
+interface Horizon {
+  readonly takenAt: number;
+  readonly xmax: number;
+  readonly entries: number;
+}
+
+/** How much of the log is kept; tests keep less. */
+export interface LogRetention {
+  readonly keepEntries?: number;
+  readonly pruneEveryMs?: number;
+}
+
+/**
+ * Tends the invalidation log, in one process at a time: sweeps what a lost invalidation left in Redis, and prunes
+ * entries that no cached value can need.
+ *
+ * The sweep only tidies up: values that it would remove are refused by every process already. It looks at the stored
+ * snapshots and removes what is outdated, so values that were loaded since the write stay.
+ */
+export class InvalidationLogMaintenance {
+  private timer: NodeJS.Timeout | undefined;
+  private due: { readonly at: number; readonly batch: LogBatch }[] = [];
+  private dueEntries = 0;
+  private horizons: Horizon[] = [];
+  private entriesSeen = 0;
+  private epoch = '';
+  private prunedAt = performance.now();
+  private leadAgainAt = 0;
+  /** No entry below this is left to be removed. */
+  private lowestLeft = 0;
+  private working: Promise<void> | undefined;
+
+  constructor(
+    private readonly parts: {
+      readonly invalidationLog: InvalidationLog;
+      readonly source: LogSource;
+      readonly invalidator: Invalidator;
+      readonly store: RedisStore | undefined;
+      readonly log: Logger;
+      readonly retention?: LogRetention | undefined;
+    },
+  ) {
+    parts.invalidationLog.onPoll((batch) => this.note(batch));
+  }
+
+  start(): void {
+    this.timer = setInterval(() => {
+      this.working ??= this.work().finally(() => {
+        this.working = undefined;
+      });
+    }, TICK_MS);
+    this.timer.unref();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await this.working;
+  }
+
+  /** What this process remembers between two ticks, whether it leads or not. */
+  get size(): { readonly dueEntries: number; readonly horizons: number } {
+    return { dueEntries: this.dueEntries, horizons: this.horizons.length };
+  }
+
+  private note(batch: LogBatch): void {
+    const now = performance.now();
+    const { keepEntries, pruneEveryMs } = this.retention;
+    const epoch = epochOf(batch.snapshot);
+    if (epoch !== this.epoch) {
+      // Transaction ids of another database would cut this one's log.
+      this.epoch = epoch;
+      this.due = [];
+      this.dueEntries = 0;
+      this.horizons = [];
+      this.lowestLeft = 0;
+    }
+    this.entriesSeen += batch.entries.length;
+    // A transaction may commit long after its id was passed by.
+    for (const { xid } of batch.entries) this.lowestLeft = Math.min(this.lowestLeft, xid);
+    if (batch.entries.length > 0) {
+      this.due.push({ at: now + SWEEP_AFTER_MS, batch });
+      this.dueEntries += batch.entries.length;
+      while (this.dueEntries > MAX_DUE_ENTRIES)
+        this.dueEntries -= this.due.shift()?.batch.entries.length ?? 0;
+    }
+    const last = this.horizons.at(-1);
+    if (!last || now - last.takenAt > pruneEveryMs || this.entriesSeen - last.entries > keepEntries / 10) {
+      this.horizons.push({ takenAt: now, xmax: xmaxOf(batch.snapshot), entries: this.entriesSeen });
+    }
+    // Of those that have outlived what depends on them, the last will do.
+    while (this.horizons[1] && this.isOutlived(this.horizons[1], now)) this.horizons.shift();
+  }
+
+  private get retention(): Required<LogRetention> {
+    return { keepEntries: KEEP_ENTRIES, pruneEveryMs: PRUNE_EVERY_MS, ...this.parts.retention };
+  }
+
+  private isOutlived({ takenAt, entries }: Horizon, now: number): boolean {
+    return now - takenAt > KEEP_MS || this.entriesSeen - entries > this.retention.keepEntries;
+  }
+
+  private async work(): Promise<void> {
+    const now = performance.now();
+    const ripe = this.due.filter(({ at }) => at <= now);
+    this.due = this.due.filter(({ at }) => at > now);
+    this.dueEntries = this.due.reduce((sum, { batch }) => sum + batch.entries.length, 0);
+    const isTimeToPrune = now - this.prunedAt > this.retention.pruneEveryMs;
+    if ((ripe.length === 0 && !isTimeToPrune) || now < this.leadAgainAt) return;
+    try {
+      if (!(await this.parts.source.lead())) {
+        this.leadAgainAt = now + LEAD_AGAIN_MS;
+        // What another leader leaves behind is not known here.
+        this.lowestLeft = 0;
+        return;
+      }
+      // A sweep that fails must not keep the log from being cut.
+      if (isTimeToPrune) await this.prune(now);
+      if (ripe.length > 0) await this.sweep(ripe.map(({ batch }) => batch));
+    } catch (error) {
+      if (error instanceof CacheUnavailableError) return;
+      this.parts.log.warn({ err: error }, 'Could not tend the invalidation log');
+    }
+  }
+
+  private async prune(now: number): Promise<void> {
+    this.prunedAt = now;
+    const [horizon] = this.horizons;
+    if (!horizon || !this.isOutlived(horizon, now)) return;
+    const below = horizon.xmax;
+    const lowest = this.lowestLeft;
+    this.lowestLeft = below;
+    try {
+      const removed = await this.parts.source.prune(Math.min(lowest, below), below);
+      if (removed > 0) this.parts.log.debug({ removed, below }, 'Pruned the invalidation log');
+    } catch (error) {
+      this.lowestLeft = Math.min(this.lowestLeft, lowest);
+      throw error;
+    }
+  }
+
+  private async sweep(batches: readonly LogBatch[]): Promise<void> {
+    const { store, invalidator } = this.parts;
+    if (store) await sweep(batches, store, invalidator);
+  }
+}

@@ -1,0 +1,317 @@
+import type { Logger } from 'pino';
+
+import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from './snapshot.js';
+import { EVERYTHING, type Tag } from './tags.js';
+
+/** What decides, beside Redis, whether a cached value may be used. */
+export interface Freshness {
+  /** Whether a value read under this snapshot has seen every known write of its tags. */
+  accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean;
+  /** Changes when {@link accepts} could answer differently, becoming too old apart. */
+  readonly revision: number;
+  /** Whether the log was read lately; if not, {@link accepts} is false for everything. */
+  readonly isCurrent: boolean;
+  /** Resolves once {@link accepts} answers for everything that was committed before this call. */
+  confirm(): Promise<void>;
+}
+
+/** One committed transaction's entry in the log. */
+export interface LogEntry {
+  readonly xid: number;
+  readonly tags: readonly Tag[];
+}
+
+/** What a poll of the log returns: the entries that became visible since the cursor, and the next cursor. */
+export interface LogBatch {
+  readonly snapshot: SnapshotText;
+  readonly entries: readonly LogEntry[];
+  /** Entries below this transaction are not all there: a value must have seen everything below it to be judged. */
+  readonly completeFrom: number;
+}
+
+/** What has been written lately: a process may not have read of it yet, and may show older values. */
+export interface RecentWrites {
+  /**
+   * The tags of all recent writes that touched one of these, those committed just before this call included; undefined if
+   * that is not known now.
+   */
+  touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined>;
+}
+
+/** Where the log is kept. */
+export interface LogSource {
+  /** Opens a connection of its own and reads all that is kept, oldest first. */
+  open(): Promise<LogBatch>;
+  /** Reads what became visible since a snapshot. */
+  poll(since: SnapshotText): Promise<LogBatch>;
+  /** Whether this process is the one of all that tends the log and sweeps; it tries to become it. */
+  lead(): Promise<boolean>;
+  /**
+   * Forgets entries below a transaction id, those that are running now excepted. Returns how many.
+   * @param lowest no entry below it is left to be removed.
+   */
+  prune(lowest: number, below: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface InvalidationLogOptions {
+  readonly source: LogSource;
+  readonly log: Logger;
+  /** Pause between polls in ms. */
+  readonly intervalMs?: number;
+  /** The most tags to remember; the oldest are forgotten first, see {@link InvalidationLog.accepts}. */
+  readonly maxTags?: number;
+}
+
+const POLL_INTERVAL_MS = 100;
+/** A log not read for this long says nothing any more. */
+export const MAX_BLINDNESS_MS = 2_000;
+const MAX_TAGS = 200_000;
+/** The most entries that are remembered as they were logged; see {@link RecentWrites}. */
+const MAX_RECENT_ENTRIES = 20_000;
+/** A tag that more transactions than this changed between two polls is remembered by the last of them alone. */
+const MAX_XIDS = 8;
+
+/**
+ * Which transactions a value must have seen: one, or each of a few, or (`upTo`) all that there were up to one.
+ */
+type Writes = number | number[] | { readonly upTo: number };
+
+/**
+ * The log check: this process's view of the database's invalidation log, which decides whether a cached value
+ * may be used, whatever has happened to Redis or to another process.
+ *
+ * The cursor is a snapshot, not a sequence number: transactions commit in another order than they begin, and a poll
+ * `id > last` skips the ones that commit late.
+ *
+ * For a tag it is enough to remember the transactions of the latest poll in which it changed: commits become visible in
+ * one order for everybody, so a snapshot that sees them sees all that came before.
+ */
+export class InvalidationLog implements Freshness, RecentWrites {
+  private readonly changes = new Map<Tag, Writes>();
+  private readonly source: LogSource;
+  private readonly log: Logger;
+  private readonly intervalMs: number;
+  private readonly maxTags: number;
+  /** Transactions up to here are no longer remembered by tag: a value must have seen them all. */
+  private floor = 0;
+  private everything: Writes = [];
+  private cursor: SnapshotText | undefined;
+  /** The epoch of the cursor: a snapshot of another one says nothing about this database. */
+  private epoch = '';
+  private changesSeen = 0;
+  private lastPollStartedAt = -Infinity;
+  /** Reads of the log that began before this are not enough, see {@link confirm}. */
+  private trustedFrom = -Infinity;
+  private isFailing = false;
+  /** The entries that became visible within {@link MAX_BLINDNESS_MS}. */
+  private recent: {
+    readonly seenAt: number;
+    readonly count: number;
+    readonly entries: readonly LogEntry[];
+  }[] = [];
+  private recentEntries = 0;
+  private polling: Promise<void> | undefined;
+  private confirming: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+  private blind = true;
+  private readonly listeners: ((batch: LogBatch) => void)[] = [];
+
+  constructor(options: InvalidationLogOptions) {
+    this.source = options.source;
+    this.log = options.log;
+    this.intervalMs = options.intervalMs ?? POLL_INTERVAL_MS;
+    this.maxTags = options.maxTags ?? MAX_TAGS;
+  }
+
+  /** Reads the log and goes on reading it. Resolves after the first read, whether it succeeded or not. */
+  async start(): Promise<void> {
+    await this.poll();
+    this.schedule();
+  }
+
+  /** Calls back with what each poll has found. */
+  onPoll(listener: (batch: LogBatch) => void): void {
+    this.listeners.push(listener);
+  }
+
+  /** Whether the log was read within {@link MAX_BLINDNESS_MS}; if not, no cached value may be used. */
+  get isCurrent(): boolean {
+    const age = performance.now() - this.lastPollStartedAt;
+    return age < MAX_BLINDNESS_MS && this.lastPollStartedAt >= this.trustedFrom;
+  }
+
+  get revision(): number {
+    return this.changesSeen;
+  }
+
+  /** The age in ms of what this process knows. */
+  get ageMs(): number {
+    return performance.now() - this.lastPollStartedAt;
+  }
+
+  get rememberedTags(): number {
+    return this.changes.size;
+  }
+
+  accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean {
+    if (!this.isCurrent || !snapshot.endsWith(this.epoch)) return false;
+    if (!this.hasSeen(this.everything, snapshot)) return false;
+    if (this.floor > 0 && !hasSeenAllUpTo(this.floor, snapshot, this.cursor)) return false;
+    for (const tag of tags) {
+      const writes = this.changes.get(tag);
+      if (writes !== undefined && !this.hasSeen(writes, snapshot)) return false;
+    }
+    return true;
+  }
+
+  private hasSeen(writes: Writes, snapshot: SnapshotText): boolean {
+    if (typeof writes === 'number') return isVisible(writes, snapshot);
+    if (!Array.isArray(writes)) return hasSeenAllUpTo(writes.upTo, snapshot, this.cursor);
+    return writes.every((xid) => isVisible(xid, snapshot));
+  }
+
+  /**
+   * Waits for a read of the log that began after this call. If there is none to be had soon, nothing is accepted until
+   * the next one that succeeds.
+   */
+  async confirm(): Promise<void> {
+    const calledAt = performance.now();
+    await (this.confirming ??= this.pollForAll());
+    if (this.lastPollStartedAt < calledAt) this.trustedFrom = calledAt;
+  }
+
+  /** A poll that begins when all have asked to confirm whom the same event has woken. */
+  private async pollForAll(): Promise<void> {
+    await Promise.resolve();
+    this.confirming = undefined;
+    // After a failure there may be much to catch up with: nobody waits for that.
+    if (this.polling && !this.isFailing) await this.polling;
+    if (!this.isFailing) await this.poll();
+  }
+
+  async touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined> {
+    await this.confirm();
+    if (!this.isCurrent || this.recentEntries > MAX_RECENT_ENTRIES) return undefined;
+    const found = new Set<Tag>();
+    for (const { entries } of this.recent) {
+      for (const entry of entries) {
+        if (entry.tags.includes(EVERYTHING)) for (const tag of tags) found.add(tag);
+        else if (tags.some((tag) => entry.tags.includes(tag))) for (const tag of entry.tags) found.add(tag);
+      }
+    }
+    return [...found];
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.polling;
+    await this.source.close();
+  }
+
+  private schedule(): void {
+    if (this.stopped) return;
+    this.timer = setTimeout(() => {
+      void this.poll().then(() => this.schedule());
+    }, this.intervalMs);
+    this.timer.unref();
+  }
+
+  private poll(): Promise<void> {
+    this.polling ??= this.pollOnce().finally(() => {
+      this.polling = undefined;
+    });
+    return this.polling;
+  }
+
+  private async pollOnce(): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      let batch = this.cursor === undefined ? await this.source.open() : await this.source.poll(this.cursor);
+      if (this.cursor !== undefined && epochOf(batch.snapshot) !== this.epoch) {
+        this.log.warn('The database was restored or moved, or its cache reset: no cached value is trusted');
+        this.forget();
+        batch = await this.source.open();
+      }
+      this.epoch = epochOf(batch.snapshot);
+      this.remember(batch);
+      this.rememberRecent(batch.entries);
+      if (batch.entries.length > 0 || batch.completeFrom - 1 > this.floor) this.changesSeen++;
+      this.floor = Math.max(this.floor, batch.completeFrom - 1);
+      this.cursor = batch.snapshot;
+      this.lastPollStartedAt = startedAt;
+      if (this.blind) this.log.info({ tags: this.changes.size }, 'Reading the invalidation log');
+      this.blind = false;
+      this.isFailing = false;
+      for (const listener of this.listeners) listener(batch);
+    } catch (error) {
+      if (!this.blind)
+        this.log.warn({ err: error }, 'Cannot read the invalidation log: cached values are not trusted');
+      this.blind = true;
+      this.isFailing = true;
+    }
+  }
+
+  /** Remembers entries for as long as a process may not have read them. Of too many, none. */
+  private rememberRecent(entries: readonly LogEntry[]): void {
+    const now = performance.now();
+    while (this.recent[0] && now - this.recent[0].seenAt > 2 * MAX_BLINDNESS_MS) {
+      this.recentEntries -= this.recent.shift()?.count ?? 0;
+    }
+    if (entries.length === 0) return;
+    this.recentEntries += entries.length;
+    // Counted, but not kept: {@link touching} knows that it does not know.
+    const isTooMuch = this.recentEntries > MAX_RECENT_ENTRIES;
+    this.recent.push({ seenAt: now, count: entries.length, entries: isTooMuch ? [] : entries });
+  }
+
+  /** Nothing that was known is of use in another epoch. */
+  private forget(): void {
+    this.changes.clear();
+    this.recent.length = 0;
+    this.recentEntries = 0;
+    this.everything = [];
+    this.floor = 0;
+    this.cursor = undefined;
+    this.lastPollStartedAt = -Infinity;
+    this.changesSeen++;
+  }
+
+  private remember(batch: LogBatch): void {
+    const inThisBatch = new Map<Tag, Writes>();
+    for (const { xid, tags } of batch.entries) {
+      for (const tag of tags) inThisBatch.set(tag, addWrite(inThisBatch.get(tag), xid));
+    }
+    const everything = inThisBatch.get(EVERYTHING);
+    if (everything !== undefined) {
+      this.everything = everything;
+      inThisBatch.delete(EVERYTHING);
+    }
+    for (const [tag, writes] of inThisBatch) {
+      this.changes.delete(tag);
+      this.changes.set(tag, writes);
+    }
+    for (const [tag, writes] of this.changes) {
+      if (this.changes.size <= this.maxTags) break;
+      this.floor = Math.max(this.floor, lastOf(writes));
+      this.changes.delete(tag);
+    }
+  }
+}
+
+function addWrite(known: Writes | undefined, xid: number): Writes {
+  if (known === undefined || known === xid) return xid;
+  if (typeof known === 'number') return [known, xid];
+  if (!Array.isArray(known)) return { upTo: Math.max(known.upTo, xid) };
+  if (known.includes(xid)) return known;
+  if (known.length >= MAX_XIDS) return { upTo: Math.max(...known, xid) };
+  known.push(xid);
+  return known;
+}
+
+function lastOf(writes: Writes): number {
+  if (typeof writes === 'number') return writes;
+  return Array.isArray(writes) ? Math.max(...writes) : writes.upTo;
+}

@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+
+/** Turns the parameters of a cached thing into its Redis key. */
+export type KeyOf<Params> = (params: Params) => string;
+
+/** A key of one kind, and how keys of its kind are written. */
+export interface KeyExample {
+  readonly key: string;
+  readonly pattern: string;
+  readonly isIndex: boolean;
+}
+
+type Placeholders<Template extends string> = Template extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | Placeholders<Rest>
+  : never;
+
+/**
+ * The one home of how Redis keys are written.
+ *
+ * A key is declared as in the contract: `bot:{id}:details`. On a standalone Redis the braces are placeholders; on
+ * Redis Cluster they stay in the key around the first parameter, the entity's id, as a hash tag, so that everything
+ * about one entity (values, generations, locks, indexes) shares a slot.
+ */
+export class KeySpace {
+  readonly cluster: boolean;
+  private readonly prefix: string;
+  /** The templates that were compiled, and whether they are of indexes. */
+  private readonly kinds = new Map<string, boolean>();
+
+  constructor(options: { prefix: string; cluster: boolean }) {
+    this.prefix = options.prefix;
+    this.cluster = options.cluster;
+  }
+
+  /** Compiles the template of a value's key; the first placeholder is the entity's id. */
+  template<const Template extends string>(
+    template: Template,
+  ): KeyOf<Readonly<Record<Placeholders<Template>, string | number>>> {
+    const keyOf = this.compile(template);
+    this.note(`${template}:lock`);
+    return keyOf;
+  }
+
+  private compile<const Template extends string>(
+    template: Template,
+    isIndex = false,
+  ): KeyOf<Readonly<Record<Placeholders<Template>, string | number>>> {
+    this.note(template, isIndex);
+    const literals: string[] = [];
+    const names: Placeholders<Template>[] = [];
+    let rest: string = template;
+    for (let match = /\{(\w+)\}/.exec(rest); match; match = /\{(\w+)\}/.exec(rest)) {
+      literals.push(rest.slice(0, match.index));
+      names.push(match[1] as Placeholders<Template>);
+      rest = rest.slice(match.index + match[0].length);
+    }
+    literals.push(rest);
+    literals[0] = this.prefix + (literals[0] ?? '');
+    if (this.cluster && names.length > 0) {
+      literals[0] = `${literals[0]}{`;
+      literals[1] = `}${literals[1] ?? ''}`;
+    }
+    return (params) => {
+      let key = literals[0] ?? '';
+      for (let i = 0; i < names.length; i++) {
+        key += `${params[names[i] as Placeholders<Template>]}${literals[i + 1] ?? ''}`;
+      }
+      return key;
+    };
+  }
+
+  /** A key of each kind that was compiled, for an entity of this name, which must be nobody's id. */
+  examples(name: string): KeyExample[] {
+    return [...this.kinds].map(([template, isIndex]) => {
+      let isFirst = true;
+      const key = template.replace(/\{\w+\}/g, () => {
+        const id = isFirst && this.cluster ? `{${name}}` : name;
+        isFirst = false;
+        return id;
+      });
+      return { key: this.prefix + key, pattern: this.prefix + template, isIndex };
+    });
+  }
+
+  /** The generation of a tag: `bot:{id}:gen`, `bot:{id}:stats:gen`. */
+  generation(entity: string, facet: string | undefined): KeyOf<{ id: string }> {
+    return this.compile(facet === undefined ? `${entity}:{id}:gen` : `${entity}:{id}:${facet}:gen`);
+  }
+
+  /** The index of the live keys of an entity that cannot be listed from its id alone, such as its list pages. */
+  index(entity: string): KeyOf<{ id: string }> {
+    return this.compile(`${entity}:{id}:index`, true);
+  }
+
+  private note(template: string, isIndex = false): void {
+    this.kinds.set(template, isIndex);
+  }
+}
+
+/** The part of a key that decides its slot in a Redis Cluster: what stands in the first braces, or else all of it. */
+export function hashTagOf(key: string): string {
+  const start = key.indexOf('{') + 1;
+  const end = key.indexOf('}', start);
+  return start > 0 && end > start ? key.slice(start, end) : key;
+}
+
+const MAX_TEXT_CHARACTERS = 64;
+
+/**
+ * Encodes free text for use inside a key, injectively: percent-encoding leaves only letters, digits, `-`, `_`, `.`
+ * and `~`, so no text holds a separator, a brace or a glob character. Longer results are replaced by
+ * `sha256:<hex>`, which no plain text encodes to, because of its colon.
+ * @throws URIError if the text has a lone surrogate (it has no UTF-8 form).
+ */
+export function encodeKeyText(text: string): string {
+  const encoded = encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  if (encoded.length <= MAX_TEXT_CHARACTERS) return encoded;
+  return `sha256:${createHash('sha256').update(text, 'utf8').digest('hex')}`;
+}

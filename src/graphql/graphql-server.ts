@@ -1,0 +1,74 @@
+import { ApolloServer, type ApolloServerPlugin } from '@apollo/server';
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginLandingPageDisabled,
+} from '@apollo/server/plugin/disabled';
+import type { GraphQLSchema } from 'graphql';
+
+import type { RequestContext } from '../context.js';
+import { DocumentCache } from './document-cache.js';
+import { DOCUMENT_LIMITS } from './document-limits.js';
+import { MAX_ERRORS } from './error-limits.js';
+import { EXECUTION_OPTIONS } from './execution.js';
+import type { Logger } from '../logger.js';
+import { refuseUnacceptable } from './content-negotiation.js';
+import { errorReporting, formatError } from './error-masking.js';
+
+/** Marks the dependencies of a response as complete when it answers a query without errors. */
+const cacheableResponses: ApolloServerPlugin<RequestContext> = {
+  async requestDidStart() {
+    return {
+      async willSendResponse({ operation, response: { body }, contextValue }) {
+        const hasErrors = body.kind !== 'single' || body.singleResult.errors !== undefined;
+        if (operation?.operation === 'query' && !hasErrors) contextValue.dependencies?.complete();
+      },
+    };
+  },
+};
+
+export interface GraphQLServer {
+  readonly schema: GraphQLSchema;
+  readonly apollo: ApolloServer<RequestContext>;
+  /** The documents that need not go through Apollo Server again. */
+  readonly documents: DocumentCache;
+  /** Whether clients may ask for the schema, and errors may name similar names of it. */
+  readonly introspection: boolean;
+}
+
+/** Apollo Server without the parts that cost time on every field and are not used here. */
+export function createGraphQLServer(options: {
+  schema: GraphQLSchema;
+  introspection: boolean;
+  log: Logger;
+}): GraphQLServer {
+  const { schema, introspection, log } = options;
+  const documents = new DocumentCache();
+  const apollo = new ApolloServer<RequestContext>({
+    schema,
+    introspection,
+    hideSchemaDetailsFromClientErrors: !introspection,
+    documentStore: documents.documentStore,
+    persistedQueries: documents.persistedQueries,
+    parseOptions: { maxTokens: DOCUMENT_LIMITS.tokens },
+    // graphql-js adds one error that says that there are too many.
+    validationOptions: { maxErrors: MAX_ERRORS - 1 },
+    executionOptions: EXECUTION_OPTIONS,
+    allowBatchedHttpRequests: false,
+    // There are no cookies to forge requests with: the caller is known by the Authorization header alone, and GET
+    // runs queries only.
+    csrfPrevention: false,
+    includeStacktraceInErrorResponses: false,
+    stopOnTerminationSignals: false,
+    logger: log,
+    formatError,
+    plugins: [
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginLandingPageDisabled(),
+      errorReporting(log, { suggestions: introspection }),
+      cacheableResponses,
+      documents.plugin,
+      refuseUnacceptable,
+    ],
+  });
+  return { schema, apollo, documents, introspection };
+}

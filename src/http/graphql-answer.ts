@@ -1,0 +1,37 @@
+import type { GraphQLError } from 'graphql';
+
+import { badInput } from '../errors.js';
+import { formatErrors } from '../graphql/error-masking.js';
+
+/** An answer of the GraphQL endpoint before it is sent. */
+export interface GraphQLAnswer {
+  readonly status: number;
+  readonly headers: Iterable<readonly [name: string, value: string]>;
+  readonly text: string;
+}
+
+/** What Apollo Server writes for a result: the errors come first. */
+export const toText = (result: { readonly errors?: readonly unknown[]; readonly data?: unknown }): string =>
+  `${JSON.stringify(result)}\n`;
+
+/** The answer to a request that is refused before it is executed. */
+export const refusal = (
+  status: number,
+  contentType: string | undefined,
+  error: GraphQLError,
+): GraphQLAnswer => ({
+  status,
+  headers: [['content-type', contentType ?? 'application/json; charset=utf-8']],
+  text: toText({ errors: formatErrors([error]) }),
+});
+
+/** An answer, or in place of one that is too large a short one that says so. */
+export function withinBytes(answer: GraphQLAnswer, maxBytes: number): GraphQLAnswer {
+  // A character takes three bytes at most.
+  if (answer.text.length * 3 <= maxBytes || Buffer.byteLength(answer.text) <= maxBytes) return answer;
+  const error = badInput(
+    'query',
+    `makes an answer larger than ${Math.floor(maxBytes / 1_048_576)} MB: ask for fewer fields, or page by page`,
+  );
+  return { ...answer, text: toText({ errors: formatErrors([error]), data: null }) };
+}

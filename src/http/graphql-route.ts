@@ -1,0 +1,189 @@
+import { HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+
+import type { Identity } from '../auth/authorization.js';
+import type { Authenticator } from '../auth/authentication.js';
+import type { ResponseCache } from '../cache/response/response-cache.js';
+import { ResponseDependencies } from '../cache/response/response-dependencies.js';
+import { createRequestContext, type RequestContext, type Resources } from '../context.js';
+import { ApiError, unauthenticated } from '../errors.js';
+import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
+import { executeKnownDocument } from '../graphql/execution.js';
+import type { Logger } from '../logger.js';
+import { responseTypeFor } from '../graphql/content-negotiation.js';
+import { formatErrors, reportErrors } from '../graphql/error-masking.js';
+import { refusal, toText, withinBytes, type GraphQLAnswer } from './graphql-answer.js';
+import type { GraphQLServer } from '../graphql/graphql-server.js';
+import { parseJsonBody } from './json-body.js';
+import { checkVariableLimits } from '../graphql/variable-limits.js';
+
+export interface GraphQLRouteOptions {
+  readonly graphql: GraphQLServer;
+  readonly resources: Resources;
+  readonly authenticate: Authenticator;
+  readonly responseCache: ResponseCache | undefined;
+  readonly log: Logger;
+  /** The largest answer, in bytes. */
+  readonly maxAnswerBytes: number;
+}
+
+/** A body that comes without a valid token is parsed up to this length. */
+const MAX_ANONYMOUS_CHARACTERS = 100_000;
+/** Answers to longer requests are not kept: they hardly come again. */
+const MAX_KEY_CHARACTERS = 100_000;
+
+/** What is known of a request before its body is looked at. */
+interface Asked {
+  readonly request: FastifyRequest;
+  readonly identity: Identity;
+  /** The type of the answer; undefined if the client accepts none that there is. */
+  readonly contentType: string | undefined;
+}
+
+/** Answers GraphQL requests; see the steps in the function that it returns. `request.body` is the body's text. */
+export function createGraphQLHandler(options: GraphQLRouteOptions) {
+  const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
+
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    reply.header('cache-control', 'no-store');
+    const found = authenticate(request.headers.authorization);
+    const identity = found instanceof Promise ? await found : found;
+    const asked: Asked = { request, identity, contentType: responseTypeFor(request.headers.accept) };
+
+    const key = responseCache && answerKey(asked);
+    if (key !== undefined && asked.contentType !== undefined) {
+      const kept = await responseCache?.find(key);
+      if (kept !== undefined) return await reply.header('content-type', asked.contentType).send(kept);
+    }
+
+    const dependencies = key === undefined ? undefined : new ResponseDependencies();
+    const answer = withinBytes(
+      refuseLongBody(asked) ?? (await answerAnew(asked, dependencies)),
+      maxAnswerBytes,
+    );
+    if (key !== undefined && dependencies && answer.status === 200)
+      responseCache?.keep(key, answer.text, dependencies);
+    for (const [name, value] of answer.headers) reply.header(name, value);
+    return await reply.code(answer.status).send(answer.text);
+  };
+
+  async function answerAnew(
+    asked: Asked,
+    dependencies: ResponseDependencies | undefined,
+  ): Promise<GraphQLAnswer> {
+    const { request, identity } = asked;
+    const body = typeof request.body === 'string' ? parseJsonBody(request.body) : request.body;
+    const context = createRequestContext(resources, {
+      requestId: request.id,
+      identity,
+      dependencies,
+      maxCharacters: maxAnswerBytes,
+    });
+    return (
+      refuseLargeVariables(asked, body) ??
+      (await executeKnown(asked, body, context)) ??
+      refuseLargeDocument(asked, body) ??
+      (await askApollo(request, body, context))
+    );
+  }
+
+  /** Executes an operation whose document came before, if nothing about the request is out of the ordinary. */
+  async function executeKnown(
+    { request, contentType }: Asked,
+    body: unknown,
+    context: RequestContext,
+  ): Promise<GraphQLAnswer | undefined> {
+    if (request.method !== 'POST' || contentType === undefined) return undefined;
+    const executed = await executeKnownDocument(graphql, body, context);
+    if (!executed) return undefined;
+    const { document, operation, variables, result } = executed;
+    const { errors, data } = result;
+    if (errors) {
+      const { requestId } = context;
+      const operationName = operation?.name?.value;
+      const { schema, introspection: suggestions } = graphql;
+      reportErrors(log, errors, { requestId, operationName, schema, document, variables, suggestions });
+    } else if (operation?.operation === 'query') {
+      context.dependencies?.complete();
+    }
+    const text = toText(errors ? { errors: formatErrors(errors), data } : { data });
+    return { status: 200, headers: [['content-type', contentType]], text };
+  }
+
+  /** Refuses a document that is too large to be validated, before Apollo Server is asked. */
+  function refuseLargeDocument({ request, contentType }: Asked, body: unknown): GraphQLAnswer | undefined {
+    const text = queryOf(request.method === 'GET' ? request.query : body);
+    if (text === undefined || graphql.documents.get(text)) return undefined;
+    try {
+      checkDocumentLimits(graphql.schema, text);
+      return undefined;
+    } catch (error) {
+      if (error instanceof DocumentTooLargeError) return refusal(400, contentType, error);
+      throw error;
+    }
+  }
+
+  async function askApollo(
+    request: FastifyRequest,
+    body: unknown,
+    context: RequestContext,
+  ): Promise<GraphQLAnswer> {
+    const answer = await graphql.apollo.executeHTTPGraphQLRequest({
+      httpGraphQLRequest: toHttpGraphQLRequest(request, body),
+      context: async () => await Promise.resolve(context),
+    });
+    // Incremental delivery is not offered, so every answer is complete.
+    const text = answer.body.kind === 'complete' ? answer.body.string : '';
+    return { status: answer.status ?? 200, headers: answer.headers, text };
+  }
+}
+
+/** Refuses a long body that comes without a valid token, before it is parsed. */
+function refuseLongBody({ request, identity, contentType }: Asked): GraphQLAnswer | undefined {
+  if (!('problem' in identity) || typeof request.body !== 'string') return undefined;
+  if (request.body.length <= MAX_ANONYMOUS_CHARACTERS) return undefined;
+  return refusal(401, contentType, unauthenticated(identity.problem));
+}
+
+/** Refuses variables that are too large to be coerced. */
+function refuseLargeVariables({ contentType }: Asked, body: unknown): GraphQLAnswer | undefined {
+  try {
+    checkVariableLimits((body as { variables?: unknown } | null | undefined)?.variables);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ApiError) return refusal(400, contentType, error);
+    throw error;
+  }
+}
+
+/** What an answer depends on beside the data: who asks, and what. Undefined if it is not to be kept. */
+function answerKey({ request, identity, contentType }: Asked): string | undefined {
+  if ('problem' in identity || contentType === undefined) return undefined;
+  const isGet = request.method === 'GET';
+  // Apollo Server may refuse a GET request for the type of its body.
+  if (isGet && request.headers['content-type'] !== undefined) return undefined;
+  const text = isGet ? request.url : request.body;
+  if (typeof text !== 'string' || text.length > MAX_KEY_CHARACTERS) return undefined;
+  return `${identity.userId}\n${request.method}\n${text}`;
+}
+
+/** The document in a body, or in the parameters of a URL. */
+function queryOf(parameters: unknown): string | undefined {
+  const query = (parameters as { query?: unknown } | null | undefined)?.query;
+  return typeof query === 'string' ? query : undefined;
+}
+
+function toHttpGraphQLRequest(request: FastifyRequest, body: unknown): HTTPGraphQLRequest {
+  const headers = new HeaderMap();
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);
+  }
+  const { url } = request;
+  const query = url.indexOf('?');
+  return {
+    method: request.method,
+    headers,
+    search: query < 0 ? '' : url.slice(query),
+    body,
+  };
+}

@@ -1,0 +1,137 @@
+import { randomUUID } from 'node:crypto';
+import cors from '@fastify/cors';
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+} from 'fastify';
+
+import type { Authenticator } from '../auth/authentication.js';
+import type { Config } from '../config.js';
+import type { ResponseCache } from '../cache/response/response-cache.js';
+import type { Resources } from '../context.js';
+import type { Logger } from '../logger.js';
+import type { Drain } from './drain.js';
+import { answerBadPath, answerClientError, answerFailures } from './failures.js';
+import { createGraphQLHandler } from './graphql-route.js';
+import type { GraphQLServer } from '../graphql/graphql-server.js';
+import { registerHealth, type Readiness } from './health.js';
+import type { Metrics } from './metrics.js';
+import type { Playground } from './playground.js';
+import { limitRates } from './rate-limit.js';
+import { readJsonText, refuseOtherBodies } from './request-body.js';
+
+/** Room for 500 messages of 8,000 characters each. */
+const BODY_LIMIT_BYTES = 10 * 1024 * 1024;
+/** A request has to arrive within this time; an idle connection is no request. */
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Headers that a browser hides from a page unless they are named. */
+const EXPOSED_HEADERS = [
+  'x-request-id',
+  'retry-after',
+  'x-ratelimit-limit',
+  'x-ratelimit-remaining',
+  'x-ratelimit-reset',
+];
+
+export interface HttpOptions {
+  readonly config: Config['http'];
+  readonly log: Logger;
+  readonly graphql: GraphQLServer;
+  readonly resources: Resources;
+  readonly authenticate: Authenticator;
+  readonly responseCache: ResponseCache | undefined;
+  readonly metrics: Metrics;
+  readonly playground: (() => Promise<Playground>) | undefined;
+  readonly readiness: () => Promise<Readiness>;
+  readonly drain: Drain;
+}
+
+/** The HTTP side: routes, limits, headers. Apollo Server must have been started. */
+export async function createHttpServer(options: HttpOptions): Promise<FastifyInstance> {
+  const { config, log, metrics, drain } = options;
+  const logger: FastifyBaseLogger = log;
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Node.js refuses headers that may take longer than the whole request.
+    http: { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
+    keepAliveTimeout: config.keepAliveSeconds * 1_000,
+    return503OnClosing: false,
+    routerOptions: { ignoreTrailingSlash: true },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: answerBadPath,
+    genReqId: requestIdOf,
+    // What is logged names its request itself; a logger for each request costs more than most answers that are kept.
+    childLoggerFactory: (parent) => parent,
+  });
+
+  // Hooks of every request call back: a promise each is time that a cached response does not have.
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    const route = request.routeOptions.url ?? 'unknown';
+    metrics.answered(route, reply.statusCode, reply.elapsedTime / 1_000);
+    done();
+  });
+  drain.watch(app.server);
+  app.addHook('preClose', async () => await drain.finish());
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (drain.isDraining) reply.header('connection', 'close');
+    done(null, payload);
+  });
+  if (config.corsOrigin !== undefined) {
+    await app.register(cors, {
+      origin: config.corsOrigin === '*' ? '*' : [...config.corsOrigin],
+      methods: ['GET', 'POST', 'OPTIONS'],
+      exposedHeaders: EXPOSED_HEADERS,
+      maxAge: 86_400,
+      // OPTIONS without the headers of a preflight asks what there is, and is no mistake.
+      strictPreflight: false,
+    });
+  }
+  const isLimited = config.rateLimitPerSecond > 0;
+  if (isLimited) await limitRates(app, { ...options, maxPerSecond: config.rateLimitPerSecond });
+  readJsonText(app);
+  const handler = createGraphQLHandler({ ...options, maxAnswerBytes: config.maxAnswerBytes });
+  app.route({
+    method: ['GET', 'POST'],
+    url: '/graphql',
+    preParsing: refuseOtherBodies,
+    ...(isLimited ? { config: { rateLimit: {} } } : {}),
+    async handler(request, reply) {
+      if (options.playground && wantsPlayground(request)) {
+        const { html, gzipped } = await options.playground();
+        reply.type('text/html; charset=utf-8');
+        if (!/\bgzip\b/.test(String(request.headers['accept-encoding']))) return html;
+        return await reply.header('content-encoding', 'gzip').send(gzipped);
+      }
+      return await handler(request, reply);
+    },
+  });
+  app.get('/', async (_request, reply) => await reply.redirect('/graphql'));
+  registerHealth(app, options.readiness, drain);
+  app.get('/metrics', async (_request, reply) => {
+    reply.type(metrics.registry.contentType);
+    return await metrics.registry.metrics();
+  });
+
+  answerFailures(app, log);
+  return app;
+}
+
+/** A proxy's request id, if it has one of a harmless form; else a new one. */
+function requestIdOf(request: { headers: Record<string, string | string[] | undefined> }): string {
+  const given = request.headers['x-request-id'];
+  return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+/** Whether a browser opens the page, which keeps its query in the URL: a browser could not send a token with it. */
+function wantsPlayground(request: FastifyRequest): boolean {
+  return request.method === 'GET' && String(request.headers.accept).includes('text/html');
+}

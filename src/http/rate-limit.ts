@@ -1,0 +1,29 @@
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+
+import type { Authenticator } from '../auth/authentication.js';
+import { ErrorCode } from '../errors.js';
+import { HttpFailure } from './failures.js';
+
+/**
+ * Limits the requests of each caller to the routes that are registered after it with `config.rateLimit`. Callers are users
+ * whose token is valid, and addresses: what else a header says would be a new caller as often as it changes.
+ */
+export async function limitRates(
+  app: FastifyInstance,
+  options: { readonly maxPerSecond: number; readonly authenticate: Authenticator },
+): Promise<void> {
+  await app.register(rateLimit, {
+    global: false,
+    max: options.maxPerSecond,
+    timeWindow: 1_000,
+    keyGenerator: async (request) => await callerOf(request, options.authenticate),
+    errorResponseBuilder: (_request, { ttl }) =>
+      new HttpFailure(429, ErrorCode.RATE_LIMITED, `Too many requests; try again in ${Math.ceil(ttl)} ms`),
+  });
+}
+
+async function callerOf(request: FastifyRequest, authenticate: Authenticator): Promise<string> {
+  const identity = await authenticate(request.headers.authorization);
+  return 'userId' in identity ? `user ${identity.userId}` : `address ${request.ip}`;
+}

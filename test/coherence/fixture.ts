@@ -1,0 +1,53 @@
+import type postgres from 'postgres';
+
+import { addOrganization, addUser } from '../support/people.js';
+import { BotRecord, type History, type Term } from './history.js';
+import type { PendingMessage } from './mutations.js';
+
+/** The organizations, bots and messages that a run works on. */
+export interface Fixture {
+  readonly orgIds: readonly string[];
+  /** Messages that nobody has marked as failed yet. */
+  readonly pending: PendingMessage[];
+  /** The token of a user who owns every organization. */
+  readonly token: string;
+}
+
+const PENDING_MESSAGES_A_BOT = 30;
+
+interface BotRow {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** Fills an empty database, and tells the history. */
+export async function createFixture(
+  sql: postgres.Sql,
+  history: History,
+  { organizations, bots }: { organizations: number; bots: number },
+): Promise<Fixture> {
+  const orgIds: string[] = [];
+  const pending: PendingMessage[] = [];
+  for (let i = 0; i < organizations; i++) {
+    const orgId = await addOrganization(sql, `Organization${i}`);
+    orgIds.push(orgId);
+    const rows = await sql<BotRow[]>`
+      insert into bots (org_id, name, created_at)
+      select ${orgId}, case n % 2 when 0 then 'even ' else 'odd ' end || n, now() - n * interval '1 minute'
+      from generate_series(1, ${bots}) as n returning id, name`;
+    const messages = await sql<PendingMessage[]>`
+      insert into messages (bot_id, conversation_id, contact_id, direction, status)
+      select b.id, 'conversation ' || n % 7, 'contact', 'OUTBOUND', 'PENDING'
+      from bots as b, generate_series(1, ${PENDING_MESSAGES_A_BOT}) as n where b.org_id = ${orgId}
+      returning id, bot_id as "botId"`;
+    pending.push(...messages);
+    for (const { id, name } of rows) {
+      const initial = { version: 1, total: PENDING_MESSAGES_A_BOT, failed: 0 };
+      const record = history.learn(new BotRecord(id, orgId, name.split(' ')[0] as Term, initial));
+      history.isCreated(record, performance.now());
+      record.total.isAnswered(PENDING_MESSAGES_A_BOT, performance.now());
+    }
+  }
+  const { token } = await addUser(sql, Object.fromEntries(orgIds.map((orgId) => [orgId, 'OWNER'])));
+  return { orgIds, pending, token };
+}
