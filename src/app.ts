@@ -1,15 +1,8 @@
 import type { AddressInfo } from 'node:net';
 
 import { createAuthenticator } from './auth/authentication.js';
-import { PrincipalRepository } from './auth/principal.repository.js';
-import { principalResource } from './auth/principal.cache.js';
 import { SubjectRepository } from './auth/subject.repository.js';
 import { subjectResource } from './auth/subject.cache.js';
-import { BotRepository } from './bots/bot.repository.js';
-import { BotResolver } from './bots/bot.resolver.js';
-import { botPageResource, botResource, organizationBotsResource } from './bots/bot.cache.js';
-import { BotService } from './bots/bot.service.js';
-import { RefusedWrites } from './bots/refused-writes.js';
 import { createCache } from './cache/create-cache.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
@@ -17,24 +10,16 @@ import { invalidationLogSource } from './db/invalidation-log-source.js';
 import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { unavailable } from './errors.js';
+import { createResolvers } from './resolvers.js';
+import { createRepositories, createResources } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
-import { InvalidationService } from './invalidation/invalidation.service.js';
 import type { Logger } from './logger.js';
-import { MessagePageRepository } from './messages/message-page.repository.js';
-import { messagePageResource } from './messages/message-page.cache.js';
-import { MessageRepository } from './messages/message.repository.js';
-import { MessageResolver } from './messages/message.resolver.js';
-import { MessageService } from './messages/message.service.js';
-import { OrganizationRepository } from './organizations/organization.repository.js';
-import { organizationResource } from './organizations/organization.cache.js';
 import { Drain } from './http/drain.js';
 import { createGraphQLServer } from './graphql/graphql-server.js';
 import type { Readiness } from './http/health.js';
 import { createHttpServer } from './http/http-server.js';
 import { createMetrics } from './http/metrics.js';
 import { createPlayground, type PlaygroundOptions } from './http/playground.js';
-import { BotStatsRepository } from './stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from './stats/bot-stats.cache.js';
 
 /** How long the start waits for Redis before it serves without. */
 const REDIS_START_MS = 1_000;
@@ -94,31 +79,13 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     () => cache.invalidationLog.rememberedTags,
   );
 
-  const botRepository = new BotRepository(db);
-  const statsRepository = new BotStatsRepository(db);
-  const principalRepository = new PrincipalRepository(db);
-  const ttl = config.cache.ttlSeconds;
-  const resources = {
-    principal: cache.resource(principalResource(principalRepository)),
-    organization: cache.resource(organizationResource(new OrganizationRepository(db))),
-    bot: cache.resource(botResource(botRepository, ttl)),
-    botPage: cache.resource(botPageResource(botRepository, ttl)),
-    organizationBots: cache.resource(organizationBotsResource(botRepository, ttl)),
-    botStats: cache.resource(botStatsResource(statsRepository, ttl)),
-    botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
-    messagePage: cache.resource(messagePageResource(new MessagePageRepository(db), ttl)),
-  };
-
-  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
-  const refused = new RefusedWrites(botRepository, principalRepository, invalidation);
+  const repositories = createRepositories(db);
+  const resources = createResources(cache.resource.bind(cache), repositories, config.cache.ttlSeconds);
   // Before the schema is built: that blocks the process, and a connection that cannot go on meanwhile counts as an outage.
   await cache.start(REDIS_START_MS);
-  const schema = await buildGraphQLSchema([
-    new BotResolver(new BotService(botRepository, refused, invalidation)),
-    new MessageResolver(
-      new MessageService(new MessageRepository(db), statsRepository, refused, invalidation),
-    ),
-  ]);
+  const { invalidator, invalidationLog: recentWrites } = cache;
+  const resolvers = createResolvers({ repositories, resources, invalidator, recentWrites });
+  const schema = await buildGraphQLSchema(resolvers);
   const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
   await graphql.apollo.start();
 

@@ -1,39 +1,38 @@
 import DataLoader from 'dataloader';
 
 import { Authorization, type Identity } from './auth/authorization.js';
-import type { Principal } from './auth/principal.js';
-import { createBotLoaders, type BotResources } from './bots/bot.loaders.js';
 import type { ResponseDependencies } from './cache/response/response-dependencies.js';
 import type { CachedResource } from './cache/resource.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
-import { createMessageLoaders, type MessageResources } from './messages/message.loaders.js';
-import {
-  createOrganizationLoaders,
-  type OrganizationResources,
-} from './organizations/organization.loaders.js';
-import { createBotStatsLoaders, type BotStatsResources } from './stats/bot-stats.loaders.js';
+import type { Resources } from './resources.js';
 
-/** Everything that is read through the cache. */
-export type Resources = BotResources &
-  BotStatsResources &
-  MessageResources &
-  OrganizationResources & { readonly principal: CachedResource<string, Principal> };
+/** The most ids that a loader reads at once. */
+const MAX_BATCH = 1_000;
 
-const createLoaders = (resources: Resources, dependencies: ResponseDependencies | undefined) => ({
-  ...createBotLoaders(resources, dependencies),
-  ...createBotStatsLoaders(resources, dependencies),
-  ...createMessageLoaders(resources, dependencies),
-  ...createOrganizationLoaders(resources, dependencies),
-  principal: new DataLoader<string, Principal | null>(
-    async (ids) => await resources.principal.readMany(ids, dependencies),
-  ),
-});
+type LoaderOf<Cached> =
+  Cached extends CachedResource<infer Id, infer Value> ? DataLoader<Id, Value | null, string> : never;
+
+type Loaders = { readonly [Name in keyof Resources]: LoaderOf<Resources[Name]> };
+
+/** A loader for each cached thing, for one request. */
+function createLoaders(resources: Resources, dependencies: ResponseDependencies | undefined): Loaders {
+  const loaders = Object.entries(resources as Record<string, CachedResource<unknown, unknown>>).map(
+    ([name, cached]) => [
+      name,
+      new DataLoader<unknown, unknown, string>(async (ids) => await cached.readMany(ids, dependencies), {
+        maxBatchSize: MAX_BATCH,
+        cacheKeyFn: (id) => (typeof id === 'string' ? id : JSON.stringify(id)),
+      }),
+    ],
+  );
+  return Object.fromEntries(loaders) as Loaders;
+}
 
 /** What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. */
 export interface RequestContext {
   readonly requestId: string;
   readonly authorization: Authorization;
-  readonly loaders: ReturnType<typeof createLoaders>;
+  readonly loaders: Loaders;
   /** What the answer is built from, if the request wants to know. */
   readonly dependencies: ResponseDependencies | undefined;
   /** What the answer may still hold. */

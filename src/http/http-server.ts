@@ -10,7 +10,7 @@ import Fastify, {
 import type { Authenticator } from '../auth/authentication.js';
 import type { Config } from '../config.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
-import type { Resources } from '../context.js';
+import type { Resources } from '../resources.js';
 import type { Logger } from '../logger.js';
 import type { Drain } from './drain.js';
 import { answerBadPath, answerClientError, answerFailures } from './failures.js';

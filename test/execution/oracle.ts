@@ -11,16 +11,9 @@ import type { AddressInfo } from 'node:net';
 import { parse as parseJson } from 'secure-json-parse';
 
 import { createAuthenticator } from '../../src/auth/authentication.js';
-import { PrincipalRepository } from '../../src/auth/principal.repository.js';
-import { principalResource } from '../../src/auth/principal.cache.js';
-import { BotRepository } from '../../src/bots/bot.repository.js';
-import { BotResolver } from '../../src/bots/bot.resolver.js';
-import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.cache.js';
-import { BotService } from '../../src/bots/bot.service.js';
-import { RefusedWrites } from '../../src/bots/refused-writes.js';
 import { createCache } from '../../src/cache/create-cache.js';
 import { readConfig, type Config } from '../../src/config.js';
-import { createRequestContext, type RequestContext, type Resources } from '../../src/context.js';
+import { createRequestContext, type RequestContext } from '../../src/context.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 import { unavailable } from '../../src/errors.js';
@@ -31,22 +24,14 @@ import {
 } from '../../src/graphql/document-limits.js';
 import { MAX_ERRORS } from '../../src/graphql/error-limits.js';
 import { EXECUTION_OPTIONS } from '../../src/graphql/execution.js';
+import { createResolvers } from '../../src/resolvers.js';
+import { createRepositories, createResources, type Resources } from '../../src/resources.js';
 import { buildGraphQLSchema } from '../../src/schema.js';
-import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createLogger, type Logger } from '../../src/logger.js';
-import { MessagePageRepository } from '../../src/messages/message-page.repository.js';
-import { messagePageResource } from '../../src/messages/message-page.cache.js';
-import { MessageRepository } from '../../src/messages/message.repository.js';
-import { MessageResolver } from '../../src/messages/message.resolver.js';
-import { MessageService } from '../../src/messages/message.service.js';
-import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
-import { organizationResource } from '../../src/organizations/organization.cache.js';
 import { refuseUnacceptable, responseTypeFor } from '../../src/graphql/content-negotiation.js';
 import { errorReporting, formatError } from '../../src/graphql/error-masking.js';
 import { refusal } from '../../src/http/graphql-answer.js';
 import { createMetrics } from '../../src/http/metrics.js';
-import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.cache.js';
 import { SECRET } from '../support/people.js';
 import type { Answer, Request } from './requests.js';
 
@@ -205,28 +190,11 @@ async function composeResolvers(
     observer: createMetrics().observer,
     log,
   });
-  const botRepository = new BotRepository(db);
-  const statsRepository = new BotStatsRepository(db);
-  const principalRepository = new PrincipalRepository(db);
-  const ttl = config.cache.ttlSeconds;
-  const resources = {
-    principal: cache.resource(principalResource(principalRepository)),
-    organization: cache.resource(organizationResource(new OrganizationRepository(db))),
-    bot: cache.resource(botResource(botRepository, ttl)),
-    botPage: cache.resource(botPageResource(botRepository, ttl)),
-    organizationBots: cache.resource(organizationBotsResource(botRepository, ttl)),
-    botStats: cache.resource(botStatsResource(statsRepository, ttl)),
-    botDetails: cache.resource(botDetailsResource(statsRepository, ttl)),
-    messagePage: cache.resource(messagePageResource(new MessagePageRepository(db), ttl)),
-  };
-  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
-  const refused = new RefusedWrites(botRepository, principalRepository, invalidation);
-  const schema = await buildGraphQLSchema([
-    new BotResolver(new BotService(botRepository, refused, invalidation)),
-    new MessageResolver(
-      new MessageService(new MessageRepository(db), statsRepository, refused, invalidation),
-    ),
-  ]);
+  const repositories = createRepositories(db);
+  const resources = createResources(cache.resource.bind(cache), repositories, config.cache.ttlSeconds);
+  const { invalidator, invalidationLog: recentWrites } = cache;
+  const resolvers = createResolvers({ repositories, resources, invalidator, recentWrites });
+  const schema = await buildGraphQLSchema(resolvers);
   return { schema, resources, disconnect: close };
 }
 

@@ -1,0 +1,29 @@
+import { BotResolver } from './bots/bot.resolver.js';
+import { BotService } from './bots/bot.service.js';
+import { RefusedWrites } from './bots/refused-writes.js';
+import type { RecentWrites } from './cache/invalidation/invalidation-log.js';
+import type { Invalidator } from './cache/invalidation/invalidator.js';
+import { InvalidationService } from './invalidation/invalidation.service.js';
+import { MessageResolver } from './messages/message.resolver.js';
+import { MessageService } from './messages/message.service.js';
+import type { Repositories, Resources } from './resources.js';
+
+/** The resolvers that have parts of their own: those that write. */
+export function createResolvers(parts: {
+  readonly repositories: Repositories;
+  readonly resources: Resources;
+  readonly invalidator: Invalidator;
+  readonly recentWrites: RecentWrites;
+}): object[] {
+  const { bots, messages, principals, stats } = parts.repositories;
+  const invalidation = new InvalidationService(
+    parts.invalidator,
+    parts.resources.botStats,
+    parts.recentWrites,
+  );
+  const refused = new RefusedWrites(bots, principals, invalidation);
+  return [
+    new BotResolver(new BotService(bots, refused, invalidation)),
+    new MessageResolver(new MessageService(messages, stats, refused, invalidation)),
+  ];
+}
