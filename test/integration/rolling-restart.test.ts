@@ -8,7 +8,7 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 const SERVERS = 3;
 const REQUESTS_PER_SECOND = 200;
