@@ -53,7 +53,7 @@ export async function insertBots(sql: Sql, organizations: Organizations, each: n
       format('%s %s %s',
         (array['Support', 'Sales', 'Onboarding', 'Billing', 'Booking', 'Returns', 'Survey', 'Careers'])[1 + n % 8],
         (array['WhatsApp', 'Instagram', 'Web', 'Telegram', 'Messenger'])[1 + n % 5], n),
-      format('LoadedValues %s questions of %s customers in %s%s',
+      format('Answers %s questions of %s customers in %s%s',
         (array['product', 'order', 'account', 'delivery', 'warranty', 'payment', 'contract'])[1 + n % 7],
         (array['new', 'loyal', 'business', 'private', 'international'])[1 + n / 7 % 5],
         (array['Berlin', 'Lisbon', 'Nairobi', 'Osaka', 'Quito', 'Toronto', 'Abidjan', 'Zagreb', 'Lima'])[1 + n / 35 % 9],

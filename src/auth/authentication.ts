@@ -16,7 +16,7 @@ export type Authenticator = (authorization: string | undefined) => Identity | Pr
 /** Finds users by what the identity provider calls them. */
 export type Subjects = Pick<CachedResource<string, string>, 'readMany'>;
 
-/** A checked token is verifiedTokens this long (ms), or until it expires; a key that is withdrawn stops counting then. */
+/** A verified token is trusted for this long (ms), or until it expires; a key that is withdrawn stops counting then. */
 const VERIFIED_TOKEN_MS = 60_000;
 const MAX_TOKENS = 10_000;
 /** As long as a subject may be in the database. */

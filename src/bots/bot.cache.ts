@@ -51,7 +51,7 @@ export const botPageResource = (
   },
   entityId: ({ orgId }) => orgId,
   dependsOn: [orgTag],
-  indexed: true,
+  indexed: 1_000,
   shape: { items: [BOT_SHAPE], total: 'number' },
   ttlSeconds: ttl.list,
   load: async (queries) => await repository.findPages(queries),

@@ -14,7 +14,7 @@ import type { CacheObserver, MissReason } from './observer.js';
 import { EnvelopeParseCache } from './envelope-parse-cache.js';
 import { MAX_VALUE_BYTES } from './redis/pieces.js';
 import type { ResponseDependencies } from './response/response-dependencies.js';
-import type { CacheStore, Claim, Fill, Lock, Stored } from './redis/redis-store.js';
+import type { CacheStore, Claim, Fill, KeyIndex, Lock, Stored } from './redis/redis-store.js';
 import type { CachedResource, Resource, Snapshotted } from './resource.js';
 import { digestOfShape } from './shape.js';
 import { SingleFlight } from './single-flight.js';
@@ -85,7 +85,7 @@ export class CoherentCache {
 
 class ResourceReader<Id, Value> {
   private readonly generationsOf: ((params: { id: string }) => string)[];
-  private readonly indexOf: ((params: { id: string }) => string) | undefined;
+  private readonly indexOf: ((entityId: string) => KeyIndex) | undefined;
   private readonly parsed: EnvelopeParseCache<Value>;
   private readonly entries: LRUCache<string, Entry<Id>>;
   /** Loads under way, by value key and generation. */
@@ -104,7 +104,11 @@ class ResourceReader<Id, Value> {
     this.entries = new LRUCache({ max: maxEntries });
     this.generationsOf = resource.dependsOn.map(({ entity, facet }) => keys.generation(entity, facet));
     const entity = resource.dependsOn[0]?.entity ?? resource.name;
-    this.indexOf = resource.indexed === true ? keys.index(entity) : undefined;
+    const { indexed: maxEntriesOfIndex } = resource;
+    if (maxEntriesOfIndex !== undefined) {
+      const indexKey = keys.index(entity);
+      this.indexOf = (id) => ({ key: indexKey({ id }), maxEntries: maxEntriesOfIndex });
+    }
     this.databaseFallback = new DatabaseFallback({
       load: async (entries) => await this.load(entries.map((entry) => ({ entry }))),
       freshness: parts.freshness,
@@ -169,7 +173,7 @@ class ResourceReader<Id, Value> {
         entityId,
         key,
         generations: this.generationsOf.map((generation) => generation({ id: entityId })),
-        index: this.indexOf?.({ id: entityId }),
+        index: this.indexOf?.(entityId),
         bytes: this.largestBytes,
       },
     };

@@ -63,7 +63,7 @@ export function createCache(options: CacheOptions): Cache {
     });
   const store = circuitBreaker && new RedisStore(circuitBreaker, cluster);
   const invalidationLog = new InvalidationLog({ source: options.logSource, log });
-  // What was cached before an outage is not verifiedTokens on what was known before it.
+  // After an outage, the invalidation log is read again before cached values are trusted.
   circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
   const invalidator = new Invalidator({ store, circuitBreaker, keys, log });
   const keeper = new InvalidationLogMaintenance({

@@ -29,10 +29,10 @@ export interface Resource<Id, Value> {
   /** What a value depends on: it is outdated when any of these tags of its entity is invalidated. */
   readonly dependsOn: readonly TagFamily[];
   /**
-   * Whether keys are listed in an index of their entity. Needed where an entity has keys that cannot be named from its
+   * How many keys an index of their entity lists at most, if they are listed in one. Needed where an entity has keys that cannot be named from its
    * id alone (list pages), so that they can be removed without searching the keyspace.
    */
-  readonly indexed?: boolean;
+  readonly indexed?: number;
   /** The fields of a value. Two releases that differ in it leave each other's values alone. */
   readonly shape: ShapeOf<Value>;
   /** Life in seconds, before jitter. */

@@ -40,7 +40,7 @@ export async function seedDemoData(sql: Sql): Promise<boolean> {
         o.id,
         format('%s %s %s', (array['Support', 'Sales', 'Onboarding', 'Billing', 'Booking', 'Returns', 'Survey', 'Careers'])[1 + n % 8],
           (array['WhatsApp', 'Instagram', 'Web', 'Telegram', 'Messenger'])[1 + n % 5], lpad(n::text, 3, '0')),
-        format('LoadedValues %s questions of %s customers%s', (array['product', 'order', 'account', 'delivery'])[1 + n % 4], o.name,
+        format('Answers %s questions of %s customers%s', (array['product', 'order', 'account', 'delivery'])[1 + n % 4], o.name,
           case when n % 10 = 0 then ', 100% automated' else '' end),
         case when n % 3 = 0 then 'STOPPED' else 'RUNNING' end::bot_status,
         timestamptz '2026-01-01T09:00:00Z' + n * interval '1 hour',

@@ -46,7 +46,7 @@ export const messagePageResource = (
   },
   entityId: ({ botId }) => botId,
   dependsOn: [botStatsTag],
-  indexed: true,
+  indexed: 100,
   shape: {
     edges: [{ cursor: 'string', node: MESSAGE_SHAPE }],
     hasNextPage: 'boolean',

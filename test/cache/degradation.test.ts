@@ -258,7 +258,7 @@ describe('a Redis that answers, but not as it should', () => {
     ['a hash', async (admin: Redis, key: string) => await admin.hset(key, 'garbage', '1')],
     ['no JSON', async (admin: Redis, key: string) => await admin.set(key, 'garbage')],
     ['nothing', async (admin: Redis, key: string) => await admin.set(key, '')],
-  ])('that holds %s in any of the keys is not verifiedTokens, and does no lasting harm', async (_, spoil) => {
+  ])('that holds %s in any of the keys is not trusted, and does no lasting harm', async (_, spoil) => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const app = await start({ REDIS_URL: redis.url });
@@ -287,7 +287,7 @@ describe('a Redis that answers, but not as it should', () => {
     await warm();
   });
 
-  test('that holds part of an envelope is not verifiedTokens', async () => {
+  test('that holds part of an envelope is not trusted', async () => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const cache = await openCache({

@@ -109,7 +109,7 @@ describe('`npm run dev`', () => {
     const health = async () => await (await fetch(new URL('/healthz', url))).text();
     const first = await health();
 
-    const file = path.join(checkout, 'src/server/health.ts');
+    const file = path.join(checkout, 'src/http/health.ts');
     const source = await readFile(file, 'utf8');
     await writeFile(file, `${source}\nexport const broken: number = 'text';\n`);
     let seen = await dev.line(/does not compile/, introduced);
@@ -120,7 +120,7 @@ describe('`npm run dev`', () => {
     seen = await dev.line(/Restarted in/, seen);
     expect(await health()).toBe(first);
     expect(await servicePids()).toEqual(before);
-    expect(await readFile(path.join(checkout, 'dist/server/health.js'), 'utf8')).toContain('mended');
+    expect(await readFile(path.join(checkout, 'dist/http/health.js'), 'utf8')).toContain('mended');
 
     await writeFile(file, `${source}\nthrow new Error('at import');\n`);
     seen = await dev.line(/The server has ended with 1/, seen);

@@ -152,9 +152,7 @@ describe('the server', () => {
     for (const each of [...kinds.values()].slice(0, MAX_SHRUNK)) {
       lines.push(await shrink(each[0] as Found, arbitrary));
     }
-    throw new Error(
-      `LoadedValues differ from Apollo Server's (EXECUTION_SEED=${SEED}):\n${lines.join('\n\n')}`,
-    );
+    throw new Error(`Answers differ from Apollo Server's (EXECUTION_SEED=${SEED}):\n${lines.join('\n\n')}`);
   }
 
   async function shrink({ difference, seed, number }: Found, arbitrary: fc.Arbitrary<Case>): Promise<string> {

@@ -162,7 +162,7 @@ function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet
         const first = firstOf.get(context);
         if (!first) return resolve(source, args, context, info);
         const path = pathToArray(info.path).join('.');
-        if ([...first].some((each) => each.startsWith(path))) {
+        if ([...first].some((each) => each === path || each.startsWith(`${path}.`))) {
           return resolve(source, args, context, info);
         }
         return new Promise((done) => setTimeout(done, DELAY_MS)).then(() =>

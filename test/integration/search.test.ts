@@ -151,7 +151,7 @@ describe.each([
       orgId = await addOrganization(database.sql);
       await database.sql`
         insert into bots (org_id, name, description)
-        select ${orgId}, 'bot ' || n, case when n = 7 then 'needle 予約済み *** Größe' else 'LoadedValues – all day' end
+        select ${orgId}, 'bot ' || n, case when n = 7 then 'needle 予約済み *** Größe' else 'Answers – all day' end
         from generate_series(1, 3000) as n`;
       await database.sql`vacuum analyze bots`;
     });

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { CacheUnavailableError } from '../errors.js';
 import type { KeyOf, KeySpace } from '../redis/keys.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
-import type { CacheStore, Removal } from '../redis/redis-store.js';
+import type { CacheStore, KeyIndex, Removal } from '../redis/redis-store.js';
 import type { Resource } from '../resource.js';
 import { parseTag, type Tag } from './tags.js';
 
@@ -18,7 +18,7 @@ const FLUSH_PAUSE_MS = 1_000;
 interface FamilyKeys {
   readonly generation: KeyOf<{ id: string }>;
   readonly values: ((id: string) => string)[];
-  indexes: KeyOf<{ id: string }>[];
+  indexes: { readonly key: KeyOf<{ id: string }>; readonly maxEntries: number }[];
 }
 
 /**
@@ -53,7 +53,8 @@ export class Invalidator {
         values: [],
         indexes: [],
       };
-      if (resource.indexed === true) family.indexes = [keys.index(entity)];
+      const { indexed } = resource;
+      if (indexed !== undefined) family.indexes = [{ key: keys.index(entity), maxEntries: indexed }];
       // What is not indexed is named by its entity's id.
       else family.values.push(resource.key(keys) as (id: string) => string);
       this.families.set(name, family);
@@ -110,13 +111,13 @@ export class Invalidator {
   }
 
   /** What invalidating a tag removes: its generation, the values of its entity, and the indexes of the others. */
-  targetsOf(tag: Tag): { readonly values: readonly string[]; readonly indexes: readonly string[] } {
+  targetsOf(tag: Tag): { readonly values: readonly string[]; readonly indexes: readonly KeyIndex[] } {
     const parsed = parseTag(tag);
     const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
     if (!parsed || !family) return { values: [], indexes: [] };
     return {
       values: family.values.map((value) => value(parsed.id)),
-      indexes: family.indexes.map((index) => index({ id: parsed.id })),
+      indexes: family.indexes.map(({ key, maxEntries }) => ({ key: key({ id: parsed.id }), maxEntries })),
     };
   }
 
@@ -155,20 +156,23 @@ export class Invalidator {
   }
 
   private removalsOf(tags: readonly Tag[]): Removal[] {
-    const removals = new Map<string, { keys: Set<string>; indexes: Set<string> }>();
+    const removals = new Map<string, { keys: Set<string>; indexes: Map<string, number> }>();
     for (const tag of tags) {
       const parsed = parseTag(tag);
       const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
       if (!parsed || !family) continue;
       const { entity, id } = parsed;
       const name = `${entity}:${id}`;
-      const removal = removals.get(name) ?? { keys: new Set(), indexes: new Set() };
+      const removal = removals.get(name) ?? { keys: new Set(), indexes: new Map() };
       removal.keys.add(family.generation({ id }));
       for (const value of family.values) removal.keys.add(value(id));
-      for (const index of family.indexes) removal.indexes.add(index({ id }));
+      for (const { key, maxEntries } of family.indexes) removal.indexes.set(key({ id }), maxEntries);
       removals.set(name, removal);
     }
-    return [...removals.values()].map(({ keys, indexes }) => ({ keys: [...keys], indexes: [...indexes] }));
+    return [...removals.values()].map(({ keys, indexes }) => ({
+      keys: [...keys],
+      indexes: [...indexes].map(([key, maxEntries]) => ({ key, maxEntries })),
+    }));
   }
 }
 

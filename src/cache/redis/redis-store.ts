@@ -9,6 +9,13 @@ import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import { refusalOf } from './redis-refusal.js';
 import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 
+/** The live keys of an entity that cannot be named from its id alone. */
+export interface KeyIndex {
+  readonly key: string;
+  /** What comes beyond that removes the keys that would end first. */
+  readonly maxEntries: number;
+}
+
 /** Where one value lives: everything it touches in Redis. */
 export interface EntryKeys {
   /** The entity's id; on a cluster all keys of one entity share a hash slot. */
@@ -16,7 +23,7 @@ export interface EntryKeys {
   readonly key: string;
   /** The generation keys of the value's tags, in the order of the resource's declaration. */
   readonly generations: readonly string[];
-  readonly index: string | undefined;
+  readonly index: KeyIndex | undefined;
   /** How large the value is expected to be, in bytes: as it was last seen, or as others of its kind. */
   bytes: number;
 }
@@ -57,7 +64,7 @@ export interface Fill {
 /** Keys to remove, for one entity. */
 export interface Removal {
   readonly keys: readonly string[];
-  readonly indexes: readonly string[];
+  readonly indexes: readonly KeyIndex[];
 }
 
 /**
@@ -74,12 +81,10 @@ export const CLAIM_LIFE_MS = 60_000;
 const LOCK_LIFE_MS = 2_000;
 /** Enough for the generations and the snapshot of nearly every envelope; a longer one counts as outdated. */
 const HEAD_BYTES = 2_047;
-/** The most keys that an index lists; what comes beyond that removes those that would end first. */
-const INDEX_ENTRIES = 1_000;
 /** What removing all that an index lists is reckoned to cost. */
-const DROP_COST = costOf(INDEX_ENTRIES / 5);
-/** What reading all that an index lists is reckoned to cost: so many thousand bytes. */
-const LIST_COST = 120;
+const dropCost = ({ maxEntries }: KeyIndex): number => costOf(maxEntries / 5);
+/** What reading all that an index lists is reckoned to cost. */
+const listCost = ({ maxEntries }: KeyIndex): number => costOf(1, maxEntries * 120);
 /** The most that one round trip costs, see {@link costOf}; larger operations take several, one after another. */
 const MAX_ROUND_TRIP_COST = 1_000;
 /** The most values in one read; larger ones take several. */
@@ -212,7 +217,7 @@ export class RedisStore {
       const args: (string | number)[] = [
         slot.generations.length,
         slot.index === undefined ? 0 : 1,
-        INDEX_ENTRIES,
+        slot.index?.maxEntries ?? 0,
         freesLock ? lock.holds : '',
         GENERATION_LIFE_MS,
         CLAIM_LIFE_MS,
@@ -222,7 +227,7 @@ export class RedisStore {
         args.push(fill.generation, fill.envelope, fill.ttlMs, fill.exists ? 1 : 0);
       }
       for (const fill of group) keys.push(fill.slot.key);
-      if (slot.index !== undefined) for (const fill of group) keys.push(fill.slot.index ?? '');
+      if (slot.index !== undefined) for (const fill of group) keys.push(fill.slot.index?.key ?? '');
       await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
     };
     // What was claimed together is loaded, and filled, together; the last of its pieces frees the lock.
@@ -271,9 +276,9 @@ export class RedisStore {
       readonly ttlMs: number;
       readonly version: number;
     },
-    indexes: readonly string[] = [],
+    indexes: readonly KeyIndex[] = [],
   ): Promise<void> {
-    const keys = [key, ...generations, ...others, ...indexes];
+    const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
     const { token, envelope, ttlMs, version } = newer;
     await this.circuitBreaker.run('invalidate', async (client) => {
       // A Redis that refuses something is read by nobody here: to others it is enough to remove what is outdated.
@@ -301,12 +306,12 @@ export class RedisStore {
   }
 
   /** The keys that indexes list. Aligned with `indexes`. */
-  async readIndexes(indexes: readonly string[]): Promise<string[][]> {
+  async readIndexes(indexes: readonly KeyIndex[]): Promise<string[][]> {
     return await this.inRoundTrips(
       'sweep',
       indexes.map((index) => ({
-        cost: LIST_COST,
-        send: async (client) => await client.zrange(index, '0', String(INDEX_ENTRIES)),
+        cost: listCost(index),
+        send: async (client) => await client.zrange(index.key, '0', String(index.maxEntries)),
       })),
     );
   }
@@ -331,8 +336,8 @@ export class RedisStore {
       })),
       // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
       ...indexes.map((index) => ({
-        cost: DROP_COST,
-        send: async (client: RedisClient) => await this.dropIndexed(client, index),
+        cost: dropCost(index),
+        send: async (client: RedisClient) => await this.dropIndexed(client, index.key),
       })),
     ]);
     const roundTrips = cut(tasks, ({ cost }) => cost, MAX_ROUND_TRIP_COST);

@@ -57,7 +57,7 @@ export class ModelRedis {
     if (slot.generations.map((key) => this.get(key) ?? '').join('.') === generation) {
       this.set(slot.key, envelope);
       if (slot.index !== undefined) {
-        this.indexes.set(slot.index, new Set([...(this.indexes.get(slot.index) ?? []), slot.key]));
+        this.indexes.set(slot.index.key, new Set([...(this.indexes.get(slot.index.key) ?? []), slot.key]));
       }
     }
     this.release(lock);
@@ -91,8 +91,8 @@ export class ModelRedis {
   remove({ keys, indexes }: Removal): void {
     this.unlink(keys);
     for (const index of indexes) {
-      this.unlink([...(this.indexes.get(index) ?? [])]);
-      this.indexes.delete(index);
+      this.unlink([...(this.indexes.get(index.key) ?? [])]);
+      this.indexes.delete(index.key);
     }
   }
 

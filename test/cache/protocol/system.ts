@@ -125,7 +125,7 @@ export class Process {
         { name: 'details', key: keyed('bot:{id}:details'), dependsOn: [botTag, statsTag] },
         (bots, id) => ({ [id]: of(bots, id) }),
       ),
-      page: bind({ name: 'page', key: keyed('bots:{id}'), dependsOn: [orgTag], indexed: true }, (bots) =>
+      page: bind({ name: 'page', key: keyed('bots:{id}'), dependsOn: [orgTag], indexed: 1_000 }, (bots) =>
         Object.fromEntries(Object.entries(bots).map(([id, { version }]) => [id, { version }])),
       ),
     };
