@@ -1,4 +1,4 @@
-import { NOT_LOADED, pick, type LoadedValue, type LoadedValues, type Entry } from './loaded-value.js';
+import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { Freshness } from './invalidation/invalidation-log.js';
 
 interface Flight<Value> {
@@ -23,37 +23,33 @@ export class DatabaseFallback<Id, Value> {
     },
   ) {}
 
-  /** Answers the entries at these indexes. @throws whatever the load throws */
-  async read(
-    entries: readonly Entry<Id>[],
-    indexes: readonly number[],
-    answers: LoadedValues<Value>,
-  ): Promise<void> {
+  /** Completes these reads. @throws whatever the load throws */
+  async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { freshness, onJoin } = this.parts;
     const arrivedAt = performance.now();
-    let missing = [...indexes];
+    let missing = reads;
     while (missing.length > 0) {
-      const flights = this.board(missing.map((index) => entries[index] as Entry<Id>));
-      const results = await Promise.all(flights.map(async ({ result }) => await result));
+      const flights = this.join(missing.map(({ entry }) => entry));
+      const results = await Promise.all(flights.map(({ result }) => result));
       if (flights.some(({ startedAt }) => startedAt < arrivedAt)) await freshness.confirm();
-      missing = missing.filter((index, i) => {
-        const answer = results[i] ?? NOT_LOADED;
+      missing = missing.filter((read, i) => {
+        const loaded = results[i] ?? NOT_LOADED;
         const isOurs = (flights[i]?.startedAt ?? 0) >= arrivedAt;
-        if (!isOurs && !freshness.accepts((entries[index] as Entry<Id>).tags, answer.snapshot)) return true;
+        if (!isOurs && !freshness.accepts(read.entry.tags, loaded.snapshot)) return true;
         if (!isOurs) onJoin();
-        answers.set(index, answer);
+        read.loaded = loaded;
         return false;
       });
     }
   }
 
   /** The loads under way of these entries; those that have none are started, together. */
-  private board(entries: readonly Entry<Id>[]): Flight<Value>[] {
-    const toLoad = entries.filter(({ slot }) => !this.flights.has(slot.key));
+  private join(entries: readonly Entry<Id>[]): Flight<Value>[] {
+    const toLoad = entries.filter(({ keys }) => !this.flights.has(keys.key));
     if (toLoad.length > 0) {
       const startedAt = performance.now();
       const loading = this.parts.load(toLoad);
-      toLoad.forEach(({ slot: { key } }, i) => {
+      toLoad.forEach(({ keys: { key } }, i) => {
         const flight = { startedAt, result: pick(loading, i) };
         this.flights.set(key, flight);
         const forget = () => {
@@ -62,6 +58,6 @@ export class DatabaseFallback<Id, Value> {
         flight.result.then(forget, forget);
       });
     }
-    return entries.map(({ slot }) => this.flights.get(slot.key) as Flight<Value>);
+    return entries.map(({ keys }) => this.flights.get(keys.key) as Flight<Value>);
   }
 }

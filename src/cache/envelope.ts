@@ -21,6 +21,8 @@ export interface Envelope<Value> {
 }
 
 const HEAD = '{"gen":"';
+/** Where the generation begins in an envelope, counted from 0. */
+export const GENERATION_START = HEAD.length;
 const MIDDLE = '","snapshot":"';
 const EXPIRES = '","expires":';
 const VERSION = ',"version":';

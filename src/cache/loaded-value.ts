@@ -1,11 +1,11 @@
-import type { EntryKeys } from './redis/redis-store.js';
+import type { EntryKeys } from './redis/cache-store.js';
 import type { SnapshotText } from './invalidation/snapshot.js';
 import type { Tag } from './invalidation/tags.js';
 
 /** An id that is asked for, and the names that follow from it. */
 export interface Entry<Id> {
   readonly id: Id;
-  readonly slot: EntryKeys;
+  readonly keys: EntryKeys;
   readonly tags: readonly Tag[];
 }
 
@@ -20,7 +20,7 @@ export interface LoadedValue<Value> {
   readonly version: number;
 }
 
-/** What a load leaves out: a missing row that nothing vouches for. */
+/** Stands for an id for which the load returned nothing. It is never cached. */
 export const NOT_LOADED: LoadedValue<never> = {
   value: null,
   snapshot: '',
@@ -29,20 +29,16 @@ export const NOT_LOADED: LoadedValue<never> = {
   version: 0,
 };
 
-/** The answers of one read, in the order in which they were asked for. */
-export class LoadedValues<Value> {
-  private readonly answers: (LoadedValue<Value> | undefined)[] = [];
-
-  set(index: number, answer: LoadedValue<Value>): void {
-    this.answers[index] = answer;
-  }
-
-  at(index: number): LoadedValue<Value> {
-    return this.answers[index] ?? NOT_LOADED;
-  }
+/** One id of a read, and how far it has come. */
+export interface PendingRead<Id, Value> {
+  readonly entry: Entry<Id>;
+  /** The current generation, once Redis has told it. */
+  generation: string | undefined;
+  /** What the reader gets, once it is there. */
+  loaded: LoadedValue<Value> | undefined;
 }
 
-/** The i-th answer of a batch that is under way. */
+/** The i-th value of a batch that is being loaded. */
 export const pick = async <Value>(
   batch: Promise<readonly LoadedValue<Value>[]>,
   i: number,

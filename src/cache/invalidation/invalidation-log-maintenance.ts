@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { CacheUnavailableError } from '../errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
-import type { RedisStore } from '../redis/redis-store.js';
+import type { CacheStore } from '../redis/cache-store.js';
 import { epochOf, xmaxOf } from './snapshot.js';
 import { sweep } from './sweep.js';
 
@@ -58,7 +58,7 @@ export class InvalidationLogMaintenance {
       readonly invalidationLog: InvalidationLog;
       readonly source: LogSource;
       readonly invalidator: Invalidator;
-      readonly store: RedisStore | undefined;
+      readonly store: CacheStore | undefined;
       readonly log: Logger;
       readonly retention?: LogRetention | undefined;
     },

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 
-import { CacheUnavailableError } from '../errors.js';
+import { CacheUnavailableError, rethrowUnlessUnavailable } from '../errors.js';
 import type { KeyOf, KeySpace } from '../redis/keys.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
-import type { CacheStore, KeyIndex, Removal } from '../redis/redis-store.js';
+import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
 import type { Resource } from '../resource.js';
 import { parseTag, type Tag } from './tags.js';
 
@@ -181,7 +181,3 @@ export class Invalidator {
 
 const familyName = (entity: string, facet: string | undefined): string =>
   facet === undefined ? entity : `${entity}:${facet}`;
-
-function rethrowUnlessUnavailable(error: unknown): void {
-  if (!(error instanceof CacheUnavailableError)) throw error;
-}

@@ -1,7 +1,7 @@
 import { snapshotOfHead } from '../envelope.js';
 import type { LogBatch } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
-import type { RedisStore } from '../redis/redis-store.js';
+import type { CacheStore } from '../redis/cache-store.js';
 import { isVisible } from './snapshot.js';
 import { EVERYTHING, type Tag } from './tags.js';
 
@@ -14,7 +14,7 @@ const TAGS_AT_ONCE = 200;
 /** Repeats the invalidation of logged writes whose own was lost: those of which Redis holds values that lack them. */
 export async function sweep(
   batches: readonly LogBatch[],
-  store: Pick<RedisStore, 'readHeads' | 'readIndexes'>,
+  store: Pick<CacheStore, 'readHeads' | 'readIndexes'>,
   invalidator: Invalidator,
 ): Promise<void> {
   const writes = writesOf(batches);

@@ -8,6 +8,8 @@ import {
 
 import { Cluster, Redis } from 'ioredis';
 
+import { isSplit } from './moving-slots.js';
+
 export type RedisClient = Redis | Cluster;
 
 /** Why a connection failed, in words: a cluster's client only says that it could reach no node. */
@@ -109,12 +111,6 @@ export function connectRedis(target: RedisTarget): RedisClient {
   client.connect().catch(() => undefined);
   return client;
 }
-
-/** The refusal of a command some of whose keys have moved to another node of a cluster, and some have not. */
-const SPLIT = /^TRYAGAIN\b|Script attempted to access a non local key/;
-
-/** Whether a command was refused because the slot of its keys is being moved. None of it has been done. */
-export const isSplit = (error: unknown): boolean => error instanceof Error && SPLIT.test(error.message);
 
 class ClusterClient extends Cluster {
   private gathering = false;

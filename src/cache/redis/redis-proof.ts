@@ -2,7 +2,8 @@ import keySlot from 'cluster-key-slot';
 import { Cluster, type Redis } from 'ioredis';
 
 import type { KeyExample } from './keys.js';
-import { isSplit, type RedisClient } from './redis-client.js';
+import { isSplit } from './moving-slots.js';
+import type { RedisClient } from './redis-client.js';
 import { RedisRefusalError, refusalOf } from './redis-refusal.js';
 import { PROVE } from './scripts.js';
 

@@ -1,3 +1,5 @@
+import { GENERATION_START } from '../envelope.js';
+
 /**
  * The Lua scripts of the cache. They are sent with EVAL, not EVALSHA: a Redis that was restarted or failed over knows
  * no script, and answering NOSCRIPT would cost a second round trip just when things are going wrong.
@@ -93,20 +95,20 @@ return 1`;
  * of indexes.
  */
 export const REPLACE = `
-local raw, gen = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+local head, raw, gen = ${GENERATION_START}, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 for i = #KEYS - tonumber(ARGV[6]) + 1, #KEYS do
   local listed = redis.call('ZRANGE', KEYS[i], 0, -1)
   for j = 1, #listed, 1000 do redis.call('UNLINK', unpack(listed, j, math.min(j + 999, #listed))) end
 end
 for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
 local version = 0
-if raw and gen and string.sub(raw, 9, 8 + #gen) == gen then
+if raw and gen and string.sub(raw, head + 1, head + #gen) == gen then
   version = tonumber(string.match(string.sub(raw, 1, 2048), '"version":(%d+)')) or 0
 end
 if version == 0 then return redis.call('UNLINK', KEYS[1], KEYS[2]) end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 if version >= tonumber(ARGV[5]) then
-  redis.call('SET', KEYS[1], string.sub(raw, 1, 8) .. ARGV[1] .. string.sub(raw, 9 + #gen), 'KEEPTTL')
+  redis.call('SET', KEYS[1], string.sub(raw, 1, head) .. ARGV[1] .. string.sub(raw, head + #gen + 1), 'KEEPTTL')
 else
   redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 end

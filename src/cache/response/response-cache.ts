@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 
-import { CacheUnavailableError } from '../errors.js';
+import { rethrowUnlessUnavailable } from '../errors.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 import type { CacheObserver } from '../observer.js';
 import type { ResponseDependencies } from './response-dependencies.js';
-import type { CacheStore } from '../redis/redis-store.js';
+import type { CacheStore } from '../redis/cache-store.js';
 import type { SnapshotText } from '../invalidation/snapshot.js';
 import type { Tag } from '../invalidation/tags.js';
 
@@ -88,7 +88,7 @@ export class ResponseCache {
     try {
       isCurrent = await (kept.checking ?? this.check(kept));
     } catch (error) {
-      if (!(error instanceof CacheUnavailableError)) throw error;
+      rethrowUnlessUnavailable(error);
       observer.miss(RESOURCE, 'unavailable');
       return undefined;
     }

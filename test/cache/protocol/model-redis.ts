@@ -1,14 +1,13 @@
-import type { Claim, Fill, Lock, Removal, EntryKeys, Stored } from '../../../src/cache/redis/redis-store.js';
-
-/** What one REPLACE writes. */
-export interface Replacement {
-  readonly token: string;
-  readonly envelope: string;
-  readonly version: number;
-}
-
-/** `{"gen":"` */
-const HEAD = 8;
+import { GENERATION_START } from '../../../src/cache/envelope.js';
+import type {
+  Claim,
+  EntryKeys,
+  Fill,
+  Lock,
+  Removal,
+  Replacement,
+  Stored,
+} from '../../../src/cache/redis/cache-store.js';
 
 /**
  * What Redis holds, and what the scripts of the cache do with it, each at one moment. Keys have no life of their own:
@@ -30,34 +29,34 @@ export class ModelRedis {
     for (const key of keys) this.strings.delete(key);
   }
 
-  read(slot: EntryKeys): Stored {
-    const tokens = slot.generations.map((key) => this.get(key));
+  read(entry: EntryKeys): Stored {
+    const tokens = entry.generations.map((key) => this.get(key));
     const isComplete = tokens.every((token) => token !== undefined);
-    return { raw: this.get(slot.key) ?? null, generation: isComplete ? tokens.join('.') : undefined };
+    return { raw: this.get(entry.key) ?? null, generation: isComplete ? tokens.join('.') : undefined };
   }
 
   /** `CLAIM`: one lock for the batch, named after its first value. */
-  claim(slots: readonly EntryKeys[], token: string): Claim[] {
-    const generations = slots.map((slot) =>
-      slot.generations
+  claim(entries: readonly EntryKeys[], token: string): Claim[] {
+    const generations = entries.map((entry) =>
+      entry.generations
         .map((key) => {
           if (this.get(key) === undefined) this.set(key, token);
           return this.get(key);
         })
         .join('.'),
     );
-    const lock = { key: `${slots[0]?.key}:lock`, holds: generations.join('.') };
+    const lock = { key: `${entries[0]?.key}:lock`, holds: generations.join('.') };
     const mine = this.get(lock.key) !== lock.holds;
     if (mine) this.set(lock.key, lock.holds);
     return generations.map((generation) => ({ mine, generation, lock }));
   }
 
   /** `FILL` */
-  fill({ slot, generation, lock, envelope }: Fill): void {
-    if (slot.generations.map((key) => this.get(key) ?? '').join('.') === generation) {
-      this.set(slot.key, envelope);
-      if (slot.index !== undefined) {
-        this.indexes.set(slot.index.key, new Set([...(this.indexes.get(slot.index.key) ?? []), slot.key]));
+  fill({ keys: entry, generation, lock, envelope }: Fill): void {
+    if (entry.generations.map((key) => this.get(key) ?? '').join('.') === generation) {
+      this.set(entry.key, envelope);
+      if (entry.index !== undefined) {
+        this.indexes.set(entry.index.key, new Set([...(this.indexes.get(entry.index.key) ?? []), entry.key]));
       }
     }
     this.release(lock);
@@ -69,22 +68,22 @@ export class ModelRedis {
   }
 
   /** `REPLACE` */
-  replace(slot: EntryKeys, others: readonly string[], { token, envelope, version }: Replacement): void {
-    const [generationKey = ''] = slot.generations;
-    const raw = this.get(slot.key);
+  replace(entry: EntryKeys, others: readonly string[], { token, envelope, version }: Replacement): void {
+    const [generationKey = ''] = entry.generations;
+    const raw = this.get(entry.key);
     const generation = this.get(generationKey);
     this.unlink(others);
     let stored = 0;
-    if (raw !== undefined && generation !== undefined && raw.startsWith(generation, HEAD)) {
+    if (raw !== undefined && generation !== undefined && raw.startsWith(generation, GENERATION_START)) {
       stored = Number(/"version":(\d+)/.exec(raw)?.[1] ?? 0);
     }
     if (raw === undefined || generation === undefined || stored === 0) {
-      this.unlink([slot.key, generationKey]);
+      this.unlink([entry.key, generationKey]);
       return;
     }
     this.set(generationKey, token);
-    const kept = raw.slice(0, HEAD) + token + raw.slice(HEAD + generation.length);
-    this.set(slot.key, stored >= version ? kept : envelope);
+    const kept = raw.slice(0, GENERATION_START) + token + raw.slice(GENERATION_START + generation.length);
+    this.set(entry.key, stored >= version ? kept : envelope);
   }
 
   /** `UNLINK` and `DROP_INDEXED` */

@@ -5,10 +5,11 @@ import type {
   Fill,
   Lock,
   Removal,
+  Replacement,
   EntryKeys,
   Stored,
-} from '../../../src/cache/redis/redis-store.js';
-import type { ModelRedis, Replacement } from './model-redis.js';
+} from '../../../src/cache/redis/cache-store.js';
+import type { ModelRedis } from './model-redis.js';
 import type { Steps } from './steps.js';
 
 /** What lies between a process and Redis: `late`, what is sent arrives after the sender has given it up. */
@@ -42,9 +43,9 @@ export class ModelStore implements CacheStore {
     this.isOpen = false;
   }
 
-  async read(slots: readonly EntryKeys[]): Promise<Stored[]> {
-    const all = (group: readonly EntryKeys[]) => group.map((slot) => this.redis.read(slot));
-    return await this.each('read', slots, ({ entityId }) => entityId, all);
+  async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
+    const all = (group: readonly EntryKeys[]) => group.map((entry) => this.redis.read(entry));
+    return await this.each('read', entries, ({ entityId }) => entityId, all);
   }
 
   async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
@@ -54,14 +55,14 @@ export class ModelStore implements CacheStore {
     return await this.each('check', keys, (key) => key, all);
   }
 
-  async claim(slots: readonly EntryKeys[], token: string): Promise<Claim[]> {
+  async claim(entries: readonly EntryKeys[], token: string): Promise<Claim[]> {
     const all = (group: readonly EntryKeys[]) => this.redis.claim(group, token);
-    return await this.each('claim', slots, ({ entityId }) => entityId, all);
+    return await this.each('claim', entries, ({ entityId }) => entityId, all);
   }
 
   async fill(fills: readonly Fill[]): Promise<void> {
     const all = (group: readonly Fill[]) => group.map((fill) => this.redis.fill(fill));
-    await this.each('fill', fills, ({ slot }) => slot.entityId, all);
+    await this.each('fill', fills, ({ keys }) => keys.entityId, all);
   }
 
   async release(locks: readonly Lock[]): Promise<void> {
@@ -69,9 +70,9 @@ export class ModelStore implements CacheStore {
     await this.each('release', locks, ({ key }) => key, all);
   }
 
-  async replace(slot: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
-    const all = () => [this.redis.replace(slot, others, newer)];
-    await this.counted(this.each('replace', [slot], () => '', all));
+  async replace(entry: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
+    const all = () => [this.redis.replace(entry, others, newer)];
+    await this.counted(this.each('replace', [entry], () => '', all));
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {

@@ -1,9 +1,15 @@
 import { pino } from 'pino';
 
 import { InvalidationLog } from '../../../src/cache/invalidation/invalidation-log.js';
-import type { Claim, Fill, Removal, EntryKeys, Stored } from '../../../src/cache/redis/redis-store.js';
+import type {
+  Claim,
+  Fill,
+  EntryKeys,
+  Removal,
+  Replacement,
+  Stored,
+} from '../../../src/cache/redis/cache-store.js';
 import { SingleFlight } from '../../../src/cache/single-flight.js';
-import type { Replacement } from './model-redis.js';
 import { ModelStore } from './model-store.js';
 import { REAL, type Parts } from './system.js';
 
@@ -25,28 +31,28 @@ const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>): Mu
 const store = (name: string, Wrong: typeof ModelStore, among: Mutant['among'] = 'healthy'): Mutant =>
   mutant(name, among, { createStore: (...args) => new Wrong(...args) });
 
-const any = (slot: EntryKeys): string => slot.generations.map(() => 'any').join('.');
+const any = (entry: EntryKeys): string => entry.generations.map(() => 'any').join('.');
 
 /** GET, SET and DEL: values are accepted whatever the generation, and filled whatever has happened since. */
 class WithoutGenerations extends ModelStore {
-  override async read(slots: readonly EntryKeys[]): Promise<Stored[]> {
-    const stored = await super.read(slots);
-    return stored.map(({ raw }, i) => ({ raw, generation: any(slots[i] as EntryKeys) }));
+  override async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
+    const stored = await super.read(entries);
+    return stored.map(({ raw }, i) => ({ raw, generation: any(entries[i] as EntryKeys) }));
   }
-  override async claim(slots: readonly EntryKeys[], token: string): Promise<Claim[]> {
-    const claims = await super.claim(slots, token);
-    return claims.map((claimed, i) => ({ ...claimed, generation: any(slots[i] as EntryKeys) }));
+  override async claim(entries: readonly EntryKeys[], token: string): Promise<Claim[]> {
+    const claims = await super.claim(entries, token);
+    return claims.map((claimed, i) => ({ ...claimed, generation: any(entries[i] as EntryKeys) }));
   }
   override async fill(fills: readonly Fill[]): Promise<void> {
     await super.fill(fills);
-    for (const { slot, envelope } of fills) this.redis.set(slot.key, envelope);
+    for (const { keys, envelope } of fills) this.redis.set(keys.key, envelope);
   }
 }
 
 /** Generations count up from 1: one that is evicted begins again. */
 class WithCounters extends ModelStore {
-  override async claim(slots: readonly EntryKeys[]): Promise<Claim[]> {
-    return await super.claim(slots, '1');
+  override async claim(entries: readonly EntryKeys[]): Promise<Claim[]> {
+    return await super.claim(entries, '1');
   }
   override async remove(removals: readonly Removal[], operation: string, whileOpen?: boolean): Promise<void> {
     const isGeneration = (key: string) => key.endsWith(':gen');
@@ -62,7 +68,7 @@ class WithUncheckedFills extends ModelStore {
   override async fill(fills: readonly Fill[]): Promise<void> {
     await super.fill(
       fills.map((fill) => {
-        const generation = this.redis.read(fill.slot).generation ?? fill.generation;
+        const generation = this.redis.read(fill.keys).generation ?? fill.generation;
         return { ...fill, generation, envelope: fill.envelope.replace(fill.generation, generation) };
       }),
     );
@@ -71,8 +77,8 @@ class WithUncheckedFills extends ModelStore {
 
 /** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
 class WithCarelessReplacements extends ModelStore {
-  override async replace(slot: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
-    await super.replace(slot, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
+  override async replace(entry: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
+    await super.replace(entry, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
   }
 }
 

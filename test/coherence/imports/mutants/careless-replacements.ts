@@ -5,6 +5,6 @@ import { serverModule } from '../server-module.js';
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { replace } = RedisStore.prototype;
 
-RedisStore.prototype.replace = async function (slot, others, newer) {
-  await replace.call(this, slot, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
+RedisStore.prototype.replace = async function (entry, others, newer) {
+  await replace.call(this, entry, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
 };

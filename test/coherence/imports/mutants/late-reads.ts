@@ -1,5 +1,5 @@
 import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
-import type { Stored } from '../../../../src/cache/redis/redis-store.js';
+import type { Stored } from '../../../../src/cache/redis/cache-store.js';
 import { serverModule } from '../server-module.js';
 
 /** Readers share a read of Redis until its reply is there, not only until it is sent. */
@@ -7,9 +7,9 @@ const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/
 const { read } = RedisStore.prototype;
 const reads = new Map<string, Promise<Stored[]>>();
 
-RedisStore.prototype.read = async function (slots) {
-  const name = slots.map(({ key }) => key).join(' ');
-  const underWay = reads.get(name) ?? read.call(this, slots).finally(() => reads.delete(name));
+RedisStore.prototype.read = async function (entries) {
+  const name = entries.map(({ key }) => key).join(' ');
+  const underWay = reads.get(name) ?? read.call(this, entries).finally(() => reads.delete(name));
   reads.set(name, underWay);
   return await underWay;
 };

@@ -1,5 +1,5 @@
 import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
-import type { EntryKeys } from '../../../../src/cache/redis/redis-store.js';
+import type { EntryKeys } from '../../../../src/cache/redis/cache-store.js';
 import type { RedisCircuitBreaker } from '../../../../src/cache/redis/redis-circuit-breaker.js';
 import { serverModule } from '../server-module.js';
 
@@ -7,17 +7,17 @@ import { serverModule } from '../server-module.js';
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { read, claim } = RedisStore.prototype;
 
-const anyGeneration = (slot: EntryKeys | undefined): string =>
-  (slot?.generations ?? []).map(() => 'any').join('.');
+const anyGeneration = (entry: EntryKeys | undefined): string =>
+  (entry?.generations ?? []).map(() => 'any').join('.');
 
-RedisStore.prototype.read = async function (slots) {
-  const stored = await read.call(this, slots);
-  return stored.map(({ raw }, i) => ({ raw, generation: anyGeneration(slots[i]) }));
+RedisStore.prototype.read = async function (entries) {
+  const stored = await read.call(this, entries);
+  return stored.map(({ raw }, i) => ({ raw, generation: anyGeneration(entries[i]) }));
 };
 
-RedisStore.prototype.claim = async function (slots, token) {
-  const claims = await claim.call(this, slots, token);
-  return claims.map((claimed, i) => claimed && { ...claimed, generation: anyGeneration(slots[i]) });
+RedisStore.prototype.claim = async function (entries, token) {
+  const claims = await claim.call(this, entries, token);
+  return claims.map((claimed, i) => claimed && { ...claimed, generation: anyGeneration(entries[i]) });
 };
 
 RedisStore.prototype.fill = async function (fills) {
@@ -25,7 +25,7 @@ RedisStore.prototype.fill = async function (fills) {
     'fill',
     async (client) => {
       await Promise.all(
-        fills.map(async ({ slot, envelope, ttlMs }) => await client.set(slot.key, envelope, 'PX', ttlMs)),
+        fills.map(async ({ keys, envelope, ttlMs }) => await client.set(keys.key, envelope, 'PX', ttlMs)),
       );
     },
   );

@@ -1,0 +1,62 @@
+import { LRUCache } from 'lru-cache';
+
+import type { Entry } from './loaded-value.js';
+import type { EntryKeys, KeyIndex } from './redis/cache-store.js';
+import type { KeyOf, KeySpace } from './redis/keys.js';
+import { entityIdOf, type Resource } from './resource.js';
+import type { ValueKeys } from './value-keys.js';
+
+/** What the first value of a kind is taken to be large, in bytes. */
+const INITIAL_BYTES = 512;
+
+/** Writes, and remembers, the names that follow from the ids of one cached thing. */
+export class Entries<Id> {
+  private readonly entries: LRUCache<string, Entry<Id>>;
+  private readonly generationsOf: readonly KeyOf<{ id: string }>[];
+  private readonly indexOf: ((entityId: string) => KeyIndex) | undefined;
+  /** The size of the largest value seen so far, in bytes: what is not known yet may be as large. */
+  private largestBytes = INITIAL_BYTES;
+
+  constructor(
+    private readonly resource: Pick<Resource<Id, unknown>, 'name' | 'key' | 'params' | 'tags' | 'maxKeys'>,
+    private readonly valueKeys: ValueKeys<Id>,
+    keys: KeySpace,
+    /** How many ids are remembered. */
+    maxEntries: number,
+  ) {
+    const { name, tags, maxKeys } = resource;
+    this.entries = new LRUCache({ max: maxEntries });
+    this.generationsOf = tags.map(({ entity, facet }) => keys.generation(entity, facet));
+    if (maxKeys === undefined) return;
+    const indexKey = keys.index(tags[0]?.entity ?? name);
+    this.indexOf = (id) => ({ key: indexKey({ id }), maxEntries: maxKeys });
+  }
+
+  of(asked: Id): Entry<Id> {
+    const known = this.entries.get(this.valueKeys.of(asked));
+    if (known) return known;
+    // What was cut out of a document keeps all of the document in memory: what stays here is a copy.
+    const id = structuredClone(asked);
+    const key = this.valueKeys.of(id);
+    const entityId = entityIdOf(this.resource, id);
+    const entry = {
+      id,
+      tags: this.resource.tags.map((family) => family.of(entityId)),
+      keys: {
+        entityId,
+        key,
+        generations: this.generationsOf.map((generation) => generation({ id: entityId })),
+        index: this.indexOf?.(entityId),
+        bytes: this.largestBytes,
+      },
+    };
+    this.entries.set(key, entry);
+    return entry;
+  }
+
+  /** Remembers how large a value is, in bytes. */
+  noteBytes(keys: EntryKeys, bytes: number): void {
+    keys.bytes = bytes;
+    if (bytes > this.largestBytes) this.largestBytes = bytes;
+  }
+}

@@ -1,0 +1,112 @@
+import type { Logger } from 'pino';
+
+import { encodeEnvelope, type Envelope } from './envelope.js';
+import { CacheUnavailableError } from './errors.js';
+import { freshGeneration } from './fresh-generation.js';
+import type { Invalidator } from './invalidation/invalidator.js';
+import { NOT_LOADED, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
+import type { CacheObserver } from './observer.js';
+import type { CacheStore, Claim, Fill } from './redis/cache-store.js';
+import { MAX_VALUE_BYTES } from './redis/pieces.js';
+
+/** A missing value that was claimed. */
+export interface ClaimedRead<Id, Value> {
+  readonly read: PendingRead<Id, Value>;
+  readonly claim: Claim;
+}
+
+/** Writes the values of one cached thing into Redis. */
+export class Fills<Id, Value> {
+  constructor(
+    private readonly parts: {
+      readonly resource: { readonly name: string };
+      /** The digest of the shape of the values. */
+      readonly shape: string;
+      readonly store: CacheStore;
+      readonly invalidator: Invalidator;
+      readonly observer: CacheObserver;
+      readonly log: Logger;
+    },
+  ) {}
+
+  /** Stores what was loaded for claims. Aligned. Never fails. */
+  async fill(
+    claimed: readonly ClaimedRead<Id, Value>[],
+    loaded: readonly LoadedValue<Value>[],
+  ): Promise<void> {
+    const { store } = this.parts;
+    const now = Date.now();
+    const fills = claimed.map(({ read, claim }, i): Fill => {
+      const { value, snapshot, expiresAt, version } = loaded[i] ?? NOT_LOADED;
+      const { generation, lock } = claim;
+      const envelope = this.envelope({ generation, snapshot, expiresAt, version, value });
+      return {
+        keys: read.entry.keys,
+        generation,
+        lock,
+        envelope,
+        bytes: Buffer.byteLength(envelope),
+        ttlMs: Math.max(1, expiresAt - now),
+        exists: value !== null,
+      };
+    });
+    const storable = fills.filter(({ bytes }) => bytes <= MAX_VALUE_BYTES);
+    try {
+      if (storable.length > 0) await store.fill(storable);
+      if (storable.length === fills.length) return;
+      this.noteTooLarge(fills.length - storable.length);
+      // A fill frees its lock. The others would keep readers waiting for values that do not come.
+      const freed = new Set(storable.map(({ lock }) => lock));
+      const held = new Set(fills.map(({ lock }) => lock).filter((lock) => !freed.has(lock)));
+      if (held.size > 0) await store.release([...held]);
+    } catch (error) {
+      this.logUnlessUnavailable(error, 'Could not store loaded values');
+    }
+  }
+
+  /** Frees the locks of claims whose load has failed, so that who comes next need not wait for them to run out. Never fails. */
+  async release(claimed: readonly ClaimedRead<Id, Value>[]): Promise<void> {
+    try {
+      await this.parts.store.release([...new Set(claimed.map(({ claim }) => claim.lock))]);
+    } catch (error) {
+      this.logUnlessUnavailable(error, 'Could not free the locks of a failed load');
+    }
+  }
+
+  /**
+   * Invalidates the tags of a value, and puts the newer one in the place of the stored one where that can be. Never fails.
+   * @param newer was read after the write
+   */
+  async replace({ keys, tags }: Entry<Id>, newer: LoadedValue<Value>): Promise<void> {
+    const { invalidator, store } = this.parts;
+    const { value, snapshot, version, expiresAt } = newer;
+    const [tag] = tags;
+    if (tag === undefined || tags.length > 1 || version === 0 || value === null)
+      return await invalidator.invalidate(tags);
+    const token = freshGeneration();
+    const envelope = this.envelope({ generation: token, snapshot, expiresAt, version, value });
+    if (Buffer.byteLength(envelope) > MAX_VALUE_BYTES) {
+      this.noteTooLarge(1);
+      return await invalidator.invalidate(tags);
+    }
+    const { values, indexes } = invalidator.targetsOf(tag);
+    const others = values.filter((key) => key !== keys.key);
+    const replacement = { token, envelope, ttlMs: Math.max(1, expiresAt - Date.now()), version };
+    await invalidator.orKeepPending(tags, store.replace(keys, others, replacement, indexes));
+  }
+
+  private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {
+    return encodeEnvelope({ ...envelope, shape: this.parts.shape });
+  }
+
+  private noteTooLarge(count: number): void {
+    const { observer, log, resource } = this.parts;
+    observer.tooLarge(resource.name, count);
+    log.debug({ resource: resource.name, count }, 'Values are too large to be stored');
+  }
+
+  private logUnlessUnavailable(error: unknown, message: string): void {
+    if (error instanceof CacheUnavailableError) return;
+    this.parts.log.error({ err: error, resource: this.parts.resource.name }, message);
+  }
+}

@@ -1,0 +1,175 @@
+import { Command } from 'ioredis';
+
+import { CacheUnavailableError } from '../errors.js';
+import type { EntryKeys, Stored } from './cache-store.js';
+import { hashTagOf } from './keys.js';
+import { unlessSplit } from './moving-slots.js';
+import { costOf, cut, cutForCommands } from './pieces.js';
+import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
+import type { RedisClient } from './redis-client.js';
+import { MAX_ROUND_TRIP_COST } from './round-trips.js';
+
+/** The most values in one read; larger ones take several. */
+const MAX_ENTRIES_A_READ = 300;
+/** What is taken for the size of a generation, in bytes. */
+const GENERATION_BYTES = 40;
+
+/** A read that has not been sent yet, or whose reply has not come yet. */
+interface Batch {
+  readonly keys: KeyList;
+  readonly beforeSend: (() => void)[];
+  readonly replies: Promise<(string | null)[]>;
+}
+
+/**
+ * Reads of values and generations. All readers of the process that come within one turn of the event loop share one round
+ * trip, and a key that several of them want is read once.
+ */
+export class SharedReads {
+  private batch: Batch | undefined;
+
+  constructor(
+    private readonly circuitBreaker: RedisCircuitBreaker,
+    private readonly cluster: boolean,
+  ) {}
+
+  /** Reads values together with their generations. The result is aligned with `entries`. */
+  async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
+    if (entries.length <= MAX_ENTRIES_A_READ) return await this.readTogether(entries);
+    const pieces = cut(entries, () => 1, MAX_ENTRIES_A_READ);
+    return (await Promise.all(pieces.map(async (piece) => await this.readTogether(piece)))).flat();
+  }
+
+  private async readTogether(entries: readonly EntryKeys[]): Promise<Stored[]> {
+    const batch = this.openBatch();
+    const positions = entries.map((entry) => positionsOf(entry, batch.keys));
+    const replies = await batch.replies;
+    return positions.map((each) => storedAt(each, replies));
+  }
+
+  /** See {@link CacheStore.readGenerations}. */
+  async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+    if (!this.circuitBreaker.available) onSend();
+    const batch = this.openBatch();
+    const positions = keys.map((key) => batch.keys.position(key, GENERATION_BYTES));
+    batch.beforeSend.push(onSend);
+    const replies = await batch.replies;
+    return positions.map((position) => replies[position] ?? null);
+  }
+
+  /**
+   * The read that goes out at the end of this turn of the event loop. It is no older for any of those who share it: it has
+   * not begun yet. Once it is large enough for a round trip, who comes later begins another.
+   */
+  private openBatch(): Batch {
+    if (this.batch && this.batch.keys.cost < MAX_ROUND_TRIP_COST) return this.batch;
+    if (!this.circuitBreaker.available) throw new CacheUnavailableError(this.circuitBreaker.outage);
+    const keys = new KeyList();
+    const beforeSend: (() => void)[] = [];
+    const replies = new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    }).then(async () => {
+      if (this.batch === batch) this.batch = undefined;
+      for (const notify of beforeSend) notify();
+      const readAll = this.cluster ? readFromCluster : readFromOne;
+      return await this.circuitBreaker.run('read', async (client) => await readAll(client, keys), keys.cost);
+    });
+    const batch: Batch = { keys, replies, beforeSend };
+    this.batch = batch;
+    return batch;
+  }
+}
+
+/** Distinct keys in the order in which they were first asked for, with how large their values may be. */
+class KeyList {
+  readonly list: string[] = [];
+  readonly bytes: number[] = [];
+  private totalBytes = 0;
+  private readonly positions = new Map<string, number>();
+
+  get cost(): number {
+    return costOf(this.list.length, this.totalBytes);
+  }
+
+  position(key: string, bytes: number): number {
+    let position = this.positions.get(key);
+    if (position === undefined) {
+      position = this.list.push(key) - 1;
+      this.bytes.push(bytes);
+      this.totalBytes += bytes;
+      this.positions.set(key, position);
+    }
+    return position;
+  }
+
+  /** The positions of these keys, or of all, cut into pieces for one command each. */
+  cut(positions: readonly number[] = [...this.list.keys()]): number[][] {
+    return cutForCommands(
+      positions,
+      () => 1,
+      (position) => this.bytes[position] ?? 0,
+    );
+  }
+}
+
+interface Positions {
+  readonly value: number;
+  readonly generations: readonly number[];
+}
+
+const positionsOf = (entry: EntryKeys, keys: KeyList): Positions => ({
+  value: keys.position(entry.key, entry.bytes),
+  generations: entry.generations.map((generation) => keys.position(generation, GENERATION_BYTES)),
+});
+
+function storedAt(positions: Positions, replies: readonly (string | null)[]): Stored {
+  let joined: string | undefined;
+  const raw = replies[positions.value] ?? null;
+  for (const position of positions.generations) {
+    const token = replies[position];
+    if (token == null) return { raw, generation: undefined };
+    joined = joined === undefined ? token : `${joined}.${token}`;
+  }
+  return { raw, generation: joined };
+}
+
+/** Written at once, not by the client's auto-pipelining, which would wait for another turn of the event loop. */
+async function readFromOne(client: RedisClient, keys: KeyList): Promise<(string | null)[]> {
+  const pieces = keys.cut();
+  const replies = await Promise.all(
+    pieces.map(async (positions) => {
+      const names = positions.map((position) => keys.list[position] ?? '');
+      const command = new Command('mget', names, { replyEncoding: 'utf8' });
+      return (await client.sendCommand(command)) as (string | null)[];
+    }),
+  );
+  return replies.flat();
+}
+
+/**
+ * A command for each group of keys that share a slot, which the client sends in one packet for each node. What is just
+ * being moved counts as missing.
+ */
+async function readFromCluster(client: RedisClient, keys: KeyList): Promise<(string | null)[]> {
+  const groups = new Map<string, number[]>();
+  keys.list.forEach((key, position) => {
+    const tag = hashTagOf(key);
+    const group = groups.get(tag);
+    if (group) group.push(position);
+    else groups.set(tag, [position]);
+  });
+  const replies: (string | null)[] = keys.list.map(() => null);
+  const pieces = [...groups.values()].flatMap((positions) => keys.cut(positions));
+  await Promise.all(
+    pieces.map(async (positions) => {
+      const values = await unlessSplit(
+        client.mget(positions.map((position) => keys.list[position] ?? '')),
+        [],
+      );
+      positions.forEach((position, i) => {
+        replies[position] = values[i] ?? null;
+      });
+    }),
+  );
+  return replies;
+}

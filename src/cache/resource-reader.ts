@@ -1,0 +1,276 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+
+import { DatabaseFallback } from './database-fallback.js';
+import { Entries } from './entries.js';
+import { EnvelopeParseCache } from './envelope-parse-cache.js';
+import { CacheUnavailableError, rethrowUnlessUnavailable } from './errors.js';
+import { Fills, type ClaimedRead } from './fills.js';
+import { freshGeneration } from './fresh-generation.js';
+import type { Freshness } from './invalidation/invalidation-log.js';
+import type { Invalidator } from './invalidation/invalidator.js';
+import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
+import type { CacheObserver, MissReason } from './observer.js';
+import type { CacheStore, Stored } from './redis/cache-store.js';
+import type { KeySpace } from './redis/keys.js';
+import type { Resource, Snapshotted } from './resource.js';
+import type { ResponseDependencies } from './response/response-dependencies.js';
+import { SingleFlight } from './single-flight.js';
+import type { ValueKeys } from './value-keys.js';
+
+/** Life of "there is no such row", in seconds. */
+const NEGATIVE_TTL_SECONDS = 10;
+const TTL_JITTER = 0.1;
+
+/** How long a reader waits for another process to store a value, before it loads it itself (ms, in all). */
+const MAX_WAIT_MS = 150;
+const FIRST_WAIT_MS = 4;
+
+/** The most ids whose key names and parsed values are remembered, for each resource. */
+const MAX_ENTRIES = 5_000;
+
+export interface CacheParts {
+  /** Absent: every read goes to the database. */
+  readonly store: CacheStore | undefined;
+  readonly keys: KeySpace;
+  readonly invalidator: Invalidator;
+  readonly freshness: Freshness;
+  readonly observer: CacheObserver;
+  readonly log: Logger;
+  /** How a reader waits for another process; a test decides itself when the time is up. */
+  readonly pause?: (ms: number) => Promise<unknown>;
+  /** Instead of {@link MAX_ENTRIES}, for which memory is set aside at once: tests make thousands of caches. */
+  readonly maxEntries?: number;
+}
+
+/**
+ * Reads one cached thing: from Redis, or else from the database, which fills Redis. What is written here is the read path
+ * of `docs/coherence.md`.
+ */
+export class ResourceReader<Id, Value> {
+  private readonly entries: Entries<Id>;
+  private readonly parsed: EnvelopeParseCache<Value>;
+  /** Loads under way, by value key and generation. */
+  private readonly loads = new SingleFlight<LoadedValue<Value>>();
+  private readonly databaseFallback: DatabaseFallback<Id, Value>;
+  private readonly fills: Fills<Id, Value> | undefined;
+
+  constructor(
+    private readonly resource: Resource<Id, Value>,
+    private readonly parts: CacheParts,
+    valueKeys: ValueKeys<Id>,
+  ) {
+    const { keys, maxEntries = MAX_ENTRIES, store } = parts;
+    this.entries = new Entries(resource, valueKeys, keys, maxEntries);
+    this.parsed = new EnvelopeParseCache(maxEntries, resource.shape, () => valueKeys.stepAside());
+    this.databaseFallback = new DatabaseFallback({
+      load: async (entries) => await this.load(entries.map((entry) => ({ entry, generation: undefined }))),
+      freshness: parts.freshness,
+      onJoin: () => parts.observer.joined(resource.name),
+    });
+    if (store) this.fills = new Fills({ ...parts, store, resource, shape: valueKeys.shape });
+  }
+
+  async readMany(
+    ids: readonly Id[],
+    dependencies: ResponseDependencies | undefined,
+  ): Promise<(Value | null)[]> {
+    const reads = ids.map((id): PendingRead<Id, Value> => ({
+      entry: this.entries.of(id),
+      generation: undefined,
+      loaded: undefined,
+    }));
+    await this.read(reads);
+    return reads.map(({ entry, loaded = NOT_LOADED }) => {
+      const { value, generation, snapshot, expiresAt } = loaded;
+      if (generation === undefined) dependencies?.markUncacheable();
+      else dependencies?.add(entry.tags, entry.keys.generations, { generation, snapshot, expiresAt });
+      return value;
+    });
+  }
+
+  /** See {@link CachedResource.replace}. */
+  async replace(id: Id, newer: Snapshotted<Value>): Promise<void> {
+    const { value, snapshot, version = 0 } = newer;
+    const expiresAt = this.expiryOf(value);
+    await this.fills?.replace(this.entries.of(id), {
+      value,
+      snapshot,
+      version,
+      generation: undefined,
+      expiresAt,
+    });
+  }
+
+  /** Completes reads: with what Redis holds, if it may be used, or else as {@link readMissing} does. */
+  private async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
+    const { store, observer } = this.parts;
+    const { name } = this.resource;
+    let stored: Stored[];
+    try {
+      if (!store) throw new CacheUnavailableError('off');
+      stored = await store.read(reads.map(({ entry }) => entry.keys));
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+      observer.miss(name, 'unavailable', reads.length);
+      await this.databaseFallback.read(reads);
+      return;
+    }
+    const misses = new Map<MissReason, number>();
+    const missing = reads.filter((read, i) => {
+      const hit = this.tryHit(read.entry, stored[i]);
+      if (typeof hit !== 'string') {
+        read.loaded = hit;
+        return false;
+      }
+      read.generation = stored[i]?.generation;
+      misses.set(hit, (misses.get(hit) ?? 0) + 1);
+      return true;
+    });
+    for (const [reason, count] of misses) observer.miss(name, reason, count);
+    if (missing.length < reads.length) observer.hit(name, reads.length - missing.length);
+    if (missing.length > 0) await this.readMissing(store, missing);
+  }
+
+  /** The stored value, if it may be used; otherwise why not. */
+  private tryHit(entry: Entry<Id>, stored: Stored | undefined): LoadedValue<Value> | MissReason {
+    if (!stored?.raw) return 'absent';
+    const { raw, generation } = stored;
+    this.entries.noteBytes(entry.keys, raw.length);
+    if (generation === undefined) return 'outdated';
+    const parsed = this.parsed.parse(entry.keys.key, raw, generation);
+    if (!parsed) return 'outdated';
+    return this.parts.freshness.accepts(entry.tags, parsed.snapshot) ? parsed : 'distrusted';
+  }
+
+  /** Joins the loads that may be joined, and claims the others. */
+  private async readMissing(store: CacheStore, missing: readonly PendingRead<Id, Value>[]): Promise<void> {
+    const pending: Promise<void>[] = [];
+    const unclaimed = missing.filter((read) => {
+      const flight = this.loads.get(flightKey(read));
+      if (flight) pending.push(this.join(flight, read));
+      return flight === undefined;
+    });
+    if (unclaimed.length > 0) pending.push(this.claimAndLoad(store, unclaimed));
+    await Promise.all(pending);
+  }
+
+  /** Loads what this process may load, and waits for what others load. */
+  private async claimAndLoad(store: CacheStore, missing: readonly PendingRead<Id, Value>[]): Promise<void> {
+    const pending: Promise<void>[] = [];
+    const mine: ClaimedRead<Id, Value>[] = [];
+    const others: ClaimedRead<Id, Value>[] = [];
+    const unclaimed: PendingRead<Id, Value>[] = [];
+    try {
+      const claims = await store.claim(
+        missing.map(({ entry }) => entry.keys),
+        freshGeneration(),
+      );
+      missing.forEach((read, i) => {
+        const claim = claims[i];
+        read.generation = claim?.generation;
+        const flight = this.loads.get(flightKey(read));
+        if (!claim) unclaimed.push(read);
+        else if (flight) pending.push(this.join(flight, read));
+        else (claim.mine ? mine : others).push({ read, claim });
+      });
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+      unclaimed.push(...missing);
+    }
+    if (mine.length > 0) {
+      const loading = this.load(mine.map(({ read }) => read));
+      pending.push(...this.share(mine, loading));
+      // If the load fails, its readers get the failure, and nothing is cached.
+      void loading.then(
+        (loaded) => this.fills?.fill(mine, loaded),
+        () => this.fills?.release(mine),
+      );
+    }
+    if (unclaimed.length > 0) pending.push(this.databaseFallback.read(unclaimed));
+    if (others.length > 0) pending.push(...this.share(others, this.waitForOthers(store, others)));
+    await Promise.all(pending);
+  }
+
+  /** Completes claimed reads by a batch that is under way, and lets later readers join it. */
+  private share(
+    claimed: readonly ClaimedRead<Id, Value>[],
+    batch: Promise<readonly LoadedValue<Value>[]>,
+  ): Promise<void>[] {
+    return claimed.map(({ read }, i) => {
+      const flight = pick(batch, i);
+      this.loads.set(flightKey(read), flight);
+      return flight.then((loaded) => {
+        read.loaded = loaded;
+      });
+    });
+  }
+
+  private async join(flight: Promise<LoadedValue<Value>>, read: PendingRead<Id, Value>): Promise<void> {
+    this.parts.observer.joined(this.resource.name);
+    const loaded = await flight;
+    if (this.parts.freshness.accepts(read.entry.tags, loaded.snapshot)) read.loaded = loaded;
+    else await this.databaseFallback.read([read]);
+  }
+
+  /**
+   * Waits for the processes that hold the locks, looking for their values with growing, jittered pauses; what is still
+   * missing then is loaded here, and not stored, so that a slow loader is not raced. The result is aligned.
+   */
+  private async waitForOthers(
+    store: CacheStore,
+    others: readonly ClaimedRead<Id, Value>[],
+  ): Promise<LoadedValue<Value>[]> {
+    const { pause = sleep, observer } = this.parts;
+    const reads = others.map(({ read }) => read);
+    let missing = reads;
+    try {
+      let pauseMs = FIRST_WAIT_MS;
+      for (let waitedMs = 0; missing.length > 0 && waitedMs < MAX_WAIT_MS; pauseMs *= 1.6) {
+        const thisPauseMs = pauseMs * (0.75 + Math.random() / 2);
+        await pause(thisPauseMs);
+        waitedMs += thisPauseMs;
+        const stored = await store.read(missing.map(({ entry }) => entry.keys));
+        missing = missing.filter((read, i) => {
+          const hit = this.tryHit(read.entry, stored[i]);
+          if (typeof hit === 'string') return true;
+          observer.waited(this.resource.name);
+          read.loaded = hit;
+          return false;
+        });
+      }
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+    }
+    if (missing.length > 0) {
+      const loaded = await this.load(missing);
+      missing.forEach((read, i) => {
+        read.loaded = loaded[i];
+      });
+    }
+    return reads.map(({ loaded = NOT_LOADED }) => loaded);
+  }
+
+  /** Reads from the database what was claimed under generations, or (without one) what is asked for beside Redis. */
+  private async load(
+    missing: readonly Pick<PendingRead<Id, Value>, 'entry' | 'generation'>[],
+  ): Promise<LoadedValue<Value>[]> {
+    this.parts.observer.loaded(this.resource.name, missing.length);
+    const loaded = await this.resource.load(missing.map(({ entry }) => entry.id));
+    return missing.map(({ generation }, i) => {
+      const { value, snapshot, version = 0 } = loaded[i] ?? NOT_LOADED;
+      return { value, snapshot, version, generation, expiresAt: this.expiryOf(value) };
+    });
+  }
+
+  /** When the life of a value that is loaded now ends (ms since 1970). */
+  private expiryOf(value: Value | null): number {
+    const { ttlSeconds } = this.resource;
+    const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
+    return Date.now() + Math.ceil(seconds * 1_000 * (1 - Math.random() * TTL_JITTER));
+  }
+}
+
+/** A load under way is known by its key and the generation that it was claimed under. No load has none. */
+const flightKey = ({ entry, generation = '' }: PendingRead<unknown, unknown>): string =>
+  `${entry.keys.key}|${generation}`;
