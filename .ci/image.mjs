@@ -122,7 +122,7 @@ async function serveFirstQuery(image) {
         'dev/services/postgres.js',
         'dev/services/redis.js',
         'dev/demo-data.js',
-        'dev/sign-token.js',
+        'auth/sign-token.js',
         'db/driver.js',
       ].map(built),
     );

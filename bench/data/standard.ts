@@ -1,4 +1,4 @@
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 import type { Sql } from '../../src/db/driver.js';
 import { bulkLoad, insertBots, insertMessages } from './bulk.js';
 

@@ -1,7 +1,7 @@
 import postgres from 'postgres';
 
 import { migrateDatabase } from '../../src/db/migrate.js';
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 import { LARGE_ORG, LARGE_OWNER, loadLarge } from '../data/large.js';
 import { JWT_SECRET } from '../data/standard.js';
 import { contender } from '../servers/contenders.js';

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 
-import { CLUSTER_NODE_SETTINGS, formRedisCluster } from '../../src/dev/services/redis-cluster.js';
+import { CLUSTER_NODE_SETTINGS, formRedisCluster } from '../../test/support/form-redis-cluster.js';
 import type { LoadResult, StaleResult } from '../load/tasks.js';
 import { contender, type Contender } from '../servers/contenders.js';
 import type { GraphQLRequest } from '../support/client.js';

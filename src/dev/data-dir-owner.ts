@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import { withLock } from './services/lock.js';
-import { processIdentity } from './services/process.js';
+import { processIdentity } from './services/owned-process.js';
 
 /**
  * Makes this process the only server of a data folder, because it stops the folder's services when it ends. A server
@@ -14,7 +14,7 @@ export async function claimDataDir(dataDir: string): Promise<() => Promise<void>
   await mkdir(dataDir, { recursive: true });
   const file = path.join(dataDir, 'server.json');
   const own = { pid: process.pid, identity: processIdentity(process.pid) };
-  await withLock(`${file}.lock`, console.error, async () => {
+  await withLock(file, async () => {
     const kept = await readFile(file, 'utf8').catch(() => '{}');
     const owner = JSON.parse(kept || '{}') as Partial<typeof own>;
     if (owner.pid !== undefined && owner.pid !== own.pid && processIdentity(owner.pid) === owner.identity) {

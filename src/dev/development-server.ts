@@ -6,7 +6,7 @@ import { createLogger } from '../logger.js';
 import { briefly, type Closer } from './closers.js';
 import { DEMO, seedDemoData } from './demo-data.js';
 import { FIRST_QUERY } from './introduction.js';
-import { signToken } from './sign-token.js';
+import { signToken } from '../auth/sign-token.js';
 
 export interface DevelopmentServer {
   readonly url: string;

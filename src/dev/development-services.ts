@@ -4,20 +4,19 @@ import path from 'node:path';
 
 import type { Closer } from './closers.js';
 import { claimDataDir } from './data-dir-owner.js';
+import { withLock } from './services/lock.js';
 import { startPostgres } from './services/postgres.js';
 import { startRedis } from './services/redis.js';
-import { withLock } from './services/lock.js';
 
 type Environment = Record<string, string | undefined>;
 type Log = (line: string) => void;
 
-/** A service in use: the given one, or one of our own. */
-export interface ServiceInUse {
+/** A service in use: one that the environment names, which is never stopped, or one of our own. */
+interface ServiceInUse {
   readonly url: string;
-  /** Stops the service if it was started or taken over here; leaves a given one alone. */
-  readonly stop: () => Promise<void>;
-  /** As {@link stop}, but leaves a service that was running before as well. */
-  readonly release: () => Promise<void>;
+  /** Whether it was running before. */
+  readonly reused: boolean;
+  readonly stop: Closer;
 }
 
 /** What a development server runs on. */
@@ -29,13 +28,10 @@ export interface DevelopmentServices {
   readonly redisUrl: string | undefined;
 }
 
-const DEFAULT_DATA_DIR = '.data';
-
-const nothing = async (): Promise<void> => {};
-
 /** Where the embedded services keep their files, as an absolute path. */
-export const dataDirOf = (environment: Environment): string =>
-  path.resolve(environment.DATA_DIR ?? DEFAULT_DATA_DIR);
+const dataDirOf = (environment: Environment): string => path.resolve(environment.DATA_DIR ?? '.data');
+
+const given = (url: string): ServiceInUse => ({ url, reused: true, stop: async () => {} });
 
 /**
  * Claims the data folder, and brings up what the environment does not name. How to stop it is added to `closers`, step by
@@ -50,16 +46,18 @@ export async function bringUpServices(
   if (environment.NODE_ENV === 'production')
     throw new Error('npm start is for development; use npm run serve.');
   closers.push(await claimDataDir(dataDirOf(environment)));
-  const secret = await developmentSecret(environment, log);
-  const redisIsGiven = environment.REDIS_URL !== undefined || environment.REDIS_CLUSTER_NODES !== undefined;
+  const secret = await developmentSecret(environment);
   const keep = (service: ServiceInUse): ServiceInUse => {
     closers.push(service.stop);
     return service;
   };
-  const [database, redis] = await settleAll<[ServiceInUse, ServiceInUse | undefined]>([
+  // Both are waited for, even if one fails, so that nothing is left starting when the failure is dealt with.
+  const starting = [
     bringUpDatabase(environment, log).then(keep),
-    redisIsGiven ? Promise.resolve(undefined) : bringUpRedis(environment, log).then(keep),
-  ]);
+    bringUpRedis(environment, log).then((redis) => redis && keep(redis)),
+  ] as const;
+  await Promise.allSettled(starting);
+  const [database, redis] = await Promise.all(starting);
   return {
     environment: {
       ...environment,
@@ -72,43 +70,24 @@ export async function bringUpServices(
   };
 }
 
-/** Waits for all, even if one fails, so that nothing is left starting when the failure is dealt with. */
-async function settleAll<T extends readonly unknown[]>(tasks: {
-  readonly [Index in keyof T]: Promise<T[Index]>;
-}): Promise<T> {
-  const results = await Promise.allSettled(tasks);
-  return results.map((result) => {
-    if (result.status === 'rejected') throw result.reason;
-    return result.value;
-  }) as unknown as T;
-}
-
 /** DATABASE_URL, or an embedded PostgreSQL in the data folder. */
 export async function bringUpDatabase(environment: Environment, log: Log): Promise<ServiceInUse> {
-  if (environment.DATABASE_URL !== undefined) {
-    return { url: environment.DATABASE_URL, stop: nothing, release: nothing };
-  }
-  const service = await startPostgres({ dataDir: path.join(dataDirOf(environment), 'postgres'), log });
-  const stop = async () => await service.stop();
-  return { url: service.url, stop, release: service.reused ? nothing : stop };
+  if (environment.DATABASE_URL !== undefined) return given(environment.DATABASE_URL);
+  return await startPostgres({ dataDir: path.join(dataDirOf(environment), 'postgres'), log });
 }
 
-/** REDIS_URL, or an embedded Redis in the data folder. */
-export async function bringUpRedis(environment: Environment, log: Log): Promise<ServiceInUse> {
-  if (environment.REDIS_URL !== undefined)
-    return { url: environment.REDIS_URL, stop: nothing, release: nothing };
-  const service = await startRedis({ dataDir: path.join(dataDirOf(environment), 'redis'), log, reuse: true });
-  const stop = async () => await service.stop();
-  return { url: service.url, stop, release: service.reused ? nothing : stop };
+/** An embedded Redis in the data folder, if the environment names none. */
+async function bringUpRedis(environment: Environment, log: Log): Promise<ServiceInUse | undefined> {
+  if (environment.REDIS_URL !== undefined || environment.REDIS_CLUSTER_NODES !== undefined) return undefined;
+  return await startRedis({ dataDir: path.join(dataDirOf(environment), 'redis'), log, reuse: true });
 }
 
 /** JWT_SECRET, or a random secret of this data folder, made at its first use. */
-export async function developmentSecret(environment: Environment, log: Log): Promise<string> {
+export async function developmentSecret(environment: Environment): Promise<string> {
   if (environment.JWT_SECRET !== undefined) return environment.JWT_SECRET;
-  const dataDir = dataDirOf(environment);
-  await mkdir(dataDir, { recursive: true });
-  const file = path.join(dataDir, 'jwt-secret');
-  return await withLock(`${file}.lock`, log, async () => {
+  const file = path.join(dataDirOf(environment), 'jwt-secret');
+  await mkdir(path.dirname(file), { recursive: true });
+  return await withLock(file, async () => {
     const kept = await readFile(file, 'utf8').catch(() => '');
     if (kept.length >= 32) return kept;
     const secret = randomBytes(32).toString('hex');

@@ -1,7 +1,7 @@
 import { processEnvironment } from '../config.js';
 import { openDriver } from '../db/driver.js';
 import { bringUpDatabase, developmentSecret } from './development-services.js';
-import { signToken } from './sign-token.js';
+import { signToken } from '../auth/sign-token.js';
 
 /** `npm run --silent token -- EMAIL`: prints a signed token for that user, and nothing else. Development only. */
 async function main(): Promise<void> {
@@ -10,7 +10,7 @@ async function main(): Promise<void> {
   if (environment.NODE_ENV === 'production') throw new Error('Tokens are signed here in development only.');
   if (environment.JWKS_URL !== undefined) throw new Error('With JWKS_URL, tokens come from its issuer.');
   if (email === undefined) throw new Error('Usage: npm run --silent token -- EMAIL');
-  const secret = await developmentSecret(environment, console.error);
+  const secret = await developmentSecret(environment);
   const database = await bringUpDatabase(environment, console.error);
   try {
     const sql = openDriver(database.url, { max: 1 });
@@ -25,7 +25,7 @@ async function main(): Promise<void> {
     };
     console.log(await signToken(secret, user.id, claims));
   } finally {
-    await database.release();
+    if (!database.reused) await database.stop();
   }
 }
 

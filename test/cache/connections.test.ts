@@ -4,13 +4,13 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
+import getPort from 'get-port';
 
-import { freePort } from '../../src/dev/services/ports.js';
-import { CLUSTER_NODE_SETTINGS, formRedisCluster } from '../../src/dev/services/redis-cluster.js';
 import { startApp, type TestApp } from '../support/app.js';
 import type { Client } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
+import { CLUSTER_NODE_SETTINGS, formRedisCluster, freeClusterPort } from '../support/form-redis-cluster.js';
 import { createSentinel } from '../support/redis-sentinel.js';
 import { startServerProcess } from '../support/server-process.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
@@ -180,7 +180,7 @@ describe('a Redis that speaks TLS', () => {
   beforeEach(async () => {
     const certificate = await createCertificate('IP:127.0.0.1');
     ({ authority } = certificate);
-    port = await freePort();
+    port = await getPort();
     await startRedis(['--tls-port', String(port), ...certificate.flags]);
   });
 
@@ -210,7 +210,7 @@ describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', 
     const certificate = await createCertificate(certificateOf);
     const nodes = await Promise.all(
       [0, 1, 2].map(async () => {
-        const tlsPort = await freePort(55_536);
+        const tlsPort = await freeClusterPort();
         const redis = await startRedis([
           ...CLUSTER_NODE_SETTINGS,
           ...certificate.flags,
@@ -279,7 +279,7 @@ describe('Sentinels', () => {
 
   test('that speak TLS, as their masters do, are used by the names that certificates are of', async () => {
     const certificate = await createCertificate('DNS:localhost');
-    const [tlsPort, masterPort] = [await freePort(), await freePort()];
+    const [tlsPort, masterPort] = [await getPort(), await getPort()];
     const sentinel = await createSentinel({
       settings: [`tls-port ${tlsPort}`, 'tls-replication yes', ...certificateLines(certificate.flags)],
       redisSettings: ['--tls-port', String(masterPort), '--tls-replication', 'yes', ...certificate.flags],

@@ -1,11 +1,10 @@
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Redis } from 'ioredis';
+import getPort from 'get-port';
 
-import { freePort } from '../../src/dev/services/ports.js';
-import { spawnService, type OwnedProcess } from '../../src/dev/services/process.js';
-import { redisServerBinary } from '../../src/dev/services/redis.js';
-import { openServiceLog } from '../../src/dev/services/service-log.js';
+import { OwnedProcess } from '../../src/dev/services/owned-process.js';
+import { findRedis } from '../../src/dev/services/redis-program.js';
 import { eventually } from '../support/eventually.js';
 import { createRedis, type RedisService } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -33,7 +32,7 @@ export class SentinelHost implements RedisSide {
     const master = await createRedis({ settings: ['--repl-diskless-sync-delay', '0'] });
     const { FLOVO_TEST_FOLDER: testFolder = '' } = process.env;
     const folder = await mkdtemp(`${testFolder}-sentinel-`);
-    const port = await freePort();
+    const port = await getPort();
     const file = path.join(folder, 'sentinel.conf');
     const settings = [
       `port ${port}`,
@@ -45,13 +44,11 @@ export class SentinelHost implements RedisSide {
       `sentinel failover-timeout ${MASTER} 120000`,
     ];
     await writeFile(file, `${settings.join('\n')}\n`);
-    const { command, env } = await redisServerBinary({ dataDir: folder, log: () => {} });
-    const log = openServiceLog(path.join(folder, 'sentinel.log'));
-    const sentinel = await spawnService(
+    const { command, env } = await findRedis(folder, () => {});
+    const sentinel = await OwnedProcess.spawn(
       { command, args: [file, '--sentinel'], env: { PATH: process.env.PATH ?? '', LC_ALL: 'C', ...env } },
-      log,
+      path.join(folder, 'sentinel.log'),
     );
-    log.close();
     const host = new SentinelHost(sentinel, port, master);
     await eventually(async () => (await host.addressOfMaster()) === master.port);
     return host;

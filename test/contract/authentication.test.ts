@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type JWK } from 'jose';
 
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { addUser, SECRET } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';

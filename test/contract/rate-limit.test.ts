@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { addUser, SECRET } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';

@@ -282,7 +282,7 @@ describe('a development server and its services', () => {
 
   test('are not left behind when the start is interrupted', async () => {
     const folder = await createDataDir();
-    await interruptStart(folder, /created a PostgreSQL cluster/, 'SIGINT');
+    await interruptStart(folder, /Created a PostgreSQL cluster/, 'SIGINT');
     expect(await processesOf(folder)).toEqual([]);
   }, 120_000);
 

@@ -59,7 +59,7 @@ test('the lint refuses an import of src/dev in every other folder of src', async
   const files = ['src/added.ts', ...folders.map((name) => `src/${name}/added.ts`)];
   for (const file of files) {
     const up = file === 'src/added.ts' ? '.' : '..';
-    await writeFile(path.join(copy, file), `export * from '${up}/dev/sign-token.js';\n`);
+    await writeFile(path.join(copy, file), `export * from '${up}/dev/closers.js';\n`);
   }
   const { status, output } = run('oxlint/bin/oxlint', '--format=unix', ...files);
   expect(status).toBe(1);

@@ -93,7 +93,7 @@ async function left(): Promise<string[]> {
 /** What tells one run of a service from the next. */
 const servicePids = async () =>
   await Promise.all(
-    ['postgres/cluster/postmaster.pid', 'redis/redis.json'].map(
+    ['postgres/cluster/postmaster.pid', 'redis/server.json'].map(
       async (name) => await readFile(path.join(dataDir, name), 'utf8'),
     ),
   );

@@ -1,4 +1,4 @@
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 import { SECRET } from '../support/people.js';
 import type postgres from 'postgres';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 import { CreateBotDocument, MeDocument, UpdateBotDocument } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { eventually } from '../support/eventually.js';

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { Agent, request } from 'undici';
+import getPort from 'get-port';
 
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { startHaProxy, type HaProxy } from '../support/haproxy.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
@@ -40,7 +40,7 @@ describe('a rolling restart behind HAProxy', () => {
     orgId = await addOrganization(database.sql);
     bots = await addBots(database.sql, orgId, 20);
     ({ token } = await addUser(database.sql, { [orgId]: 'EDITOR' }));
-    ports = [await freePort(), await freePort(), await freePort()];
+    ports = [await getPort(), await getPort(), await getPort()];
     servers = await Promise.all(ports.map(async (_port, index) => await start(index)));
     haProxy = await startHaProxy(ports);
   });

@@ -22,9 +22,9 @@ export default async function setUp() {
     },
   );
   const built = (file) => import(path.join(root, 'dist', file));
-  const [{ startPostgres }, { redisServerBinary }, { migrateDatabase }] = await Promise.all([
+  const [{ startPostgres }, { findRedis }, { migrateDatabase }] = await Promise.all([
     built('dev/services/postgres.js'),
-    built('dev/services/redis.js'),
+    built('dev/services/redis-program.js'),
     built('db/migrate.js'),
   ]);
   const [postgres] = await Promise.all([
@@ -34,7 +34,7 @@ export default async function setUp() {
       database: 'template_flovo',
       settings: { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300' },
     }),
-    redisServerBinary({ dataDir: path.join(dataDir, 'redis'), log: say }),
+    findRedis(path.join(dataDir, 'redis'), say),
   ]);
   globalThis.flovoTestPostgres = postgres;
   process.env.FLOVO_TEST_DATABASE_URL = postgres.url;

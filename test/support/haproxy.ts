@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import getPort from 'get-port';
 
 import { eventually } from './eventually.js';
-import { freePort } from './free-port.js';
 
 const PROGRAM = '/usr/sbin/haproxy';
 
@@ -51,7 +51,7 @@ frontend statistics
 /** Runs HAProxy in front of servers on this machine. They need not listen yet. */
 export async function startHaProxy(servers: readonly number[]): Promise<HaProxy> {
   const folder = await mkdtemp(path.join(tmpdir(), 'flovo-haproxy-'));
-  const [front, statistics] = [await freePort(), await freePort()];
+  const [front, statistics] = [await getPort(), await getPort()];
   const file = path.join(folder, 'haproxy.cfg');
   await writeFile(file, configuration({ front, statistics, servers }));
   // -db: in the foreground, as one process.

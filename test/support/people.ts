@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type postgres from 'postgres';
 
-import { signToken } from '../../src/dev/sign-token.js';
+import { signToken } from '../../src/auth/sign-token.js';
 
 export const SECRET = 'a secret of the tests, long enough for production';
 

@@ -4,9 +4,9 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import postgres from 'postgres';
+import getPort from 'get-port';
 
 import { eventually } from './eventually.js';
-import { freePort } from './free-port.js';
 
 const PROGRAM = '/usr/sbin/pgbouncer';
 /** PgBouncer refuses to run as root. */
@@ -29,7 +29,7 @@ export async function startPgBouncer(
   const target = new URL(databaseUrl);
   const folder = await mkdtemp(path.join(tmpdir(), 'flovo-pgbouncer-'));
   await chmod(folder, 0o755);
-  const port = await freePort();
+  const port = await getPort();
   const file = path.join(folder, 'pgbouncer.ini');
   const lines = {
     listen_addr: '127.0.0.1',

@@ -1,11 +1,7 @@
 import { Cluster, Redis } from 'ioredis';
 
 import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
-import {
-  CLUSTER_NODE_SETTINGS,
-  formRedisCluster,
-  type SlotRange,
-} from '../../src/dev/services/redis-cluster.js';
+import { CLUSTER_NODE_SETTINGS, formRedisCluster, type SlotRange } from './form-redis-cluster.js';
 import { eventually } from './eventually.js';
 import { createRedis, createRedisFolder, type RedisService } from './services.js';
 import { TcpProxy } from './tcp-proxy.js';

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Redis } from 'ioredis';
+import getPort from 'get-port';
 
-import { redisServerBinary } from '../../src/dev/services/redis.js';
-import { freePort } from '../../src/dev/services/ports.js';
+import { findRedis } from '../../src/dev/services/redis-program.js';
 import { eventually } from './eventually.js';
 import { createRedis, type RedisService } from './services.js';
 
@@ -36,7 +36,7 @@ export async function createSentinel(
     settings: redisSettings ? [] : ['--replicaof', '127.0.0.1', String(master.port)],
   });
   const dataDir = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
-  const port = await freePort();
+  const port = await getPort();
   const file = path.join(dataDir, 'sentinel.conf');
   await writeFile(
     file,
@@ -51,7 +51,7 @@ export async function createSentinel(
       ...settings,
     ].join('\n'),
   );
-  const { command, env } = await redisServerBinary({ dataDir, log: () => {} });
+  const { command, env } = await findRedis(dataDir, () => {});
   const server = spawn(command, [file, '--sentinel'], {
     env: { PATH: process.env.PATH, ...env },
     stdio: 'ignore',

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { chown, mkdir, readFile, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { PostgresHome } from './postgres-home.js';
-import { describeFailure, runCommand, type CommandResult } from './process.js';
+
+import { runCommand } from './commands.js';
+import type { PostgresPrograms } from './postgres-programs.js';
 
 /** The role that clients connect as: it may create databases, but is no superuser. */
 export const ROLE = 'flovo';
@@ -15,113 +16,44 @@ const CLIENT_AUTHENTICATION = `# TYPE  DATABASE  USER    ADDRESS        METHOD
 host    all       ${ROLE}   127.0.0.1/32   trust
 `;
 
-const ROLE_STATEMENTS = [
-  `create role ${ROLE} login createdb`,
-  `grant pg_monitor, pg_signal_backend, pg_checkpoint to ${ROLE}`,
-];
+const ROLE_STATEMENTS = `create role ${ROLE} login createdb;
+grant pg_monitor, pg_signal_backend, pg_checkpoint to ${ROLE};
+`;
 
-const NEW_PREFIX = 'cluster.new-';
+const INITDB_FLAGS = ['--username=postgres', '--encoding=UTF8', '--locale=C', '--auth=trust', '--no-sync'];
 
 /**
- * Creates the cluster's files unless they exist. Until they are complete they have another name, so that a
- * process that dies halfway leaves nothing that looks like a cluster. The caller must hold the lock.
- *
- * @throws if PostgreSQL cannot create them; the message holds its last lines
+ * Creates the files of a server unless they exist. Until they are complete they have another name, so that a process that
+ * dies halfway leaves nothing that looks like them. The caller must hold the lock.
+ * @throws Error if PostgreSQL cannot create them
  */
-export async function createCluster(home: PostgresHome, log: (line: string) => void): Promise<void> {
-  const parent = path.dirname(home.cluster);
-  for (const name of await readdir(parent)) {
-    if (!name.startsWith(NEW_PREFIX)) continue;
-    // An initdb whose owner died may still be writing there; what cannot be removed now is left to the next start.
-    await rm(path.join(parent, name), { recursive: true, force: true, maxRetries: 5 }).catch(() => undefined);
-  }
-  if ((await stat(path.join(home.cluster, 'PG_VERSION')).catch(() => undefined)) !== undefined) return;
-
-  const start = performance.now();
-  const folder = path.join(parent, `${NEW_PREFIX}${randomUUID()}`);
+export async function createCluster(
+  programs: PostgresPrograms,
+  cluster: string,
+  log: (line: string) => void,
+): Promise<void> {
+  if (await stat(path.join(cluster, 'PG_VERSION')).catch(() => undefined)) return;
+  const startedAt = performance.now();
+  const folder = `${cluster}.new-${randomUUID()}`;
+  const { account, run, initdb, postgres } = programs;
   try {
     await mkdir(folder, { mode: 0o700 });
-    if (home.account !== undefined) await chown(folder, home.account.uid, home.account.gid);
-    await initialize(home, folder);
+    if (account) await chown(folder, account.uid, account.gid);
+    await runCommand(run(initdb, [`--pgdata=${folder}`, ...INITDB_FLAGS]), { timeoutMs: 120_000 });
+    // Single-user mode reads one statement a line, and reports a failed one without ending in failure.
+    const singleUser = run(postgres, ['--single', '-F', '-D', folder, 'postgres']);
+    const { stderr } = await runCommand(singleUser, { input: ROLE_STATEMENTS });
+    if (/\b(ERROR|FATAL|PANIC):/.test(stderr)) throw new Error(stderr);
     await writeFile(path.join(folder, 'pg_hba.conf'), CLIENT_AUTHENTICATION);
-    await rename(folder, home.cluster);
+    await rename(folder, cluster);
+  } catch (cause) {
+    const advice =
+      'Programs of PostgreSQL need an account with a name (an entry in /etc/passwd), or DATABASE_URL to be set.';
+    throw new Error(`The PostgreSQL cluster could not be created. ${advice}\n${(cause as Error).message}`, {
+      cause,
+    });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-  log(`created a PostgreSQL cluster in ${home.cluster} (${Math.round(performance.now() - start)} ms)`);
-}
-
-async function initialize(home: PostgresHome, folder: string): Promise<void> {
-  const { postgres, initdb } = home.programs;
-  const result = await fill(home, folder, initdb, postgres);
-  if (result === undefined) return;
-  if (process.platform !== 'linux' || !result.includes('could not look up effective user ID')) {
-    throw new Error(`The PostgreSQL cluster could not be created: ${result}`);
-  }
-  const nameless = await withNamelessPrograms(home, async (programs) => {
-    return await fill(home, folder, programs.initdb, programs.postgres);
-  });
-  if (nameless !== undefined) throw new Error(`The PostgreSQL cluster could not be created: ${nameless}`);
-}
-
-/** Runs initdb and creates the role; undefined when both worked, else what went wrong. */
-async function fill(
-  home: PostgresHome,
-  folder: string,
-  initdb: string,
-  postgres: string,
-): Promise<string | undefined> {
-  const created = await runCommand(
-    home.run(initdb, [
-      `--pgdata=${folder}`,
-      '--username=postgres',
-      '--encoding=UTF8',
-      '--locale=C',
-      '--auth=trust',
-      '--no-sync',
-      '--no-instructions',
-    ]),
-    { timeoutMs: 120_000 },
-  );
-  if (created.code !== 0) return describeFailure(created);
-  // Single-user mode reads one statement a line, and reports a failed one without ending in failure.
-  const role: CommandResult = await runCommand(
-    home.run(postgres, ['--single', '-F', '-D', folder, 'postgres']),
-    {
-      input: `${ROLE_STATEMENTS.join(';\n')};\n`,
-      timeoutMs: 60_000,
-    },
-  );
-  if (role.code !== 0 || /\b(ERROR|FATAL|PANIC):/.test(role.stderr)) return describeFailure(role);
-  return undefined;
-}
-
-/**
- * initdb and single-user mode refuse an account without an entry in /etc/passwd (as in `docker run --user
- * 1234`), though they only print its name. No setting avoids that, so this makes copies of the two programs that
- * ask for the first entry (getpwent) where they asked for their own (getpwuid: a name of the same length), for
- * the one moment in which they are needed. The server itself never asks.
- */
-async function withNamelessPrograms<T>(
-  home: PostgresHome,
-  action: (programs: { initdb: string; postgres: string }) => Promise<T>,
-): Promise<T> {
-  const parent = path.dirname(home.cluster);
-  const folder = path.join(parent, `${NEW_PREFIX}programs-${randomUUID()}`);
-  const bin = path.join(folder, 'bin');
-  try {
-    await mkdir(bin, { recursive: true });
-    await symlink(path.join(home.programs.folder, 'lib'), path.join(folder, 'lib'));
-    await symlink(path.join(home.programs.folder, 'share'), path.join(folder, 'share'));
-    const programs = { initdb: path.join(bin, 'initdb'), postgres: path.join(bin, 'postgres') };
-    for (const name of ['initdb', 'postgres'] as const) {
-      const image = await readFile(home.programs[name]);
-      const at = image.indexOf('\0getpwuid\0');
-      if (at >= 0) image.write('getpwent', at + 1, 'latin1');
-      await writeFile(programs[name], image, { mode: 0o755 });
-    }
-    return await action(programs);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  log(`Created a PostgreSQL cluster in ${cluster} (${Math.round(performance.now() - startedAt)} ms)`);
 }

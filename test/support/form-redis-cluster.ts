@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import getPort from 'get-port';
 
 import type { Redis } from 'ioredis';
 
-import type { RedisService } from './redis.js';
+import type { RedisService } from '../../src/dev/services/redis.js';
 
 /** An empty Redis server in cluster mode, and a client of it. */
 export interface ClusterCandidate {
@@ -62,3 +63,11 @@ export async function formRedisCluster(
 
 const isWhole = (info: string): boolean =>
   info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`);
+
+/** A port that is free now, and so is the one on which a node of a cluster talks to the others. */
+export async function freeClusterPort(): Promise<number> {
+  for (;;) {
+    const port = await getPort();
+    if (port + BUS_OFFSET < 65_536) return port;
+  }
+}

@@ -1,0 +1,164 @@
+import { constants } from 'node:fs';
+import { access, mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import getPort from 'get-port';
+
+import type { Command } from './commands.js';
+import { withLock } from './lock.js';
+import { OwnedProcess, POLL_MS, type EndStep } from './owned-process.js';
+
+/** A server that runs on 127.0.0.1, until it is stopped or killed, even when this process has ended. */
+export interface EmbeddedService {
+  readonly port: number;
+  readonly pid: number;
+  /** Whether it was left running by an earlier owner, and found. */
+  readonly reused: boolean;
+  /** Shuts the server down and waits for it to end; once is enough. */
+  stop(): Promise<void>;
+  /** Ends the server with SIGKILL, as a crash would, and waits until it is gone. */
+  kill(): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
+}
+
+/** What differs between servers. */
+export interface ServiceDescription {
+  readonly name: string;
+  /** The folder of its files, as {@link prepareFolder} gives it. */
+  readonly dataDir: string;
+  /** What tells a server that is as wanted from one that was started otherwise. */
+  readonly settings: readonly string[];
+  /** Absent: a free one. */
+  readonly port?: number | undefined;
+  /** Whether a server that was left running is taken over; if not, it is stopped. */
+  readonly reuse: boolean;
+  readonly command: (port: number) => Command;
+  /** Whether the server with this pid answers on this port. */
+  readonly answers: (port: number, pid: number) => Promise<boolean>;
+  /** How long it may take until it answers (ms): recovery and loading of its data are part of it. */
+  readonly readyMs: number;
+  /** What a server says that ended for a reason that may pass, such as a port that was taken a moment ago. */
+  readonly passing: RegExp;
+  readonly stopSteps: readonly EndStep[];
+}
+
+/** How a running server is found again. */
+interface State {
+  readonly pid: number;
+  readonly identity: string;
+  readonly port: number;
+  readonly settings: readonly string[];
+}
+
+const KILL: readonly EndStep[] = [{ signal: 'SIGKILL', waitMs: 10_000 }];
+const MAX_ATTEMPTS = 40;
+const ATTEMPT_PAUSE_MS = 250;
+const TAIL_LINES = 15;
+
+/**
+ * Creates the folder of a service if it is missing. Others may pass it, but not look around: a PostgreSQL that root has
+ * started runs as another account.
+ * @returns its real, absolute path
+ * @throws Error if we cannot write there
+ */
+export async function prepareFolder(folder: string): Promise<string> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    return await realpath(folder);
+  } catch (cause) {
+    throw new Error(`Cannot write in ${folder}. Remove it, or set DATA_DIR to another folder.`, { cause });
+  }
+}
+
+/**
+ * Takes over the server that runs in a folder, or starts one.
+ * @throws Error with the last lines of its log, if it cannot be started
+ */
+export async function startService(description: ServiceDescription): Promise<EmbeddedService> {
+  const stateFile = path.join(description.dataDir, 'server.json');
+  return await withLock(stateFile, async () => {
+    const earlier = await takeOver(description, stateFile);
+    if (earlier) return earlier;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await launch(description, stateFile);
+      } catch (error) {
+        if (attempt >= MAX_ATTEMPTS || !description.passing.test((error as Error).message)) throw error;
+        await pause(ATTEMPT_PAUSE_MS);
+      }
+    }
+  });
+}
+
+/** The server that was left running, if it is as wanted and answers; otherwise none is left running. */
+async function takeOver(
+  description: ServiceDescription,
+  stateFile: string,
+): Promise<EmbeddedService | undefined> {
+  const state = JSON.parse(await readFile(stateFile, 'utf8').catch(() => '{}')) as Partial<State>;
+  const { pid = 0, identity = '', port = 0, settings = [] } = state;
+  const server = OwnedProcess.recorded(pid, identity);
+  if (!server) return undefined;
+  // Its last owner may have frozen it.
+  server.signal('SIGCONT');
+  const isWanted =
+    description.reuse &&
+    (description.port === undefined || description.port === port) &&
+    JSON.stringify(settings) === JSON.stringify(description.settings);
+  if (isWanted && (await becomesReady(description, server, port)))
+    return running(description, server, port, true);
+  await server.end(description.stopSteps);
+  return undefined;
+}
+
+async function launch(description: ServiceDescription, stateFile: string): Promise<EmbeddedService> {
+  const { name, dataDir, settings } = description;
+  const logFile = path.join(dataDir, `${name.toLowerCase()}.log`);
+  await rm(logFile, { force: true });
+  const port = description.port ?? (await getPort({ host: '127.0.0.1' }));
+  const server = await OwnedProcess.spawn(description.command(port), logFile);
+  // At once, so that a server whose owner dies right now is found by the next one.
+  const state: State = { pid: server.pid, identity: server.identity, port, settings };
+  await writeFile(stateFile, JSON.stringify(state));
+  if (await becomesReady(description, server, port)) return running(description, server, port, false);
+  const how = server.isRunning() ? 'does not become ready' : 'has ended while it was starting';
+  await server.end(KILL);
+  await rm(stateFile, { force: true });
+  const lines = (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+  throw new Error(`${name} ${how}. The end of ${logFile}:\n${lines}`);
+}
+
+function running(
+  { stopSteps }: ServiceDescription,
+  server: OwnedProcess,
+  port: number,
+  reused: boolean,
+): EmbeddedService {
+  let stopped: Promise<void> | undefined;
+  return {
+    port,
+    pid: server.pid,
+    reused,
+    stop: async () => {
+      // A frozen server would not see the request to end.
+      server.signal('SIGCONT');
+      await (stopped ??= server.end(stopSteps));
+    },
+    kill: async () => await server.end(KILL),
+    signal: (signal) => server.signal(signal),
+  };
+}
+
+async function becomesReady(
+  { answers, readyMs }: ServiceDescription,
+  server: OwnedProcess,
+  port: number,
+): Promise<boolean> {
+  const deadline = performance.now() + readyMs;
+  while (server.isRunning() && performance.now() < deadline) {
+    if (await answers(port, server.pid)) return true;
+    await pause(POLL_MS);
+  }
+  return false;
+}

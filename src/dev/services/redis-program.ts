@@ -1,0 +1,126 @@
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import which from 'which';
+
+import { minimalEnvironment, runCommand } from './commands.js';
+import { withLock } from './lock.js';
+
+/** A Redis (or Valkey) server program, and what is to be added to its environment. */
+export interface RedisProgram {
+  readonly command: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Debian has the one, or the other, or both. */
+const NAMES = ['redis', 'valkey'] as const;
+const DOWNLOAD_MS = 240_000;
+
+/**
+ * Finds a Redis server program: on PATH, or else in the package of the Debian or Ubuntu that this is, which is downloaded
+ * and unpacked beside `dataDir`, for all instances there. Nothing is installed, and no root is needed.
+ * @throws Error that says how to get one, if there is none
+ */
+export async function findRedis(dataDir: string, log: (line: string) => void): Promise<RedisProgram> {
+  for (const name of NAMES) {
+    const command = await which(`${name}-server`, { nothrow: true });
+    if (command !== null) return { command, env: {} };
+  }
+  const folder = path.join(path.dirname(path.resolve(dataDir)), 'redis-server');
+  try {
+    const unpacked = await programIn(folder);
+    if (unpacked) return unpacked;
+    await mkdir(path.dirname(folder), { recursive: true });
+    return await withLock(folder, async () => (await programIn(folder)) ?? (await download(folder, log)));
+  } catch (cause) {
+    throw new Error(
+      'No Redis server was found. Install one (redis-server), set REDIS_URL to one of yours (REDIS_URL=off: none), or ' +
+        `start one with \`docker compose up -d redis\`. The package could not be had: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/** Downloads a package with the libraries that the system lacks, and unpacks them. @throws Error if there is none */
+async function download(folder: string, log: (line: string) => void): Promise<RedisProgram> {
+  log('No Redis server on PATH: downloading the package of this distribution, without installing it');
+  const work = await mkdtemp(`${folder}.new-`);
+  try {
+    const debs = await downloadPackages(work);
+    const root = path.join(work, 'root');
+    await mkdir(root);
+    for (const deb of debs) await run('dpkg-deb', '-x', deb, root);
+    if (!(await programIn(root))) throw new Error('the program in the package does not run');
+    await rm(folder, { recursive: true, force: true });
+    await rename(root, folder);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+  const program = await programIn(folder);
+  if (!program) throw new Error(`the program in ${folder} does not run`);
+  return program;
+}
+
+/** Downloads a server, and what it needs that the system lacks, with package lists, settings and a cache of our own. */
+async function downloadPackages(work: string): Promise<string[]> {
+  const archives = path.join(work, 'cache', 'archives');
+  for (const name of ['cache/archives/partial', 'lists/partial']) {
+    await mkdir(path.join(work, name), { recursive: true });
+  }
+  const configuration = path.join(work, 'apt.conf');
+  const settings = [
+    // Hooks would change the system.
+    '#clear APT::Update::Pre-Invoke;',
+    '#clear APT::Update::Post-Invoke;',
+    '#clear APT::Update::Post-Invoke-Success;',
+    `Dir::Cache "${path.join(work, 'cache')}";`,
+    'Dir::Cache::archives "archives";',
+    `Dir::State::lists "${path.join(work, 'lists')}";`,
+    'Debug::NoLocking "true";',
+    // The account that apt downloads as otherwise may be unable to enter this folder.
+    'APT::Sandbox::User "root";',
+    'Acquire::Languages "none";',
+    'Acquire::Retries "2";',
+  ];
+  await writeFile(configuration, settings.join('\n'));
+  const failures: string[] = [];
+  const apt = async (...args: string[]) =>
+    await run('apt-get', '-c', configuration, ...args).catch((error: Error) => failures.push(error.message));
+  // Some lists may be out of reach; what follows shows whether the others are enough.
+  await apt('update');
+  for (const name of NAMES) {
+    // The program is in the one package or the other, by release.
+    const packages = [`${name}-server`, `${name}-tools`];
+    await apt('install', '--yes', '--download-only', '--reinstall', '--no-install-recommends', ...packages);
+    const debs = (await readdir(archives)).filter((file) => file.endsWith('.deb'));
+    if (debs.length > 0) return debs.map((file) => path.join(archives, file));
+  }
+  throw new Error(failures.join('\n'));
+}
+
+async function run(command: string, ...args: string[]): Promise<void> {
+  const proxies = Object.entries(process.env).filter(([name]) =>
+    /^(https?|ftp|no)_proxy$|^APT_CONFIG$/.test(name),
+  );
+  const env = { ...minimalEnvironment(), ...(Object.fromEntries(proxies) as Record<string, string>) };
+  await runCommand({ command, args, env }, { timeoutMs: DOWNLOAD_MS });
+}
+
+/** The program in an unpacked package; undefined if there is none that runs. */
+async function programIn(root: string): Promise<RedisProgram | undefined> {
+  const folders = [path.join(root, 'usr', 'lib'), path.join(root, 'lib')];
+  const libraries: string[] = [];
+  for (const folder of folders) {
+    for (const name of await readdir(folder).catch(() => []))
+      if (name.includes('-linux-')) libraries.push(path.join(folder, name));
+  }
+  const env = { LD_LIBRARY_PATH: libraries.join(':') };
+  for (const name of NAMES) {
+    const command = path.join(root, 'usr', 'bin', `${name}-server`);
+    const runs = await runCommand({ command, args: ['--version'], env }).then(
+      () => true,
+      () => false,
+    );
+    if (runs) return { command, env };
+  }
+  return undefined;
+}

@@ -1,1 +1,0 @@
-export { signToken } from '../auth/sign-token.js';
