@@ -3,15 +3,15 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { openDriver } from './db/driver.js';
+import { codeOf, isStartingUp } from './db/failures.js';
 import { isMigrated, migrateDatabase, MIGRATIONS } from './db/migrate.js';
-import { codeOf, databaseProblem, StartError } from './start-failure.js';
+import { databaseProblem, StartError } from './start-failure.js';
 
 /** How long a PostgreSQL is waited for that says that it is starting up, and one that does not answer yet (ms). */
 const MAX_STARTING_UP_MS = 30_000;
 const MAX_ABSENT_MS = 5_000;
 const PAUSE_MS = 1_000;
 
-const STARTING_UP = '57P03';
 const ABSENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
 
 /** The command that migrates a database, as operators have it. */
@@ -79,7 +79,7 @@ async function waitForDatabase(url: string, onWait: (reason: string) => void): P
       const problem = databaseProblem(error) ?? error;
       const code = codeOf(error) ?? '';
       const waitedMs = performance.now() - startedAt;
-      const maxMs = code === STARTING_UP ? MAX_STARTING_UP_MS : ABSENT.has(code) ? MAX_ABSENT_MS : 0;
+      const maxMs = isStartingUp(error) ? MAX_STARTING_UP_MS : ABSENT.has(code) ? MAX_ABSENT_MS : 0;
       if (waitedMs >= maxMs || !(problem instanceof StartError)) throw problem;
       onWait(problem.message);
     } finally {

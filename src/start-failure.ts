@@ -1,3 +1,4 @@
+import { codeOf } from './db/failures.js';
 import { ConfigError } from './config.js';
 
 /** Why a program could not start, in a sentence that names what to change and repeats no secret. */
@@ -70,15 +71,4 @@ export function databaseProblem(error: unknown): StartError | undefined {
   return problem === undefined
     ? undefined
     : new StartError(`DATABASE_URL ${problem} (${code}).`, { cause: error });
-}
-
-/** The code of an error, however deep it is wrapped. */
-export function codeOf(error: unknown): string | undefined {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    const { code, errors } = cause as { code?: unknown; errors?: unknown };
-    if (typeof code === 'string') return code;
-    // One for each address that a host name stands for.
-    if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0]);
-  }
-  return undefined;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { badInput } from './errors.js';
+import { isUuid } from './uuid.js';
 
 /** Whether a text has more characters than allowed, as people count them: code points, not UTF-16 units. */
 export function hasMoreCharacters(text: string, max: number): boolean {
@@ -44,10 +45,8 @@ export function parseInput<Output>(schema: z.ZodType<Output>, value: unknown, at
   throw badInput(path || 'input', issue?.message ?? 'is not valid');
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
 /** A uuid in its canonical, lower-case form. @throws ApiError BAD_USER_INPUT naming the field. */
 export function parseId(field: string, value: string): string {
-  if (!UUID.test(value)) throw badInput(field, 'must be a uuid');
+  if (!isUuid(value)) throw badInput(field, 'must be a uuid');
   return value.toLowerCase();
 }

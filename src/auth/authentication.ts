@@ -5,6 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { CachedResource } from '../cache/resource.js';
 import type { Config } from '../config.js';
 import type { Identity } from './authorization.js';
+import { isUuid } from '../uuid.js';
 
 /**
  * Turns the `Authorization` header of a request into an identity; at once where the token was checked before and names the
@@ -30,8 +31,6 @@ const KEYS_NOT_HAD: ReadonlySet<string> = new Set([
   'ERR_JOSE_GENERIC',
   'ERR_JWKS_INVALID',
 ]);
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** Whom a token names: a user by their id, or by what the identity provider calls them. */
 type Named = { readonly userId: string } | { readonly subject: string };
@@ -88,7 +87,7 @@ export function createAuthenticator(auth: Config['auth'], subjects?: Subjects): 
 function whomItNames(payload: JWTPayload, claim: string): Named | undefined {
   const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
   if (typeof value !== 'string' || value === '' || value.length > MAX_SUBJECT_CHARACTERS) return undefined;
-  if (UUID.test(value)) return { userId: value.toLowerCase() };
+  if (isUuid(value)) return { userId: value.toLowerCase() };
   // Half a surrogate pair has no UTF-8 form: all of them would be one subject.
   return value.includes('\0') || /\p{Surrogate}/u.test(value) ? undefined : { subject: value };
 }

@@ -1,5 +1,7 @@
-/** The SQLSTATEs that this server treats in a way of their own. All knowledge of SQLSTATEs is in this file. */
+/** The SQLSTATEs that this server treats in a way of their own. What each says to operators: `src/start-failure.ts`. */
 const FOREIGN_KEY_VIOLATION = '23503';
+const UNIQUE_VIOLATION = '23505';
+const STARTING_UP = '57P03';
 const LOCK_NOT_AVAILABLE = '55P03';
 const QUERY_CANCELED = '57014';
 
@@ -12,6 +14,11 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 export const isForeignKeyViolation = (error: unknown): boolean => sqlState(error) === FOREIGN_KEY_VIOLATION;
+
+export const isUniqueViolation = (error: unknown): boolean => sqlState(error) === UNIQUE_VIOLATION;
+
+/** Whether PostgreSQL refuses connections because it has not finished starting. */
+export const isStartingUp = (error: unknown): boolean => sqlState(error) === STARTING_UP;
 
 export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_NOT_AVAILABLE;
 
@@ -79,7 +86,7 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   // A primary that has become a standby: another connection may lead to its successor.
   '25006': REFUSED,
   // Ended while idle, or not let in.
-  '57P03': REFUSED,
+  [STARTING_UP]: REFUSED,
   '57P05': REFUSED,
   '53300': REFUSED,
   '53': failure('The database lacks the resources for this at the moment; try again later', {
@@ -137,7 +144,7 @@ function isNotConnected(error: unknown): boolean {
 }
 
 /** The innermost code that an error or one of its causes has. */
-function codeOf(error: unknown): string | undefined {
+export function codeOf(error: unknown): string | undefined {
   return causesOf(error)
     .map(({ code }) => code)
     .findLast((code) => typeof code === 'string');
@@ -145,11 +152,14 @@ function codeOf(error: unknown): string | undefined {
 
 /** An error and what caused it, the outermost first. */
 function causesOf(error: unknown): { readonly code?: unknown }[] {
-  const causes: { readonly code?: unknown; readonly cause?: unknown }[] = [];
+  const causes: { readonly code?: unknown; readonly cause?: unknown; readonly errors?: unknown }[] = [];
   // Not by `instanceof Error`: the system's errors may come from another realm.
-  for (let cause = error; typeof cause === 'object' && cause !== null; cause = causes.at(-1)?.cause) {
-    if (causes.length === MAX_CAUSES) break;
+  let cause = error;
+  while (typeof cause === 'object' && cause !== null && causes.length < MAX_CAUSES) {
     causes.push(cause);
+    const { cause: next, errors } = cause as { cause?: unknown; errors?: unknown };
+    // Several errors: one for each address that a host name stands for.
+    cause = next ?? (Array.isArray(errors) ? errors[0] : undefined);
   }
   return causes;
 }

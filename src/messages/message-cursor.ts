@@ -1,3 +1,5 @@
+import { UUID_PATTERN } from '../uuid.js';
+
 /** The place of a message in the order of its bot's messages. */
 export interface MessageCursor {
   /** When it was created: microseconds since 2000, as PostgreSQL counts them, or `infinity`, `-infinity`. */
@@ -10,8 +12,7 @@ export interface MessageCursor {
 const MIN_INSTANT = -211_813_488_000_000_000n;
 const MAX_INSTANT = 9_223_371_331_199_999_999n;
 
-const PLACE =
-  /^(?<at>-?infinity|0|-?[1-9]\d{0,18})\.(?<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
+const PLACE = new RegExp(`^(?<at>-?infinity|0|-?[1-9]\\d{0,18})\\.(?<id>${UUID_PATTERN})$`);
 /** Longer than any cursor. */
 const MAX_LENGTH = 100;
 

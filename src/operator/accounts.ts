@@ -1,8 +1,9 @@
 import type postgres from 'postgres';
 
 import type { Sql } from '../db/driver.js';
-import { sqlState } from '../db/failures.js';
+import { isUniqueViolation } from '../db/failures.js';
 import type { Role } from '../auth/role.enum.js';
+import { isUuid } from '../uuid.js';
 
 /** What an operator asked for cannot be done; the message is for them. */
 export class OperatorError extends Error {
@@ -30,8 +31,6 @@ export interface NewAccount {
 
 /** A connection, or a transaction on it. */
 type Session = postgres.ISql;
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** Makes an organization and its owner, in one transaction. @throws OperatorError */
 export async function createOrganization(
@@ -97,7 +96,7 @@ export async function findAccount(sql: Session, email: string): Promise<Account>
 }
 
 async function findOrganization(sql: Session, slugOrId: string): Promise<OrganizationRow> {
-  const [organization] = UUID.test(slugOrId)
+  const [organization] = isUuid(slugOrId)
     ? await sql<OrganizationRow[]>`select id, name, slug from organizations where id = ${slugOrId}`
     : await sql<OrganizationRow[]>`select id, name, slug from organizations where slug = ${slugOrId}`;
   if (!organization) throw new OperatorError(`There is no organization with the slug or id ${slugOrId}.`);
@@ -105,7 +104,7 @@ async function findOrganization(sql: Session, slugOrId: string): Promise<Organiz
 }
 
 async function findOrAddAccount(sql: Session, { email, name, subject }: NewAccount): Promise<Account> {
-  const id = subject !== undefined && UUID.test(subject) ? subject.toLowerCase() : undefined;
+  const id = subject !== undefined && isUuid(subject) ? subject.toLowerCase() : undefined;
   const subjectColumn = id === undefined ? (subject ?? null) : null;
   try {
     const [added] = await sql<Account[]>`
@@ -123,7 +122,7 @@ async function findOrAddAccount(sql: Session, { email, name, subject }: NewAccou
       await sql`update users set subject = ${subjectColumn} where id = ${account.id}`;
     return account;
   } catch (error) {
-    if (sqlState(error) !== '23505') throw error;
+    if (!isUniqueViolation(error)) throw error;
     throw new OperatorError(`The subject ${subject} belongs to another user.`, { cause: error });
   }
 }

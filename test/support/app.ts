@@ -1,8 +1,6 @@
-import { Writable } from 'node:stream';
-import { pino } from 'pino';
-
 import { createApp, type App } from '../../src/app.js';
 import { readConfig } from '../../src/config.js';
+import { captureLogs } from './captured-logs.js';
 import { Client } from './client.js';
 import { SECRET } from './people.js';
 
@@ -24,16 +22,7 @@ export async function startApp(
   settings: Record<string, string> & { DATABASE_URL: string },
 ): Promise<TestApp> {
   const statements: string[] = [];
-  const logs: Record<string, unknown>[] = [];
-  const log = pino(
-    { level: 'info' },
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        logs.push(JSON.parse(chunk.toString()) as Record<string, unknown>);
-        done();
-      },
-    }),
-  );
+  const { log, logs } = captureLogs();
   const config = readConfig({
     PORT: '0',
     NODE_ENV: 'test',

@@ -1,6 +1,3 @@
-import { Writable } from 'node:stream';
-import { pino } from 'pino';
-
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
 import type { LogBatch, LogSource } from '../../src/cache/invalidation/invalidation-log.js';
 import type { LogRetention } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
@@ -19,6 +16,7 @@ import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createRepositories, createResources, type Resources } from '../../src/resources.js';
 import type { BotStats } from '../../src/stats/bot-stats.type.js';
+import { captureLogs } from './captured-logs.js';
 import { eventually } from './eventually.js';
 
 /** Counts what a cache tells its observer. */
@@ -119,16 +117,7 @@ export interface TestCacheOptions {
 export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const { db, close } = connectDatabase({ url: options.databaseUrl, poolMax: 10 });
   const tally = new Tally();
-  const logs: Record<string, unknown>[] = [];
-  const log = pino(
-    { level: 'info' },
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        logs.push(JSON.parse(chunk.toString()) as Record<string, unknown>);
-        done();
-      },
-    }),
-  );
+  const { log, logs } = captureLogs();
   const source = invalidationLogSource(options.logUrl ?? options.databaseUrl);
   const cache = createCache({
     redis: { target: options.redis, timeoutMs: options.timeoutMs ?? 3_000 },
