@@ -104,7 +104,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
     ['statistics of 20 bots', async () => await stats.findMany(ids)],
     [
       'all bots of the organization, 10,001 at most',
-      async () => await repository.findAllOf([LARGE_ORG], 10_001),
+      async () => await repository.findByOrganizations([LARGE_ORG], 10_001),
     ],
   ];
   for (const [name, run] of cases) {

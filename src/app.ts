@@ -2,8 +2,9 @@ import type { AddressInfo } from 'node:net';
 
 import { createAuthenticator } from './auth/authentication.js';
 import { SubjectRepository } from './auth/subject.repository.js';
-import { subjectResource } from './auth/subject.cache.js';
+import { subjectResources } from './auth/subject.cache.js';
 import { createCache } from './cache/create-cache.js';
+import { bindAll } from './cache/resource.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
 import { invalidationLogSource } from './db/invalidation-log-source.js';
@@ -80,7 +81,10 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   );
 
   const repositories = createRepositories(db);
-  const resources = createResources(cache.resource.bind(cache), repositories, config.cache.ttlSeconds);
+  const bind = cache.resource.bind(cache);
+  const { ttlSeconds } = config.cache;
+  const resources = createResources(bind, repositories, ttlSeconds);
+  const { subject } = bindAll(bind, subjectResources(new SubjectRepository(db), ttlSeconds));
   // Before the schema is built: that blocks the process, and a connection that cannot go on meanwhile counts as an outage.
   await cache.start(REDIS_START_MS);
   const { invalidator, invalidationLog: recentWrites } = cache;
@@ -109,10 +113,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     graphql,
     resources,
     responseCache: cache.responseCache,
-    authenticate: createAuthenticator(
-      config.auth,
-      cache.resource(subjectResource(new SubjectRepository(db))),
-    ),
+    authenticate: createAuthenticator(config.auth, subject),
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,

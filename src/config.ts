@@ -5,8 +5,18 @@ import { CorsOriginError, parseCorsOrigins } from './cors-origins.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
 import { readSecretFiles } from './secret-files.js';
 
-/** TTLs of the contract, in seconds: the defaults, and the longest allowed. */
-const MAX_TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 } as const;
+/** The life of each cached thing in seconds: the default, and the most that a setting may give it. */
+export const MAX_TTL_SECONDS = {
+  bot: 300,
+  botDetails: 300,
+  botStats: 60,
+  botPage: 180,
+  organizationBots: 600,
+  messagePage: 180,
+  organization: 300,
+  principal: 300,
+  subject: 300,
+} as const;
 
 const integer = (least: number, most: number) =>
   z
@@ -88,11 +98,11 @@ const environment = z.object({
     .string()
     .regex(/^[^{}\s*?[\]\\]*$/, 'must not hold spaces, braces or glob characters')
     .default(''),
-  CACHE_TTL_BOT: ttl(MAX_TTL.bot),
-  CACHE_TTL_DETAILS: ttl(MAX_TTL.details),
-  CACHE_TTL_STATS: ttl(MAX_TTL.stats),
-  CACHE_TTL_LIST: ttl(MAX_TTL.list),
-  CACHE_TTL_ORG: ttl(MAX_TTL.org),
+  CACHE_TTL_BOT: ttl(MAX_TTL_SECONDS.bot),
+  CACHE_TTL_DETAILS: ttl(MAX_TTL_SECONDS.botDetails),
+  CACHE_TTL_STATS: ttl(MAX_TTL_SECONDS.botStats),
+  CACHE_TTL_LIST: ttl(MAX_TTL_SECONDS.botPage),
+  CACHE_TTL_ORG: ttl(MAX_TTL_SECONDS.organizationBots),
   JWT_SECRET: z.string().optional(),
   JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }).optional(),
   JWT_USER_CLAIM: z.string().max(255, 'must be the name of a claim').default('sub'),
@@ -137,6 +147,9 @@ function contradictions(env: Record<string, string | undefined>): [name: string,
   return found;
 }
 
+/** The life of each cached thing in seconds, before jitter. */
+export type Ttls = { readonly [Name in keyof typeof MAX_TTL_SECONDS]: number };
+
 export interface Config {
   readonly production: boolean;
   readonly http: {
@@ -168,7 +181,7 @@ export interface Config {
     readonly prefix: string;
     /** The most bytes of cached responses; 0 is none. */
     readonly responseCacheBytes: number;
-    readonly ttlSeconds: { readonly [Name in keyof typeof MAX_TTL]: number };
+    readonly ttlSeconds: Ttls;
   };
   readonly auth: {
     readonly secret: string | undefined;
@@ -232,11 +245,13 @@ export function readConfig(given: Record<string, string | undefined>): Config {
       prefix: env.CACHE_PREFIX,
       responseCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
       ttlSeconds: {
+        ...MAX_TTL_SECONDS,
         bot: env.CACHE_TTL_BOT,
-        details: env.CACHE_TTL_DETAILS,
-        stats: env.CACHE_TTL_STATS,
-        list: env.CACHE_TTL_LIST,
-        org: env.CACHE_TTL_ORG,
+        botDetails: env.CACHE_TTL_DETAILS,
+        botStats: env.CACHE_TTL_STATS,
+        botPage: env.CACHE_TTL_LIST,
+        messagePage: env.CACHE_TTL_LIST,
+        organizationBots: env.CACHE_TTL_ORG,
       },
     },
     auth: authOf(env),

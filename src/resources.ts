@@ -1,16 +1,16 @@
+import { principalResources } from './auth/principal.cache.js';
 import { PrincipalRepository } from './auth/principal.repository.js';
-import { principalResource } from './auth/principal.cache.js';
-import { botPageResource, botResource, organizationBotsResource } from './bots/bot.cache.js';
+import { botResources } from './bots/bot.cache.js';
 import { BotRepository } from './bots/bot.repository.js';
-import type { CachedResource, Resource } from './cache/resource.js';
-import type { Config } from './config.js';
+import { bindAll, type CachedResource, type Resource } from './cache/resource.js';
+import type { Ttls } from './config.js';
 import type { Database } from './db/client.js';
-import { messagePageResource } from './messages/message-page.cache.js';
+import { messagePageResources } from './messages/message-page.cache.js';
 import { MessagePageRepository } from './messages/message-page.repository.js';
 import { MessageRepository } from './messages/message.repository.js';
-import { organizationResource } from './organizations/organization.cache.js';
+import { organizationResources } from './organizations/organization.cache.js';
 import { OrganizationRepository } from './organizations/organization.repository.js';
-import { botDetailsResource, botStatsResource } from './stats/bot-stats.cache.js';
+import { botStatsResources } from './stats/bot-stats.cache.js';
 import { BotStatsRepository } from './stats/bot-stats.repository.js';
 
 /** Binds the description of a cached thing to a cache. */
@@ -29,19 +29,13 @@ export const createRepositories = (db: Database) => ({
 export type Repositories = ReturnType<typeof createRepositories>;
 
 /** Everything that is read through the cache. Each request gets a loader of the same name for each of them. */
-export const createResources = (
-  bind: Bind,
-  repositories: Repositories,
-  ttl: Config['cache']['ttlSeconds'],
-) => ({
-  principal: bind(principalResource(repositories.principals)),
-  organization: bind(organizationResource(repositories.organizations)),
-  bot: bind(botResource(repositories.bots, ttl)),
-  botPage: bind(botPageResource(repositories.bots, ttl)),
-  organizationBots: bind(organizationBotsResource(repositories.bots, ttl)),
-  botStats: bind(botStatsResource(repositories.stats, ttl)),
-  botDetails: bind(botDetailsResource(repositories.stats, ttl)),
-  messagePage: bind(messagePageResource(repositories.messagePages, ttl)),
-});
+export const createResources = (bind: Bind, repositories: Repositories, ttl: Ttls) =>
+  bindAll(bind, {
+    ...principalResources(repositories.principals, ttl),
+    ...organizationResources(repositories.organizations, ttl),
+    ...botResources(repositories.bots, ttl),
+    ...botStatsResources(repositories.stats, ttl),
+    ...messagePageResources(repositories.messagePages, ttl),
+  });
 
 export type Resources = ReturnType<typeof createResources>;

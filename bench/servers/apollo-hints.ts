@@ -8,7 +8,7 @@ directive @cacheControl(maxAge: Int, scope: CacheControlScope, inheritMaxAge: Bo
 /** The schema with our TTLs as cache hints; private, so that an answer is kept for one session only. */
 export function withCacheHints(sdl: string, ttl: Config['cache']['ttlSeconds']): string {
   const hint = (seconds: number) => `@cacheControl(maxAge: ${seconds}, scope: PRIVATE)`;
-  const types = { BotPage: ttl.list, Bot: ttl.bot, BotStats: ttl.stats, BotDetails: ttl.details };
+  const types = { BotPage: ttl.botPage, Bot: ttl.bot, BotStats: ttl.botStats, BotDetails: ttl.botDetails };
   let hinted = sdl;
   for (const [type, seconds] of Object.entries(types)) {
     hinted = hinted.replace(new RegExp(`^type ${type} \\{`, 'm'), `type ${type} ${hint(seconds)} {`);
@@ -16,7 +16,7 @@ export function withCacheHints(sdl: string, ttl: Config['cache']['ttlSeconds']):
   // Details are kept whole, longer than statistics alone.
   hinted = hinted.replace(
     /^(type BotDetails [^}]*?\bstats: BotStats!)/m,
-    (head) => `${head} ${hint(ttl.details)}`,
+    (head) => `${head} ${hint(ttl.botDetails)}`,
   );
   return hinted + DIRECTIVE;
 }

@@ -4,7 +4,7 @@ import { createCache } from 'async-cache-dedupe';
 import DataLoader from 'dataloader';
 
 import { KeySpace } from '../../src/cache/redis/keys.js';
-import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import { entityIdOf, type CachedResource, type Resource } from '../../src/cache/resource.js';
 import { serveWith } from './our-server.js';
 import { connected, connectOpponentRedis } from './redis.js';
 import { Tally } from './report.js';
@@ -33,11 +33,11 @@ const cache = createCache({
   onMiss: tally.onMiss,
 });
 
-const tagsOf = <Id>(resource: Pick<Resource<Id, unknown>, 'dependsOn' | 'entityId'>, id: Id): string[] =>
-  resource.dependsOn.map((family) => family.of(resource.entityId(id)));
+const tagsOf = <Id>(resource: Pick<Resource<Id, unknown>, 'tags' | 'key' | 'params'>, id: Id): string[] =>
+  resource.tags.map((family) => family.of(entityIdOf(resource, id)));
 
 function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
-  const keyOf = resource.key(keys);
+  const keyOf = keys.valueKeyOf(resource);
   const rows = new DataLoader<Id, Value | null>(
     async (ids) => (await resource.load(ids)).map(({ value }) => value),
     { cache: false },

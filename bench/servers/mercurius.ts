@@ -78,7 +78,7 @@ const byId = {
 const ttl = config.cache.ttlSeconds;
 
 await app.register(mercuriusCache.default, {
-  ttl: ttl.stats,
+  ttl: ttl.botStats,
   storage: {
     type: 'redis',
     options: { client: redis, invalidation: { invalidate: true, referencesTTL: REFERENCES_TTL_SECONDS } },
@@ -88,19 +88,19 @@ await app.register(mercuriusCache.default, {
   policy: {
     Query: {
       bots: {
-        ttl: ttl.list,
+        ttl: ttl.botPage,
         key: ({ arg, ctx }: Call<BotsArgs>) =>
           `${session(ctx)}:${arg.orgId}:${arg.page}:${arg.limit}:${encodeKeyText(arg.search ?? '')}`,
         references: ({ arg }: Call<BotsArgs>) => [`org:${arg.orgId}`],
       },
       bot: { ttl: ttl.bot, ...byId },
-      botDetails: { ttl: ttl.details, ...byId },
-      botStats: { ttl: ttl.stats, ...byId },
+      botDetails: { ttl: ttl.botDetails, ...byId },
+      botStats: { ttl: ttl.botStats, ...byId },
     },
     Bot: {
       // Whoever was shown the bot may see its statistics.
       stats: {
-        ttl: ttl.stats,
+        ttl: ttl.botStats,
         key: ({ self }: Call<unknown, Bot>) => self.id,
         references: ({ self }: Call<unknown, Bot>) => [`bot:${self.id}`],
       },

@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import type { Redis } from 'ioredis';
 
 import { KeySpace } from '../../src/cache/redis/keys.js';
-import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import { entityIdOf, type CachedResource, type Resource } from '../../src/cache/resource.js';
 import { parseTag, type Tag } from '../../src/cache/invalidation/tags.js';
 import { serveWith } from './our-server.js';
 import { connected, connectOpponentRedis } from './redis.js';
@@ -20,7 +20,7 @@ await connected(redis);
 const keys = new KeySpace({ prefix: '', cluster: false });
 
 function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
-  const keyOf = resource.key(keys);
+  const keyOf = keys.valueKeyOf(resource);
   const readMany = async (ids: readonly Id[]): Promise<(Value | null)[]> => {
     const stored = await redis.mget(ids.map(keyOf));
     const values = stored.map((raw) => (raw === null ? undefined : (JSON.parse(raw) as Value)));
@@ -45,7 +45,7 @@ function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Va
   return {
     name: resource.name,
     readMany,
-    replace: async (id) => await deletePattern(redis, `bot:${resource.entityId(id)}*`),
+    replace: async (id) => await deletePattern(redis, `bot:${entityIdOf(resource, id)}*`),
   };
 }
 

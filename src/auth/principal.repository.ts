@@ -4,6 +4,7 @@ import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { memberships, users } from '../db/tables.js';
+import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import type { Principal } from './principal.js';
 
 export class PrincipalRepository {
@@ -18,10 +19,10 @@ export class PrincipalRepository {
             select coalesce(json_agg(json_build_object('orgId', ${memberships.orgId}, 'role', ${memberships.role})
               order by ${memberships.orgId}), '[]')
             from ${memberships} where ${memberships.userId} = ${users.id}))
-          from ${users} where ${users.id} = wanted.id)`,
+          from ${users} where ${users.id} = ${wantedId})`,
       })
-      .from(sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`)
-      .orderBy(sql`wanted.position`)
+      .from(wantedIds)
+      .orderBy(wantedPosition)
       .prepare('principals_by_ids');
   }
 

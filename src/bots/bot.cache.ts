@@ -1,7 +1,7 @@
 import { encodeKeyText } from '../cache/redis/keys.js';
-import type { Resource } from '../cache/resource.js';
+import { cached } from '../cache/resource.js';
 import type { ShapeOf } from '../cache/shape.js';
-import type { Config } from '../config.js';
+import type { Ttls } from '../config.js';
 import { botTag, orgTag } from '../invalidation/tags.js';
 import type { BotPageContent } from './bot-page.type.js';
 import type { BotPageQuery, BotRepository } from './bot.repository.js';
@@ -20,56 +20,31 @@ export const BOT_SHAPE: ShapeOf<Bot> = {
   startedAt: 'string?',
 };
 
-type Ttls = Config['cache']['ttlSeconds'];
-
 /** `Organization.bots` has no pages: an organization with more bots than this must be read through `bots`. */
 export const MAX_BOTS_UNPAGED = 1_000;
 
-/** `bot:{id}` */
-export const botResource = (repository: BotRepository, ttl: Ttls): Resource<string, Bot> => ({
-  name: 'bot',
-  key: (keys) => {
-    const key = keys.template('bot:{id}');
-    return (id) => key({ id });
-  },
-  entityId: (id) => id,
-  dependsOn: [botTag],
-  shape: BOT_SHAPE,
-  ttlSeconds: ttl.bot,
-  load: async (ids) => await repository.findMany(ids),
-});
-
-/** `bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}` */
-export const botPageResource = (
-  repository: BotRepository,
-  ttl: Ttls,
-): Resource<BotPageQuery, BotPageContent> => ({
-  name: 'list',
-  key: (keys) => {
-    const key = keys.template('bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}');
-    return ({ orgId, page, limit, search }) => key({ orgId, page, limit, search: encodeKeyText(search) });
-  },
-  entityId: ({ orgId }) => orgId,
-  dependsOn: [orgTag],
-  indexed: 1_000,
-  shape: { items: [BOT_SHAPE], total: 'number' },
-  ttlSeconds: ttl.list,
-  load: async (queries) => await repository.findPages(queries),
-});
-
-/** `org:{orgId}:bots` */
-export const organizationBotsResource = (
-  repository: BotRepository,
-  ttl: Ttls,
-): Resource<string, readonly Bot[]> => ({
-  name: 'org',
-  key: (keys) => {
-    const key = keys.template('org:{orgId}:bots');
-    return (orgId) => key({ orgId });
-  },
-  entityId: (orgId) => orgId,
-  dependsOn: [orgTag],
-  shape: [BOT_SHAPE],
-  ttlSeconds: ttl.org,
-  load: async (orgIds) => await repository.findAllOf(orgIds, MAX_BOTS_UNPAGED + 1),
+export const botResources = (bots: BotRepository, ttl: Ttls) => ({
+  bot: cached<Bot>({
+    key: 'bot:{id}',
+    tags: [botTag],
+    shape: BOT_SHAPE,
+    ttlSeconds: ttl.bot,
+    load: async (ids) => await bots.findMany(ids),
+  }),
+  botPage: cached<BotPageContent, BotPageQuery>({
+    key: 'bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}',
+    params: ({ search, ...query }) => ({ ...query, search: encodeKeyText(search) }),
+    tags: [orgTag],
+    maxKeys: 1_000,
+    shape: { items: [BOT_SHAPE], total: 'number' },
+    ttlSeconds: ttl.botPage,
+    load: async (queries) => await bots.findPages(queries),
+  }),
+  organizationBots: cached<readonly Bot[]>({
+    key: 'org:{orgId}:bots',
+    tags: [orgTag],
+    shape: [BOT_SHAPE],
+    ttlSeconds: ttl.organizationBots,
+    load: async (orgIds) => await bots.findByOrganizations(orgIds, MAX_BOTS_UNPAGED + 1),
+  }),
 });

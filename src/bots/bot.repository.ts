@@ -6,6 +6,7 @@ import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships, organizations } from '../db/tables.js';
+import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
@@ -114,7 +115,7 @@ const botsOf = (rows: readonly { readonly bot: BotRow | null }[]): Bot[] =>
 export class BotRepository {
   private readonly byIds;
   private readonly pages;
-  private readonly allOfOrganizations;
+  private readonly byOrganizations;
   private readonly change;
   private readonly setStatus;
   private readonly remove;
@@ -123,9 +124,9 @@ export class BotRepository {
   constructor(private readonly db: Database) {
     this.byIds = db
       .select({ snapshot: currentSnapshot, bot: botColumns })
-      .from(sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`)
-      .leftJoin(bots, eq(bots.id, sql`wanted.id`))
-      .orderBy(sql`wanted.position`)
+      .from(wantedIds)
+      .leftJoin(bots, eq(bots.id, wantedId))
+      .orderBy(wantedPosition)
       .prepare('bots_by_ids');
 
     // Each page is cut in the index alone, however deep it lies; only its own rows are fetched. The longest page is
@@ -163,16 +164,16 @@ export class BotRepository {
     const newest = db
       .select()
       .from(bots)
-      .where(eq(bots.orgId, sql`wanted.org_id`))
+      .where(eq(bots.orgId, wantedId))
       .orderBy(...newestFirst)
       .limit(sql.placeholder('most'))
       .as('bots');
-    this.allOfOrganizations = db
-      .select({ snapshot: currentSnapshot, position: sql<number>`wanted.position::int`, bot: botColumns })
-      .from(sql`unnest(${sql.placeholder('orgIds')}::uuid[]) with ordinality as wanted(org_id, position)`)
+    this.byOrganizations = db
+      .select({ snapshot: currentSnapshot, position: wantedPosition, bot: botColumns })
+      .from(wantedIds)
       .leftJoinLateral(newest, sql`true`)
-      .orderBy(sql`wanted.position`, ...newestFirst)
-      .prepare('bots_of_organizations');
+      .orderBy(wantedPosition, ...newestFirst)
+      .prepare('bots_by_organizations');
 
     const editableBot = and(eq(bots.id, sql.placeholder('id')), callerMayWrite);
     this.change = db
@@ -277,8 +278,8 @@ export class BotRepository {
   }
 
   /** All bots of each organization, newest first, `most` at most, aligned with the ids, in one statement. */
-  async findAllOf(orgIds: readonly string[], most: number): Promise<Snapshotted<readonly Bot[]>[]> {
-    const rows = await this.allOfOrganizations.execute({ orgIds, most });
+  async findByOrganizations(orgIds: readonly string[], most: number): Promise<Snapshotted<readonly Bot[]>[]> {
+    const rows = await this.byOrganizations.execute({ ids: orgIds, most });
     // An ordinality begins at 1.
     const aligned = rows.map((row) => ({ ...row, position: row.position - 1 }));
     return grouped(aligned, orgIds.length).map((found) => ({

@@ -15,7 +15,7 @@ import { EnvelopeParseCache } from './envelope-parse-cache.js';
 import { MAX_VALUE_BYTES } from './redis/pieces.js';
 import type { ResponseDependencies } from './response/response-dependencies.js';
 import type { CacheStore, Claim, Fill, KeyIndex, Lock, Stored } from './redis/redis-store.js';
-import type { CachedResource, Resource, Snapshotted } from './resource.js';
+import { entityIdOf, type CachedResource, type Resource, type Snapshotted } from './resource.js';
 import { digestOfShape } from './shape.js';
 import { SingleFlight } from './single-flight.js';
 import { ValueKeys } from './value-keys.js';
@@ -79,7 +79,7 @@ export class CoherentCache {
 
   /** The keys of a resource's values, which its reader and its invalidation share. */
   valueKeysOf<Id, Value>(resource: Resource<Id, Value>): ValueKeys<Id> {
-    return new ValueKeys(resource.key(this.parts.keys), digestOfShape(resource.shape));
+    return new ValueKeys(this.parts.keys.valueKeyOf(resource), digestOfShape(resource.shape));
   }
 }
 
@@ -102,12 +102,12 @@ class ResourceReader<Id, Value> {
     const { keys, maxEntries = MAX_ENTRIES } = parts;
     this.parsed = new EnvelopeParseCache(maxEntries, resource.shape, () => valueKeys.stepAside());
     this.entries = new LRUCache({ max: maxEntries });
-    this.generationsOf = resource.dependsOn.map(({ entity, facet }) => keys.generation(entity, facet));
-    const entity = resource.dependsOn[0]?.entity ?? resource.name;
-    const { indexed: maxEntriesOfIndex } = resource;
-    if (maxEntriesOfIndex !== undefined) {
+    this.generationsOf = resource.tags.map(({ entity, facet }) => keys.generation(entity, facet));
+    const entity = resource.tags[0]?.entity ?? resource.name;
+    const { maxKeys } = resource;
+    if (maxKeys !== undefined) {
       const indexKey = keys.index(entity);
-      this.indexOf = (id) => ({ key: indexKey({ id }), maxEntries: maxEntriesOfIndex });
+      this.indexOf = (id) => ({ key: indexKey({ id }), maxEntries: maxKeys });
     }
     this.databaseFallback = new DatabaseFallback({
       load: async (entries) => await this.load(entries.map((entry) => ({ entry }))),
@@ -165,10 +165,10 @@ class ResourceReader<Id, Value> {
     // What was cut out of a document keeps all of the document in memory: what stays here is a copy.
     const id = structuredClone(asked);
     const key = this.valueKeys.of(id);
-    const entityId = this.resource.entityId(id);
+    const entityId = entityIdOf(this.resource, id);
     const entry = {
       id,
-      tags: this.resource.dependsOn.map((family) => family.of(entityId)),
+      tags: this.resource.tags.map((family) => family.of(entityId)),
       slot: {
         entityId,
         key,

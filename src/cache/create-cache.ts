@@ -92,7 +92,7 @@ export function createCache(options: CacheOptions): Cache {
       if (resource.ttlSeconds * 1_000 > GENERATION_LIFE_MS - CLAIM_LIFE_MS)
         throw new Error(`Values of ${resource.name} would outlive their generations`);
       const valueKeys = coherent.valueKeysOf(resource);
-      invalidator.register({ ...resource, key: () => (id: Id) => valueKeys.of(id) });
+      invalidator.register(resource, (id: Id) => valueKeys.of(id));
       return coherent.resource(resource, valueKeys);
     },
     state() {

@@ -1,4 +1,4 @@
-import type { KeySpace } from './redis/keys.js';
+import { entityPlaceholder, type KeyParams } from './redis/keys.js';
 import type { ResponseDependencies } from './response/response-dependencies.js';
 import type { ShapeOf } from './shape.js';
 import type { SnapshotText } from './invalidation/snapshot.js';
@@ -19,20 +19,16 @@ export interface Snapshotted<Value> {
  * Values are JSON: what {@link load} returns must survive a round trip through it, and nobody may change a value that
  * was read, because readers of one process can share it.
  */
-export interface Resource<Id, Value> {
-  /** Names it in metrics and logs. */
-  readonly name: string;
-  /** Its Redis key; see {@link KeySpace}. */
-  readonly key: (keys: KeySpace) => (id: Id) => string;
-  /** The id of the entity that the key and all tags are about. It is the value's own id, unless it is {@link indexed}. */
-  readonly entityId: (id: Id) => string;
+interface Description<Id, Value> {
+  /** Its Redis key, such as `bot:{id}:details`: the first placeholder is the id of the entity that it is about. */
+  readonly key: string;
   /** What a value depends on: it is outdated when any of these tags of its entity is invalidated. */
-  readonly dependsOn: readonly TagFamily[];
+  readonly tags: readonly TagFamily[];
   /**
-   * How many keys an index of their entity lists at most, if they are listed in one. Needed where an entity has keys that cannot be named from its
-   * id alone (list pages), so that they can be removed without searching the keyspace.
+   * How many keys of one entity are kept at most, if there can be many (the pages of a list). They are listed in an index,
+   * so that they can be removed without searching the keyspace.
    */
-  readonly indexed?: number;
+  readonly maxKeys?: number;
   /** The fields of a value. Two releases that differ in it leave each other's values alone. */
   readonly shape: ShapeOf<Value>;
   /** Life in seconds, before jitter. */
@@ -43,6 +39,52 @@ export interface Resource<Id, Value> {
    * @throws whatever the database throws; nothing is cached then.
    */
   readonly load: (ids: readonly Id[]) => Promise<readonly Snapshotted<Value>[]>;
+}
+
+/** A description whose key can be written for any id. */
+export interface Cacheable<Id, Value> extends Description<Id, Value> {
+  /** The parameters of the key. */
+  readonly params: (id: Id) => KeyParams;
+}
+
+/** A {@link Cacheable} with the name that it has in metrics and logs. */
+export interface Resource<Id, Value> extends Cacheable<Id, Value> {
+  readonly name: string;
+}
+
+/**
+ * Describes a cached thing. An id that is a string is the only parameter of the key; for any other id, `params` gives the
+ * parameters.
+ */
+export function cached<Value, Id = string>(
+  description: Description<Id, Value> &
+    (Id extends string
+      ? { readonly params?: (id: Id) => KeyParams }
+      : { readonly params: (id: Id) => KeyParams }),
+): Cacheable<Id, Value> {
+  const entity = entityPlaceholder(description.key);
+  return { params: (id) => ({ [entity]: String(id) }), ...description };
+}
+
+/** The id of the entity that a value is about. */
+export const entityIdOf = <Id>(
+  { key, params }: Pick<Cacheable<Id, unknown>, 'key' | 'params'>,
+  id: Id,
+): string => String(params(id)[entityPlaceholder(key)]);
+
+type Bound<Described> =
+  Described extends Cacheable<infer Id, infer Value> ? CachedResource<Id, Value> : never;
+
+/** Binds descriptions to a cache, each under its name. */
+export function bindAll<Described extends Readonly<Record<string, object>>>(
+  bind: <Id, Value>(resource: Resource<Id, Value>) => CachedResource<Id, Value>,
+  descriptions: Described,
+): { readonly [Name in keyof Described]: Bound<Described[Name]> } {
+  const bound = Object.entries(descriptions).map(([name, description]) => [
+    name,
+    bind({ ...(description as Cacheable<unknown, unknown>), name }),
+  ]);
+  return Object.fromEntries(bound) as { readonly [Name in keyof Described]: Bound<Described[Name]> };
 }
 
 /** Reads one kind of cached thing. */

@@ -1,7 +1,7 @@
 import { encodeKeyText } from '../cache/redis/keys.js';
-import type { Resource } from '../cache/resource.js';
+import { cached } from '../cache/resource.js';
 import type { ShapeOf } from '../cache/shape.js';
-import type { Config } from '../config.js';
+import type { Ttls } from '../config.js';
 import { botStatsTag } from '../invalidation/tags.js';
 import type { MessagePageContent } from './message-connection.type.js';
 import type { MessagePageQuery, MessagePageRepository } from './message-page.repository.js';
@@ -32,26 +32,19 @@ const keyParts = ({ botId, first, after, conversationId, direction, status }: Me
 /** Tells the queries of one request apart. */
 export const messagePageKey = (query: MessagePageQuery): string => Object.values(keyParts(query)).join(':');
 
-/** `bot:{id}:messages:first:…`. Every write of messages changes the totals, so pages depend on the same tag as they do. */
-export const messagePageResource = (
-  repository: MessagePageRepository,
-  ttl: Config['cache']['ttlSeconds'],
-): Resource<MessagePageQuery, MessagePageContent> => ({
-  name: 'messages',
-  key: (keys) => {
-    const key = keys.template(
-      'bot:{id}:messages:first:{first}:after:{after}:conversation:{conversation}:direction:{direction}:status:{status}',
-    );
-    return (query) => key(keyParts(query));
-  },
-  entityId: ({ botId }) => botId,
-  dependsOn: [botStatsTag],
-  indexed: 100,
-  shape: {
-    edges: [{ cursor: 'string', node: MESSAGE_SHAPE }],
-    hasNextPage: 'boolean',
-    hasPreviousPage: 'boolean',
-  },
-  ttlSeconds: ttl.list,
-  load: async (queries) => await repository.findPages(queries),
+/** Every write of messages changes the bot's totals, so pages of messages depend on the same tag as the totals do. */
+export const messagePageResources = (pages: MessagePageRepository, ttl: Ttls) => ({
+  messagePage: cached<MessagePageContent, MessagePageQuery>({
+    key: 'bot:{id}:messages:first:{first}:after:{after}:conversation:{conversation}:direction:{direction}:status:{status}',
+    params: keyParts,
+    tags: [botStatsTag],
+    maxKeys: 100,
+    shape: {
+      edges: [{ cursor: 'string', node: MESSAGE_SHAPE }],
+      hasNextPage: 'boolean',
+      hasPreviousPage: 'boolean',
+    },
+    ttlSeconds: ttl.messagePage,
+    load: async (queries) => await pages.findPages(queries),
+  }),
 });

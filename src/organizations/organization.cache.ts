@@ -1,20 +1,15 @@
-import type { Resource } from '../cache/resource.js';
+import { cached } from '../cache/resource.js';
+import type { Ttls } from '../config.js';
 import { orgTag } from '../invalidation/tags.js';
 import type { OrganizationRepository } from './organization.repository.js';
 import type { Organization } from './organization.type.js';
 
-const TTL_SECONDS = 300;
-
-/** `org:{orgId}` */
-export const organizationResource = (repository: OrganizationRepository): Resource<string, Organization> => ({
-  name: 'organization',
-  key: (keys) => {
-    const key = keys.template('org:{orgId}');
-    return (orgId) => key({ orgId });
-  },
-  entityId: (orgId) => orgId,
-  dependsOn: [orgTag],
-  shape: { id: 'string', name: 'string', slug: 'string' },
-  ttlSeconds: TTL_SECONDS,
-  load: async (ids) => await repository.findMany(ids),
+export const organizationResources = (organizations: OrganizationRepository, ttl: Ttls) => ({
+  organization: cached<Organization>({
+    key: 'org:{orgId}',
+    tags: [orgTag],
+    shape: { id: 'string', name: 'string', slug: 'string' },
+    ttlSeconds: ttl.organization,
+    load: async (ids) => await organizations.findMany(ids),
+  }),
 });

@@ -1,9 +1,10 @@
-import { eq, sql } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { organizations } from '../db/tables.js';
+import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import type { Organization } from './organization.type.js';
 
 export class OrganizationRepository {
@@ -15,9 +16,9 @@ export class OrganizationRepository {
         snapshot: currentSnapshot,
         organization: { id: organizations.id, name: organizations.name, slug: organizations.slug },
       })
-      .from(sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`)
-      .leftJoin(organizations, eq(organizations.id, sql`wanted.id`))
-      .orderBy(sql`wanted.position`)
+      .from(wantedIds)
+      .leftJoin(organizations, eq(organizations.id, wantedId))
+      .orderBy(wantedPosition)
       .prepare('organizations_by_ids');
   }
 

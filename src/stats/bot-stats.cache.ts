@@ -1,7 +1,7 @@
 import { BOT_SHAPE } from '../bots/bot.cache.js';
-import type { Resource } from '../cache/resource.js';
+import { cached } from '../cache/resource.js';
 import type { ShapeOf } from '../cache/shape.js';
-import type { Config } from '../config.js';
+import type { Ttls } from '../config.js';
 import { botStatsTag, botTag } from '../invalidation/tags.js';
 import type { BotStatsRepository } from './bot-stats.repository.js';
 import type { BotDetails, BotStats } from './bot-stats.type.js';
@@ -19,35 +19,19 @@ const STATS_SHAPE: ShapeOf<BotStats> = {
   computedAt: 'string',
 };
 
-type Ttls = Config['cache']['ttlSeconds'];
-
-/** `bot:{id}:stats` */
-export const botStatsResource = (repository: BotStatsRepository, ttl: Ttls): Resource<string, BotStats> => ({
-  name: 'stats',
-  key: (keys) => {
-    const key = keys.template('bot:{id}:stats');
-    return (id) => key({ id });
-  },
-  entityId: (id) => id,
-  dependsOn: [botStatsTag],
-  shape: STATS_SHAPE,
-  ttlSeconds: ttl.stats,
-  load: async (ids) => await repository.findMany(ids),
-});
-
-/** `bot:{id}:details` */
-export const botDetailsResource = (
-  repository: BotStatsRepository,
-  ttl: Ttls,
-): Resource<string, BotDetails> => ({
-  name: 'details',
-  key: (keys) => {
-    const key = keys.template('bot:{id}:details');
-    return (id) => key({ id });
-  },
-  entityId: (id) => id,
-  dependsOn: [botTag, botStatsTag],
-  shape: { bot: BOT_SHAPE, stats: STATS_SHAPE },
-  ttlSeconds: ttl.details,
-  load: async (ids) => await repository.findDetails(ids),
+export const botStatsResources = (stats: BotStatsRepository, ttl: Ttls) => ({
+  botStats: cached<BotStats>({
+    key: 'bot:{id}:stats',
+    tags: [botStatsTag],
+    shape: STATS_SHAPE,
+    ttlSeconds: ttl.botStats,
+    load: async (ids) => await stats.findMany(ids),
+  }),
+  botDetails: cached<BotDetails>({
+    key: 'bot:{id}:details',
+    tags: [botTag, botStatsTag],
+    shape: { bot: BOT_SHAPE, stats: STATS_SHAPE },
+    ttlSeconds: ttl.botDetails,
+    load: async (ids) => await stats.findDetails(ids),
+  }),
 });

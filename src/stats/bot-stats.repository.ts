@@ -1,10 +1,11 @@
-import { eq, sql } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
 
 import { botColumns, toBot } from '../bots/bot.repository.js';
 import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { bots, botStats } from '../db/tables.js';
+import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { countsOf, noMessages, type BotDetails, type BotStats } from './bot-stats.type.js';
 
 type TotalsRow = typeof botStats.$inferSelect;
@@ -46,19 +47,18 @@ export class BotStatsRepository {
   private readonly detailsByIds;
 
   constructor(db: Database) {
-    const wanted = sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`;
     this.statsByIds = db
       .select({ snapshot: currentSnapshot, totals: totalsColumns })
-      .from(wanted)
-      .leftJoin(botStats, eq(botStats.botId, sql`wanted.id`))
-      .orderBy(sql`wanted.position`)
+      .from(wantedIds)
+      .leftJoin(botStats, eq(botStats.botId, wantedId))
+      .orderBy(wantedPosition)
       .prepare('bot_stats_by_ids');
     this.detailsByIds = db
       .select({ snapshot: currentSnapshot, bot: botColumns, totals: totalsColumns })
-      .from(wanted)
-      .leftJoin(bots, eq(bots.id, sql`wanted.id`))
+      .from(wantedIds)
+      .leftJoin(bots, eq(bots.id, wantedId))
       .leftJoin(botStats, eq(botStats.botId, bots.id))
-      .orderBy(sql`wanted.position`)
+      .orderBy(wantedPosition)
       .prepare('bot_details_by_ids');
   }
 

@@ -53,13 +53,13 @@ const calls = async (name: string): Promise<number> =>
 test('ten thousand values are read, claimed and filled in pieces, and none is lost', async () => {
   const cache = await open();
   await admin.config('RESETSTAT');
-  await cache.stats.readMany(ids);
+  await cache.botStats.readMany(ids);
   await eventually(async () => (await admin.dbsize()) === 2 * MANY, 30_000);
   // At most 200 keys each.
   expect(await calls('mget')).toBeGreaterThanOrEqual((2 * MANY) / 200);
   expect(await calls('eval')).toBeGreaterThanOrEqual(2 * (MANY / 200));
   const { loads } = cache.tally;
-  expect(await cache.stats.readMany(ids)).toHaveLength(MANY);
+  expect(await cache.botStats.readMany(ids)).toHaveLength(MANY);
   expect(cache.tally).toMatchObject({ loads, hits: MANY, timeouts: 0, states: ['up'] });
 }, 60_000);
 
@@ -94,24 +94,24 @@ test('an index that lists more keys than a command can name is removed with all 
 test('a value larger than the limit is answered but not stored, and keeps nobody waiting', async () => {
   await database.sql`update bots set description = repeat('y', 2000) where org_id = ${orgId}`;
   const [one, two] = await Promise.all([open(), open()]);
-  const gate = one.hold('org', 'after');
-  const reading = one.org.readMany([orgId]);
+  const gate = one.hold('organizationBots', 'after');
+  const reading = one.organizationBots.readMany([orgId]);
   await gate.reached;
-  const other = two.org.readMany([orgId]);
+  const other = two.organizationBots.readMany([orgId]);
   gate.open();
   for (const [bots] of [await reading, await other]) expect(bots?.length).toBeGreaterThan(1_000);
   await eventually(() => one.tally.tooLargeValues === 1);
   await eventually(async () => (await admin.keys('*:lock')).length === 0);
   expect(await admin.exists(`org:${orgId}:bots`)).toBe(0);
   // The next reader loads at once, and is told the same.
-  expect((await one.org.readMany([orgId]))[0]?.length).toBeGreaterThan(1_000);
+  expect((await one.organizationBots.readMany([orgId]))[0]?.length).toBeGreaterThan(1_000);
   expect(one.tally).toMatchObject({ waits: 0, states: ['up'] });
   await database.sql`update bots set description = repeat('x', 150) where org_id = ${orgId}`;
 }, 60_000);
 
 test('a sweep of thousands of values loses no deadline', async () => {
   const cache = await open({ keeper: true, timeoutMs: 300 });
-  await cache.details.readMany(ids);
+  await cache.botDetails.readMany(ids);
   await cache.bot.readMany(ids);
   for (let start = 0; start < 5_000; start += 500)
     await database.sql`update bots set name = 'changed' where id = any (${ids.slice(start, start + 500)}::uuid[])`;

@@ -65,11 +65,11 @@ describe('a Redis Cluster', () => {
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     await Promise.all([
       cache.bot.readMany([id]),
-      cache.details.readMany([id]),
-      cache.stats.readMany([id]),
-      cache.org.readMany([orgId]),
+      cache.botDetails.readMany([id]),
+      cache.botStats.readMany([id]),
+      cache.organizationBots.readMany([orgId]),
       cache.organization.readMany([orgId]),
-      cache.list.readMany([{ orgId, page: 1, limit: 20, search: 'any {text}' }]),
+      cache.botPage.readMany([{ orgId, page: 1, limit: 20, search: 'any {text}' }]),
     ]);
     const keysOf = async (one: string) =>
       (await Promise.all(redis.nodes.map(async ({ admin }) => await admin.keys(`*${one}*`)))).flat();
@@ -83,7 +83,7 @@ describe('a Redis Cluster', () => {
   test('is asked for a value and its generations with one command', async () => {
     const cache = await open({ deaf: true });
     const ids = await addBots(database.sql, orgId, 3);
-    const read = async () => await cache.details.readMany(ids);
+    const read = async () => await cache.botDetails.readMany(ids);
     await eventually(async () => {
       const { hits } = cache.tally;
       await read();
@@ -129,7 +129,7 @@ describe('a Redis Cluster', () => {
     const ownOrgId = await addOrganization(database.sql);
     const [moved, other] = (await addBots(database.sql, ownOrgId, 2)) as [string, string];
     const state = { name: 'bot 1', totalMessages: 0 };
-    const expectState = async ({ bot, stats, details, list }: TestCache) => {
+    const expectState = async ({ bot, botStats: stats, botDetails: details, botPage: list }: TestCache) => {
       const { name, totalMessages } = state;
       expect((await bot.readMany([other, moved])).map((each) => each?.name)).toEqual(['bot 2', name]);
       expect(await stats.readMany([moved])).toMatchObject([{ totalMessages }]);

@@ -75,10 +75,10 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
   const warm = async (): Promise<void> => {
     await Promise.all([
       cache.bot.readMany([botId]),
-      cache.details.readMany([botId]),
-      cache.stats.readMany([botId]),
-      cache.org.readMany([orgId]),
-      cache.list.readMany([1, 2, 3].map((page) => ({ orgId, page, limit: 5, search: '' }))),
+      cache.botDetails.readMany([botId]),
+      cache.botStats.readMany([botId]),
+      cache.organizationBots.readMany([orgId]),
+      cache.botPage.readMany([1, 2, 3].map((page) => ({ orgId, page, limit: 5, search: '' }))),
     ]);
     // Each node stores its part when it gets to it, and what comes late would be counted.
     const [bot, org] = [`bot:${redis.idInKey(botId)}`, `org:${redis.idInKey(orgId)}`];
@@ -94,14 +94,15 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
     await warm();
     expect(await size()).toBeGreaterThan(others);
     const cost = await costOf(async () => await cache.invalidation.botChanged({ id: botId, orgId }));
-    // One for all generations and values of an entity, or of all, and one script for the list pages, with two commands in it.
-    expect(cost).toEqual({ unlink: removals + 1, eval: 1, zrange: 1 });
+    // One for all generations and values of an entity, or of all, and a script with two commands for each of two indexes:
+    // the organization's list pages and the bot's pages of messages.
+    expect(cost).toEqual({ unlink: removals + 2, eval: 2, zrange: 2 });
     expect(await size()).toBeLessThanOrEqual(others + 1);
   });
 
   test('is one command where no list is concerned', async () => {
     await warm();
-    const tag = `bot:${botId}:stats`;
+    const tag = `bot:${botId}`;
     expect(await costOf(async () => await cache.cache.invalidator.invalidate([tag]))).toEqual({ unlink: 1 });
   });
 
@@ -111,13 +112,13 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
       await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction)
         values (${botId}, 'c', 'c', 'INBOUND')`;
       const cost = await costOf(async () => await cache.botStatsChanged(botId));
-      expect(cost).toEqual({ eval: 1, get: 2, set: 2, unlink: 1 });
+      expect(cost).toEqual({ eval: 1, get: 2, set: 2, unlink: 2, zrange: 1 });
     }
   });
 
   test('is the same if nothing was cached', async () => {
     const cost = await costOf(async () => await cache.invalidation.botChanged({ id: botId, orgId }));
-    expect(cost).toEqual({ unlink: removals + 1, eval: 1, zrange: 1 });
+    expect(cost).toEqual({ unlink: removals + 2, eval: 2, zrange: 2 });
   });
 
   test('is one round trip', async () => {

@@ -71,19 +71,23 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   test('what does not exist leaves no key that lives longer than "there is none"', async () => {
     const page = { page: 1, limit: 20 };
     await inBatches(strangers(), async (ids) => {
-      await Promise.all([cache.bot.readMany(ids), cache.details.readMany(ids), cache.stats.readMany(ids)]);
+      await Promise.all([
+        cache.bot.readMany(ids),
+        cache.botDetails.readMany(ids),
+        cache.botStats.readMany(ids),
+      ]);
     });
     await inBatches(strangers(), async (ids) => await cache.organization.readMany(ids));
-    await inBatches(strangers(), async (ids) => await cache.user.readMany(ids));
+    await inBatches(strangers(), async (ids) => await cache.principal.readMany(ids));
     await inBatches(
       strangers(),
-      async (ids) => await cache.list.readMany(ids.map((id) => ({ orgId: id, search: '', ...page }))),
+      async (ids) => await cache.botPage.readMany(ids.map((id) => ({ orgId: id, search: '', ...page }))),
     );
     const stranger = randomUUID();
     await inBatches(
       strangers().slice(0, 200),
       async (texts) =>
-        await cache.list.readMany(texts.map((search) => ({ orgId: stranger, search, ...page }))),
+        await cache.botPage.readMany(texts.map((search) => ({ orgId: stranger, search, ...page }))),
     );
     await filled();
     expect(await longestLife()).toBeLessThanOrEqual(NEGATIVE_LIFE_MS);
@@ -94,17 +98,17 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
     const [botId] = (await addBots(database.sql, orgId, 1)) as [string];
     // A negative entry leaves short-lived generations, under which values are stored then.
     const id = randomUUID();
-    await Promise.all([cache.bot.readMany([id]), cache.details.readMany([id])]);
+    await Promise.all([cache.bot.readMany([id]), cache.botDetails.readMany([id])]);
     await filled();
     await database.sql`insert into bots (id, org_id, name) values (${id}, ${orgId}, 'late')`;
     for (const each of [id, botId]) {
       await cache.bot.readMany([each]);
-      await cache.stats.readMany([each]);
-      await cache.details.readMany([each]);
+      await cache.botStats.readMany([each]);
+      await cache.botDetails.readMany([each]);
     }
-    await cache.org.readMany([orgId]);
+    await cache.organizationBots.readMany([orgId]);
     await cache.organization.readMany([orgId]);
-    await cache.list.readMany([{ orgId, page: 1, limit: 20, search: '' }]);
+    await cache.botPage.readMany([{ orgId, page: 1, limit: 20, search: '' }]);
     const keys = await filled();
     const stored = await Promise.all(
       keys
@@ -133,7 +137,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
     await inBatches(
       Array.from({ length: 2_500 }, (_, i) => `text ${i}`),
       async (texts) => {
-        await cache.list.readMany(texts.map((search) => ({ orgId, page: 1, limit: 20, search })));
+        await cache.botPage.readMany(texts.map((search) => ({ orgId, page: 1, limit: 20, search })));
       },
     );
     const keys = await filled();
@@ -169,7 +173,7 @@ describe('what clients make grow in the memory of a process', () => {
         const document = `${id} what is searched for, ${id}${' '.repeat(500_000)}${i}`;
         const search = document.slice(37, 37 + 59);
         await cache.bot.readMany([document.slice(0, 36)]);
-        await cache.list.readMany([{ orgId, page: 1, limit: 20, search }]);
+        await cache.botPage.readMany([{ orgId, page: 1, limit: 20, search }]);
       }
       expect(heap() - before).toBeLessThan(20_000_000);
     } finally {

@@ -492,8 +492,8 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
     const cache = await openHere();
     await Promise.all([
       cache.bot.readMany([lost, kept]),
-      cache.list.readMany([query]),
-      cache.org.readMany([orgId]),
+      cache.botPage.readMany([query]),
+      cache.organizationBots.readMany([orgId]),
     ]);
     const page = `bots:org:${topology.idInKey(orgId)}:page:1:limit:20:search:`;
     const left = [`bot:${topology.idInKey(lost)}`, `org:${topology.idInKey(orgId)}:bots`, page];

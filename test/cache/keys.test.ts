@@ -83,12 +83,12 @@ describe.each([
   const readEverything = async (): Promise<void> => {
     await Promise.all([
       cache.bot.readMany([botId]),
-      cache.details.readMany([botId]),
-      cache.stats.readMany([botId]),
-      cache.list.readMany([{ orgId, ...FIRST_PAGE }]),
-      cache.org.readMany([orgId]),
+      cache.botDetails.readMany([botId]),
+      cache.botStats.readMany([botId]),
+      cache.botPage.readMany([{ orgId, ...FIRST_PAGE }]),
+      cache.organizationBots.readMany([orgId]),
       cache.organization.readMany([orgId]),
-      cache.user.readMany([userId]),
+      cache.principal.readMany([userId]),
     ]);
     // Nobody waits for the fills.
     await eventually(
@@ -154,10 +154,10 @@ describe.each([
     const startedAt = performance.now();
     await Promise.all([
       cache.bot.readMany(ids),
-      cache.details.readMany(ids),
-      cache.stats.readMany(ids),
-      cache.list.readMany(queries),
-      cache.org.readMany(organizations),
+      cache.botDetails.readMany(ids),
+      cache.botStats.readMany(ids),
+      cache.botPage.readMany(queries),
+      cache.organizationBots.readMany(organizations),
     ]);
     const lives = async (keys: readonly string[]): Promise<number[]> => {
       // The fills are on their way.
@@ -187,7 +187,11 @@ describe.each([
   test('of what does not exist live briefly', async () => {
     await open();
     const id = randomUUID();
-    await Promise.all([cache.bot.readMany([id]), cache.details.readMany([id]), cache.stats.readMany([id])]);
+    await Promise.all([
+      cache.bot.readMany([id]),
+      cache.botDetails.readMany([id]),
+      cache.botStats.readMany([id]),
+    ]);
     for (const key of [`bot:${id}`, `bot:${id}:details`, `bot:${id}:stats`]) {
       const inRedis = key.replace(id, topology.idInKey(id));
       await eventually(async () => (await topology.admin.exists(inRedis)) === 1);
@@ -205,11 +209,11 @@ describe.each([
       const id = ids[round % ids.length] as string;
       await Promise.all([
         cache.bot.readMany(ids),
-        cache.details.readMany([id]),
-        cache.stats.readMany(ids),
-        cache.list.readMany([{ orgId, page: round + 1, limit: 10, search: `${round}` }]),
-        cache.org.readMany([orgId]),
-        cache.user.readMany([userId]),
+        cache.botDetails.readMany([id]),
+        cache.botStats.readMany(ids),
+        cache.botPage.readMany([{ orgId, page: round + 1, limit: 10, search: `${round}` }]),
+        cache.organizationBots.readMany([orgId]),
+        cache.principal.readMany([userId]),
         round % 3 === 0 ? cache.invalidation.botChanged({ id, orgId }) : undefined,
       ]);
     }
@@ -233,7 +237,7 @@ describe.each([
       ),
     );
     const read = async (search: string) =>
-      (await cache.list.readMany([{ orgId, page: 1, limit: 100, search }]))[0]?.total;
+      (await cache.botPage.readMany([{ orgId, page: 1, limit: 100, search }]))[0]?.total;
     const cold = await Promise.all(NASTY_TEXTS.map(read));
     const prefix = `bots:org:${topology.idInKey(orgId)}:page:1:limit:100:search:`;
     const keys = await eventually(async () => {
@@ -253,7 +257,7 @@ describe.each([
     const index = () => `org:${topology.idInKey(orgId)}:index`;
     const pages = async () => (await topology.keys()).filter((key) => key.startsWith('bots:org:'));
     const fill = async (query: { page: number }) => {
-      await cache.list.readMany([{ orgId, limit: 20, search: '', ...query }]);
+      await cache.botPage.readMany([{ orgId, limit: 20, search: '', ...query }]);
       const key = `bots:org:${topology.idInKey(orgId)}:page:${query.page}:limit:20:search:`;
       await eventually(async () => (await topology.admin.exists(key)) === 1);
     };

@@ -204,8 +204,8 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       const id = randomUUID();
       const readAll = async (cache: TestCache) => [
         (await cache.bot.readMany([id]))[0] ?? null,
-        (await cache.stats.readMany([id]))[0] ?? null,
-        (await cache.details.readMany([id]))[0] ?? null,
+        (await cache.botStats.readMany([id]))[0] ?? null,
+        (await cache.botDetails.readMany([id]))[0] ?? null,
       ];
       expect(await readAll(a)).toEqual([null, null, null]);
       await stored(a, async () => expect(await readAll(a)).toEqual([null, null, null]), 3);
@@ -223,11 +223,11 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       const { id: userId } = await addUser(database.sql);
       const readAll = async (cache: TestCache) => ({
         bot: (await cache.bot.readMany([botId]))[0]?.name,
-        details: (await cache.details.readMany([botId]))[0]?.bot.name,
-        totals: (await cache.details.readMany([botId]))[0]?.stats.totalMessages,
-        stats: (await cache.stats.readMany([botId]))[0]?.totalMessages,
-        list: (await cache.list.readMany([page(orgId)]))[0]?.items.some(({ name }) => name === 'all new'),
-        org: (await cache.org.readMany([orgId]))[0]?.some(({ name }) => name === 'all new'),
+        details: (await cache.botDetails.readMany([botId]))[0]?.bot.name,
+        totals: (await cache.botDetails.readMany([botId]))[0]?.stats.totalMessages,
+        stats: (await cache.botStats.readMany([botId]))[0]?.totalMessages,
+        list: (await cache.botPage.readMany([page(orgId)]))[0]?.items.some(({ name }) => name === 'all new'),
+        org: (await cache.organizationBots.readMany([orgId]))[0]?.some(({ name }) => name === 'all new'),
         organization: (await cache.organization.readMany([orgId]))[0]?.name,
       });
       await stored(b, async () => await readAll(b), 7);
@@ -253,10 +253,10 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       await database.sql`update organizations set name = 'Acme' where id = ${orgId}`;
       await a.invalidation.botChanged({ id: botId, orgId });
 
-      await b.user.readMany([userId]);
+      await b.principal.readMany([userId]);
       await database.sql`insert into memberships (user_id, org_id, role) values (${userId}, ${orgId}, 'OWNER')`;
       await a.cache.invalidator.invalidate([`user:${userId}`]);
-      expect(await b.user.readMany([userId])).toEqual([
+      expect(await b.principal.readMany([userId])).toEqual([
         expect.objectContaining({ memberships: [{ orgId, role: 'OWNER' }] }),
       ]);
     });
@@ -267,12 +267,12 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
           values (${botId}, 'c', 'c', 'INBOUND')`;
       };
       const totals = async (cache: TestCache) => [
-        (await cache.stats.readMany([botId]))[0]?.totalMessages,
-        (await cache.details.readMany([botId]))[0]?.stats.totalMessages,
+        (await cache.botStats.readMany([botId]))[0]?.totalMessages,
+        (await cache.botDetails.readMany([botId]))[0]?.stats.totalMessages,
       ];
       /** Stores the statistics. */
       const warm = async (cache: TestCache): Promise<void> => {
-        await stored(cache, async () => await cache.stats.readMany([botId]));
+        await stored(cache, async () => await cache.botStats.readMany([botId]));
       };
       const holdFirst = () => {
         const holds = topology.proxies.map((proxy) => proxy.hold((text) => /"totalMessages":1\b/.test(text)));
@@ -289,7 +289,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
           await add();
           await a.botStatsChanged(botId);
           const { loads } = b.tally;
-          expect((await b.stats.readMany([botId]))[0]?.totalMessages).toBe(count);
+          expect((await b.botStats.readMany([botId]))[0]?.totalMessages).toBe(count);
           expect(b.tally.loads).toBe(loads);
           expect(await totals(b)).toEqual([count, count]);
         }
@@ -328,8 +328,8 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
 
       test('are not replaced by a load that began before the write', async () => {
         const [a, b] = [await open(), await open()];
-        const gate = a.hold('stats', 'after');
-        const early = a.stats.readMany([botId]);
+        const gate = a.hold('botStats', 'after');
+        const early = a.botStats.readMany([botId]);
         await gate.reached;
         await add();
         await b.botStatsChanged(botId);
@@ -352,7 +352,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
         await warm(a);
         await database.sql`delete from bots where id = ${botId}`;
         await a.botStatsChanged(botId);
-        expect(await b.stats.readMany([botId])).toEqual([null]);
+        expect(await b.botStats.readMany([botId])).toEqual([null]);
       });
     });
 
@@ -411,19 +411,19 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
 
     test('the eviction of one of two generations is enough to outdate what depends on both', async () => {
       const cache = await open();
-      await stored(cache, async () => await cache.details.readMany([botId]));
+      await stored(cache, async () => await cache.botDetails.readMany([botId]));
       await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction)
         values (${botId}, 'c', 'c', 'INBOUND')`;
       expect(await topology.admin.del(`bot:${topology.idInKey(botId)}:stats:gen`)).toBe(1);
-      expect((await cache.details.readMany([botId]))[0]?.stats.totalMessages).toBe(1);
+      expect((await cache.botDetails.readMany([botId]))[0]?.stats.totalMessages).toBe(1);
     });
 
     test('an evicted index leaves no list page behind', async () => {
       const cache = await open();
-      await stored(cache, async () => await cache.list.readMany([page(orgId)]));
+      await stored(cache, async () => await cache.botPage.readMany([page(orgId)]));
       await topology.admin.del(`org:${topology.idInKey(orgId)}:index`);
       await rename(cache, 'unlisted');
-      const [list] = await cache.list.readMany([page(orgId)]);
+      const [list] = await cache.botPage.readMany([page(orgId)]);
       expect(list?.items.map(({ name }) => name)).toContain('unlisted');
     });
 

@@ -249,7 +249,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
 
     expect(judge.stale).toEqual([]);
     // It was the cache that was tested, and every kind of read took part.
-    for (const resource of ['bot', 'details', 'stats', 'list', 'org']) {
+    for (const resource of ['bot', 'botDetails', 'botStats', 'botPage', 'organizationBots']) {
       const hits = apps.map(async (app) => await app.metric('flovo_cache_hits_total', { resource }));
       expect(Math.min(...(await Promise.all(hits)))).toBeGreaterThan(0);
     }

@@ -104,12 +104,9 @@ async function startRelease(
   ) =>
     cache.resource<string, Record<string, unknown>>({
       name,
-      key: (keys) => {
-        const key = keys.template(template);
-        return (id) => key({ id });
-      },
-      entityId: (id) => id,
-      dependsOn: [tag],
+      key: template,
+      params: (id) => ({ id }),
+      tags: [tag],
       shape: shape as ShapeOf<Record<string, unknown>>,
       ttlSeconds: 60,
       load: loading,

@@ -1,10 +1,6 @@
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
 
-import { PrincipalRepository } from '../../src/auth/principal.repository.js';
-import { principalResource } from '../../src/auth/principal.cache.js';
-import { BotRepository, type BotPageQuery } from '../../src/bots/bot.repository.js';
-import { botPageResource, botResource, organizationBotsResource } from '../../src/bots/bot.cache.js';
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
 import type { LogBatch, LogSource } from '../../src/cache/invalidation/invalidation-log.js';
 import type { LogRetention } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
@@ -17,16 +13,13 @@ import type {
 } from '../../src/cache/observer.js';
 import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import { MAX_TTL_SECONDS } from '../../src/config.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
-import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
-import { organizationResource } from '../../src/organizations/organization.cache.js';
-import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
-import { botDetailsResource, botStatsResource } from '../../src/stats/bot-stats.cache.js';
+import { createRepositories, createResources, type Resources } from '../../src/resources.js';
+import type { BotStats } from '../../src/stats/bot-stats.type.js';
 import { eventually } from './eventually.js';
-
-const TTL = { bot: 300, details: 300, stats: 60, list: 180, org: 600 };
 
 /** Counts what a cache tells its observer. */
 export class Tally implements CacheObserver {
@@ -87,26 +80,19 @@ export interface Gate {
   open(): void;
 }
 
-export interface TestCache {
+/** A cache, and the application's own resources by their names. */
+export interface TestCache extends Resources {
   readonly cache: Cache;
   readonly tally: Tally;
   readonly logs: Record<string, unknown>[];
-  /** The application's own resources, by the names that they have in metrics. */
-  readonly user: CachedResource<string, unknown>;
-  readonly organization: CachedResource<string, { name: string }>;
-  readonly bot: CachedResource<string, { name: string; version: number }>;
-  readonly list: CachedResource<BotPageQuery, { total: number; items: readonly { name: string }[] }>;
-  readonly org: CachedResource<string, readonly { name: string }[]>;
-  readonly stats: CachedResource<string, { totalMessages: number }>;
-  readonly details: CachedResource<string, { bot: { name: string }; stats: { totalMessages: number } }>;
   /** What a service calls after its transaction. */
-  readonly invalidation: InvalidationService<unknown>;
+  readonly invalidation: InvalidationService<BotStats>;
   /** What the service of messages calls after its transaction. */
   botStatsChanged(botId: string): Promise<void>;
   /** Holds up the next load of a resource, before or after its statement has run. */
-  hold(resource: string, when: 'before' | 'after'): Gate;
+  hold(resource: keyof Resources, when: 'before' | 'after'): Gate;
   /** Makes the next load of a resource fail. */
-  fail(resource: string, error: Error): void;
+  fail(resource: keyof Resources, error: Error): void;
   /** The name that a reader sees; null if the bot is not there. */
   nameOf(botId: string): Promise<string | null>;
   isUp(): Promise<void>;
@@ -171,20 +157,10 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
         return values;
       },
     });
-  const bots = new BotRepository(db);
-  const stats = new BotStatsRepository(db);
-  const bot = gated(botResource(bots, TTL));
-  const resources = {
-    bot,
-    user: gated(principalResource(new PrincipalRepository(db))),
-    organization: gated(organizationResource(new OrganizationRepository(db))),
-    list: gated(botPageResource(bots, TTL)),
-    org: gated(organizationBotsResource(bots, TTL)),
-    stats: gated(botStatsResource(stats, TTL)),
-    details: gated(botDetailsResource(stats, TTL)),
-  };
+  const repositories = createRepositories(db);
+  const resources = createResources(gated, repositories, MAX_TTL_SECONDS);
 
-  const invalidation = new InvalidationService(cache.invalidator, resources.stats, cache.invalidationLog);
+  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
   if (options.keeper === true) await cache.start(5_000);
   else await cache.invalidationLog.start();
   const isUp = async () => {
@@ -197,7 +173,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     logs,
     invalidation,
     async botStatsChanged(botId) {
-      await invalidation.botStatsChanged(botId, stats.findMany([botId]));
+      await invalidation.botStatsChanged(botId, repositories.stats.findMany([botId]));
     },
     hold(resource, when) {
       let tellReached = () => {};
@@ -218,7 +194,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     fail: (resource, error) => {
       failures.set(resource, error);
     },
-    nameOf: async (botId) => (await bot.readMany([botId]))[0]?.name ?? null,
+    nameOf: async (botId) => (await resources.bot.readMany([botId]))[0]?.name ?? null,
     isUp,
     close: async () => {
       await cache.close();

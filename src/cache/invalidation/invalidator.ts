@@ -44,19 +44,22 @@ export class Invalidator {
   }
 
   /** Makes a resource's keys known, so that its tags can be invalidated. */
-  register<Id>(resource: Pick<Resource<Id, unknown>, 'key' | 'dependsOn' | 'indexed'>): void {
+  register<Id>(
+    resource: Pick<Resource<Id, unknown>, 'tags' | 'maxKeys'>,
+    valueKeyOf: (id: Id) => string,
+  ): void {
     const { keys } = this.parts;
-    for (const { entity, facet } of resource.dependsOn) {
+    for (const { entity, facet } of resource.tags) {
       const name = familyName(entity, facet);
       const family: FamilyKeys = this.families.get(name) ?? {
         generation: keys.generation(entity, facet),
         values: [],
         indexes: [],
       };
-      const { indexed } = resource;
-      if (indexed !== undefined) family.indexes = [{ key: keys.index(entity), maxEntries: indexed }];
-      // What is not indexed is named by its entity's id.
-      else family.values.push(resource.key(keys) as (id: string) => string);
+      const { maxKeys } = resource;
+      if (maxKeys !== undefined) family.indexes = [{ key: keys.index(entity), maxEntries: maxKeys }];
+      // What is not in an index is named by its entity's id.
+      else family.values.push(valueKeyOf as (id: string) => string);
       this.families.set(name, family);
     }
   }

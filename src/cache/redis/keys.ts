@@ -10,9 +10,15 @@ export interface KeyExample {
   readonly isIndex: boolean;
 }
 
-type Placeholders<Template extends string> = Template extends `${string}{${infer Name}}${infer Rest}`
-  ? Name | Placeholders<Rest>
-  : never;
+/** The parameters of a key, by the names of its placeholders. */
+export type KeyParams = Readonly<Record<string, string | number>>;
+
+/** The first placeholder of a template, which stands for the entity that a value is about. @throws if there is none */
+export function entityPlaceholder(template: string): string {
+  const [, name] = /\{(\w+)\}/.exec(template) ?? [];
+  if (name === undefined) throw new Error(`The key ${template} names no entity`);
+  return name;
+}
 
 /**
  * The one home of how Redis keys are written.
@@ -33,25 +39,26 @@ export class KeySpace {
   }
 
   /** Compiles the template of a value's key; the first placeholder is the entity's id. */
-  template<const Template extends string>(
-    template: Template,
-  ): KeyOf<Readonly<Record<Placeholders<Template>, string | number>>> {
+  template(template: string): KeyOf<KeyParams> {
     const keyOf = this.compile(template);
     this.note(`${template}:lock`);
     return keyOf;
   }
 
-  private compile<const Template extends string>(
-    template: Template,
-    isIndex = false,
-  ): KeyOf<Readonly<Record<Placeholders<Template>, string | number>>> {
+  /** The key of a cached thing, by its id. */
+  valueKeyOf<Id>(described: { readonly key: string; readonly params: (id: Id) => KeyParams }): KeyOf<Id> {
+    const keyOf = this.template(described.key);
+    return (id) => keyOf(described.params(id));
+  }
+
+  private compile(template: string, isIndex = false): KeyOf<KeyParams> {
     this.note(template, isIndex);
     const literals: string[] = [];
-    const names: Placeholders<Template>[] = [];
-    let rest: string = template;
+    const names: string[] = [];
+    let rest = template;
     for (let match = /\{(\w+)\}/.exec(rest); match; match = /\{(\w+)\}/.exec(rest)) {
       literals.push(rest.slice(0, match.index));
-      names.push(match[1] as Placeholders<Template>);
+      names.push(match[1] as string);
       rest = rest.slice(match.index + match[0].length);
     }
     literals.push(rest);
@@ -63,7 +70,9 @@ export class KeySpace {
     return (params) => {
       let key = literals[0] ?? '';
       for (let i = 0; i < names.length; i++) {
-        key += `${params[names[i] as Placeholders<Template>]}${literals[i + 1] ?? ''}`;
+        const param = params[names[i] ?? ''];
+        if (param === undefined) throw new Error(`The key ${template} lacks its ${names[i] ?? ''}`);
+        key += `${param}${literals[i + 1] ?? ''}`;
       }
       return key;
     };

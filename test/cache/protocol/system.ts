@@ -85,7 +85,7 @@ export class Process {
       maxEntries: 10,
     });
     const bind = (
-      resource: Pick<Resource<string, View>, 'name' | 'key' | 'dependsOn' | 'indexed'>,
+      resource: Pick<Resource<string, View>, 'name' | 'key' | 'tags' | 'maxKeys'>,
       select: (bots: Bots, id: string) => View,
       version?: (bots: Bots, id: string) => number,
     ): CachedResource<string, View> => {
@@ -93,7 +93,7 @@ export class Process {
         ...resource,
         shape: {},
         ttlSeconds: 300,
-        entityId: (id) => id,
+        params: (id) => ({ id }),
         load: async (ids): Promise<readonly Snapshotted<View>[]> =>
           await postgres.read(`${name}: ${resource.name}`, (bots) =>
             ids.map((id) => ({
@@ -102,30 +102,23 @@ export class Process {
             })),
           ),
       };
-      this.invalidator.register(whole);
+      this.invalidator.register(whole, keys.valueKeyOf(whole));
       return cache.resource(whole);
-    };
-    const keyed = (template: 'bot:{id}' | 'bot:{id}:stats' | 'bot:{id}:details' | 'bots:{id}') => {
-      return (space: KeySpace) => {
-        const key = space.template(template);
-        return (id: string) => key({ id });
-      };
     };
     const of = (bots: Bots, id: string): Figures => bots[id] as Figures;
     this.resources = {
-      bot: bind({ name: 'bot', key: keyed('bot:{id}'), dependsOn: [botTag] }, (bots, id) => ({
+      bot: bind({ name: 'bot', key: 'bot:{id}', tags: [botTag] }, (bots, id) => ({
         [id]: { version: of(bots, id).version },
       })),
       stats: bind(
-        { name: 'stats', key: keyed('bot:{id}:stats'), dependsOn: [statsTag] },
+        { name: 'stats', key: 'bot:{id}:stats', tags: [statsTag] },
         (bots, id) => ({ [id]: { total: of(bots, id).total } }),
         (bots, id) => of(bots, id).total,
       ),
-      details: bind(
-        { name: 'details', key: keyed('bot:{id}:details'), dependsOn: [botTag, statsTag] },
-        (bots, id) => ({ [id]: of(bots, id) }),
-      ),
-      page: bind({ name: 'page', key: keyed('bots:{id}'), dependsOn: [orgTag], indexed: 1_000 }, (bots) =>
+      details: bind({ name: 'details', key: 'bot:{id}:details', tags: [botTag, statsTag] }, (bots, id) => ({
+        [id]: of(bots, id),
+      })),
+      page: bind({ name: 'page', key: 'bots:{id}', tags: [orgTag], maxKeys: 1_000 }, (bots) =>
         Object.fromEntries(Object.entries(bots).map(([id, { version }]) => [id, { version }])),
       ),
     };
