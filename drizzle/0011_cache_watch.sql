@@ -59,7 +59,7 @@ BEGIN
         SELECT row_number() OVER () AS position, ROW(source.*) AS image, ({tags}
 ) AS tags FROM old_rows AS source
       ) AS o USING (position) WHERE (n.image *= o.image) IS NOT TRUE
-    ) AS touched WHERE tag IS NOT NULL));
+    ) AS touched WHERE tag IS NOT NULL ORDER BY tag));
   RETURN NULL;
 END $body$
     WHEN 'replicated' THEN $body$
@@ -75,7 +75,7 @@ BEGIN
     touched := touched || (SELECT ({tags}
 ) FROM (SELECT OLD.*) AS source);
   END IF;
-  PERFORM public.log_cache_invalidation(ARRAY(SELECT DISTINCT tag FROM unnest(touched) AS tag WHERE tag IS NOT NULL));
+  PERFORM public.log_cache_invalidation(ARRAY(SELECT DISTINCT tag FROM unnest(touched) AS tag WHERE tag IS NOT NULL ORDER BY tag));
   RETURN NULL;
 END $body$
     ELSE replace($body$
@@ -83,7 +83,7 @@ END $body$
 BEGIN
   PERFORM public.log_cache_invalidation(ARRAY(
     SELECT DISTINCT tag FROM (SELECT unnest({tags}
-) AS tag FROM {rows} AS source) AS touched WHERE tag IS NOT NULL));
+) AS tag FROM {rows} AS source) AS touched WHERE tag IS NOT NULL ORDER BY tag));
   RETURN NULL;
 END $body$, '{rows}', CASE operation WHEN 'insert' THEN 'new_rows' ELSE 'old_rows' END)
   END, '{tags}', tags)

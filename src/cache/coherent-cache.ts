@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import type { Logger } from 'pino';
+import type { Logger } from './logger.js';
 
 import { LoadedValues, NOT_LOADED, pick, type LoadedValue, type Entry } from './loaded-value.js';
 import { DatabaseFallback } from './database-fallback.js';
