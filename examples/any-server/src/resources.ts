@@ -33,8 +33,7 @@ export const resources = cache.bind({
     tags: [shelfTag],
     shape: { id: 'number', name: 'string' },
     ttlSeconds: 300,
-    load: async (ids) =>
-      await sql<Snapshotted<Shelf>[]>`
+    load: (ids) => sql<Snapshotted<Shelf>[]>`
       select ${snapshot} as snapshot, to_json(shelf) as value
       from ${wanted(ids)} left join shelves as shelf using (id) order by position`,
   }),
@@ -43,8 +42,7 @@ export const resources = cache.bind({
     tags: [bookTag],
     shape: BOOK_SHAPE,
     ttlSeconds: 300,
-    load: async (ids) =>
-      await sql<Snapshotted<Book>[]>`
+    load: (ids) => sql<Snapshotted<Book>[]>`
       select ${snapshot} as snapshot, to_json(book) as value
       from ${wanted(ids)} left join books as book using (id) order by position`,
   }),
@@ -53,8 +51,7 @@ export const resources = cache.bind({
     tags: [shelfTag],
     shape: [BOOK_SHAPE],
     ttlSeconds: 300,
-    load: async (ids) =>
-      await sql<Snapshotted<readonly Book[]>[]>`
+    load: (ids) => sql<Snapshotted<readonly Book[]>[]>`
       select ${snapshot} as snapshot, coalesce(json_agg(book order by title) filter (where book.id is not null), '[]') as value
       from ${wanted(ids)} left join books as book on shelf_id = wanted.id group by position order by position`,
   }),
