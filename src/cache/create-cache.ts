@@ -1,5 +1,4 @@
 import { SILENT_LOGGER, type Logger } from './logger.js';
-
 import { connectionTo, type OpenConnection } from './postgres/connection.js';
 import { invalidationLogSource } from './postgres/invalidation-log-source.js';
 import { ResponseCache } from './response/response-cache.js';

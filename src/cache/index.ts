@@ -5,9 +5,9 @@
 export { createCache, type BoundResources, type Cache, type CacheOptions } from './create-cache.js';
 export { cached, type Cacheable, type CachedResource, type Snapshotted } from './resource.js';
 export type { ShapeOf } from './shape.js';
-export { tagFamily, EVERYTHING, type Tag, type TagFamily } from './invalidation/tags.js';
+export { tagFamily, type Tag, type TagFamily } from './invalidation/tags.js';
 export { clearLoaders, createLoaders, type Loaders } from './loaders.js';
-export { ResponseDependencies } from './response/response-dependencies.js';
+export type { ResponseDependencies } from './response/response-dependencies.js';
 export { encodeKeyText } from './redis/keys.js';
 export type { RedisTarget } from './redis/redis-client.js';
 export { installCache } from './postgres/install.js';
