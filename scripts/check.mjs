@@ -32,6 +32,15 @@ try {
       run('typescript/bin/tsc', '-p', 'bench/tsconfig.json', '--noEmit', '--incremental', 'false'),
     );
   } else console.log('------ types of the benchmark are not checked: run npm ci --prefix bench first');
+  if (existsSync('examples/any-server/node_modules') || process.env.CI) {
+    // It sees the compiled cache.
+    check(
+      'types of the example',
+      () =>
+        run('typescript/bin/tsc', '-p', 'tsconfig.build.json') ??
+        run('typescript/bin/tsc', '-p', 'examples/any-server', '--noEmit'),
+    );
+  } else console.log('------ types of the example are not checked: run npm ci in examples/any-server first');
   check('lint and import directions', () => run('oxlint/bin/oxlint', '--type-aware', '--deny-warnings'));
   check('format', () => run('prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'));
   check('every import is a declared dependency, every dependency is used', () => run('knip/bin/knip.js'));

@@ -7,7 +7,7 @@ import { createCache } from './cache/create-cache.js';
 import { bindAll } from './cache/resource.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
-import { invalidationLogSource } from './db/invalidation-log-source.js';
+import { cacheConnection } from './db/cache-connection.js';
 import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { unavailable } from './errors.js';
@@ -64,10 +64,11 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     },
   });
   const cache = createCache({
-    redis: config.redis,
+    redis: config.redis.target,
+    redisTimeoutMs: config.redis.timeoutMs,
     prefix: config.cache.prefix,
     responseCacheBytes: config.cache.responseCacheBytes,
-    logSource: invalidationLogSource(config.database.url),
+    postgres: cacheConnection(config.database.url),
     observer: metrics.observer,
     log,
   });

@@ -1,7 +1,8 @@
 import { pino } from 'pino';
 
 import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/invalidation-log.js';
-import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
+import { cacheConnection } from '../../src/db/cache-connection.js';
 
 /** What reading the log has come to since it was asked for last. */
 export interface TailReport {
@@ -18,7 +19,7 @@ export interface TailReport {
 const NOTHING = { polls: 0, rows: 0, pollMs: 0, slowestPollMs: 0 };
 let counts = { ...NOTHING };
 
-const source: LogSource = invalidationLogSource(process.argv[2] ?? '');
+const source: LogSource = invalidationLogSource(cacheConnection(process.argv[2] ?? ''));
 const invalidationLog = new InvalidationLog({
   log: pino({ level: 'silent' }),
   source: {

@@ -1,6 +1,8 @@
-import type { Logger } from 'pino';
-
+import { SILENT_LOGGER, type Logger } from './logger.js';
+import { connectionTo, type OpenConnection } from './postgres/connection.js';
+import { invalidationLogSource } from './postgres/invalidation-log-source.js';
 import { ResponseCache } from './response/response-cache.js';
+import { ResponseDependencies } from './response/response-dependencies.js';
 import { CoherentCache } from './coherent-cache.js';
 import { InvalidationLog, type LogSource } from './invalidation/invalidation-log.js';
 import { Invalidator } from './invalidation/invalidator.js';
@@ -9,66 +11,108 @@ import {
   type LogRetention,
 } from './invalidation/invalidation-log-maintenance.js';
 import { KeySpace } from './redis/keys.js';
-import type { CacheObserver, RedisState } from './observer.js';
+import { SILENT, type CacheObserver, type RedisState } from './observer.js';
 import { connectRedis, type RedisTarget } from './redis/redis-client.js';
 import { RedisCircuitBreaker } from './redis/redis-circuit-breaker.js';
 import { GENERATION_LIFE_MS, CLAIM_LIFE_MS, RedisStore } from './redis/redis-store.js';
-import type { CachedResource, Resource } from './resource.js';
+import { bindAll, type CachedResource, type Resource } from './resource.js';
+import type { Tag } from './invalidation/tags.js';
 
 export interface CacheOptions {
-  readonly redis: {
-    /** Where Redis is; absent, everything is read from the database. */
-    readonly target: RedisTarget | undefined;
-    /** The longest that one round trip may take, in ms. */
-    readonly timeoutMs: number;
-  };
-  /** Goes before every key. */
-  readonly prefix: string;
-  /** The most bytes of whole responseCache to keep in memory; 0 keeps none. */
-  readonly responseCacheBytes: number;
-  readonly logSource: LogSource;
-  readonly observer: CacheObserver;
-  readonly log: Logger;
+  /**
+   * Where Redis is: a URL (`redis://`, `rediss://`, `redis+sentinel://host:port/master`), or the nodes of a cluster. Undefined:
+   * everything is read from the database.
+   */
+  readonly redis: string | RedisTarget | undefined;
+  /**
+   * Where the primary PostgreSQL is, for the invalidation log: a URL, or a function that opens a connection (or, in tests,
+   * the log itself).
+   */
+  readonly postgres: string | OpenConnection | LogSource;
+  /** Goes before every key; nothing by default. */
+  readonly prefix?: string;
+  /** The longest that one round trip to Redis may take, in ms; 100 by default. */
+  readonly redisTimeoutMs?: number;
+  /** The most bytes of whole responses to keep in memory; 64 MB by default, 0 keeps none. */
+  readonly responseCacheBytes?: number;
+  /** Is told of hits, misses and failures, for metrics; nobody by default. */
+  readonly observer?: CacheObserver;
+  /** Where the cache logs to; nowhere by default. */
+  readonly log?: Logger;
   readonly logRetention?: LogRetention | undefined;
 }
 
+/** What is read through the cache, by the names of the descriptions. */
+export type BoundResources<Described extends Readonly<Record<string, object>>> = ReturnType<
+  typeof bindAll<Described>
+>;
+
 export interface Cache {
-  /** Binds a description to this cache, for reading and for invalidation. */
+  /** Binds descriptions to this cache, each under its name: what can be read. Call it before {@link start}. */
+  bind<Described extends Readonly<Record<string, object>>>(
+    descriptions: Described,
+  ): BoundResources<Described>;
+  /** Binds one description. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
-  /** Whole responseCache; undefined where they are not kept. */
+  /**
+   * Invalidates tags: after the transaction has committed, and before anybody is told of it. One round trip; never fails,
+   * because the invalidation log keeps outdated values from being used where Redis cannot be told.
+   */
+  invalidate(tags: readonly Tag[]): Promise<void>;
+  /**
+   * Answers with the response that is kept under a key, or makes it. It is kept if `make` has read everything with the
+   * `dependencies`, and called their `complete()`. What decides about the response, such as who asks, belongs in the key.
+   */
+  respond(key: string, make: (dependencies: ResponseDependencies) => Promise<string>): Promise<Buffer>;
+  /** Whole responses; undefined where they are not kept. */
   readonly responseCache: ResponseCache | undefined;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
   state(): RedisState | 'off';
   /** What Redis refuses, while the state is `degraded`. */
   refusal(): string | undefined;
-  /** Starts to read the invalidation log, and waits for Redis, `timeoutMs` at most. */
-  start(timeoutMs: number): Promise<void>;
+  /** Starts to read the invalidation log, and waits for Redis, `timeoutMs` at most (1,000 by default). */
+  start(timeoutMs?: number): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Puts the parts of the cache together. */
+const DEFAULT_REDIS_TIMEOUT_MS = 100;
+const DEFAULT_RESPONSE_CACHE_BYTES = 64 * 1_048_576;
+const DEFAULT_START_TIMEOUT_MS = 1_000;
+
+/**
+ * Makes a cache for one process, and connects to Redis. Nothing is read from it before {@link Cache.start}.
+ * @throws TypeError if a URL is none
+ */
 export function createCache(options: CacheOptions): Cache {
-  const { redis, observer, log } = options;
-  const cluster = redis.target?.kind === 'cluster';
-  const keys = new KeySpace({ prefix: options.prefix, cluster });
-  const client = redis.target && connectRedis(redis.target);
+  const {
+    prefix = '',
+    redisTimeoutMs = DEFAULT_REDIS_TIMEOUT_MS,
+    responseCacheBytes = DEFAULT_RESPONSE_CACHE_BYTES,
+    observer = SILENT,
+    log = SILENT_LOGGER,
+  } = options;
+  const source = logSourceOf(options.postgres);
+  const target = redisTargetOf(options.redis);
+  const cluster = target?.kind === 'cluster';
+  const keys = new KeySpace({ prefix, cluster });
+  const client = target && connectRedis(target);
   const circuitBreaker =
     client &&
     new RedisCircuitBreaker(client, {
-      timeoutMs: redis.timeoutMs,
+      timeoutMs: redisTimeoutMs,
       examples: (name) => keys.examples(name),
       log,
       observer,
     });
   const store = circuitBreaker && new RedisStore(circuitBreaker, cluster);
-  const invalidationLog = new InvalidationLog({ source: options.logSource, log });
+  const invalidationLog = new InvalidationLog({ source, log });
   // After an outage, the invalidation log is read again before cached values are trusted.
   circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
   const invalidator = new Invalidator({ store, circuitBreaker, keys, log });
   const keeper = new InvalidationLogMaintenance({
     invalidationLog,
-    source: options.logSource,
+    source,
     invalidator,
     store,
     log,
@@ -76,31 +120,42 @@ export function createCache(options: CacheOptions): Cache {
   });
   const coherent = new CoherentCache({ store, keys, invalidator, freshness: invalidationLog, observer, log });
   const responseCache =
-    store && options.responseCacheBytes > 0
+    store && responseCacheBytes > 0
       ? new ResponseCache({
           store,
           freshness: invalidationLog,
           observer,
-          maxBytes: options.responseCacheBytes,
+          maxBytes: responseCacheBytes,
         })
       : undefined;
+  const bindOne = <Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> => {
+    if (resource.ttlSeconds * 1_000 > GENERATION_LIFE_MS - CLAIM_LIFE_MS)
+      throw new Error(`Values of ${resource.name} would outlive their generations`);
+    const valueKeys = coherent.valueKeysOf(resource);
+    invalidator.register(resource, (id: Id) => valueKeys.of(id));
+    return coherent.resource(resource, valueKeys);
+  };
   return {
     responseCache,
     invalidator,
     invalidationLog,
-    resource<Id, Value>(resource: Resource<Id, Value>) {
-      if (resource.ttlSeconds * 1_000 > GENERATION_LIFE_MS - CLAIM_LIFE_MS)
-        throw new Error(`Values of ${resource.name} would outlive their generations`);
-      const valueKeys = coherent.valueKeysOf(resource);
-      invalidator.register(resource, (id: Id) => valueKeys.of(id));
-      return coherent.resource(resource, valueKeys);
+    resource: bindOne,
+    bind: (descriptions) => bindAll(bindOne, descriptions),
+    invalidate: async (tags) => await invalidator.invalidate(tags),
+    respond: async (key, make) => {
+      const kept = await responseCache?.find(key);
+      if (kept) return kept;
+      const dependencies = new ResponseDependencies();
+      const body = await make(dependencies);
+      responseCache?.keep(key, body, dependencies);
+      return Buffer.from(body);
     },
     state() {
       if (!circuitBreaker) return 'off';
       return circuitBreaker.state;
     },
     refusal: () => circuitBreaker?.refusal,
-    async start(timeoutMs) {
+    async start(timeoutMs = DEFAULT_START_TIMEOUT_MS) {
       await Promise.all([invalidationLog.start(), circuitBreaker?.ready(timeoutMs)]);
       keeper.start();
     },
@@ -111,4 +166,19 @@ export function createCache(options: CacheOptions): Cache {
       await invalidationLog.stop();
     },
   };
+}
+
+function logSourceOf(from: CacheOptions['postgres']): LogSource {
+  if (typeof from === 'object') return from;
+  if (typeof from === 'function') return invalidationLogSource(from);
+  // Without the text, which may hold a password.
+  if (!/^postgres(ql)?:\/\//.test(from))
+    throw new TypeError('postgres must be a URL: postgres://host:port/database');
+  return invalidationLogSource(connectionTo(from));
+}
+
+function redisTargetOf(from: CacheOptions['redis']): RedisTarget | undefined {
+  if (typeof from !== 'string') return from;
+  if (!/^rediss?(\+sentinel)?:\/\//.test(from)) throw new TypeError('redis must be a URL: redis://host:port');
+  return { kind: /^rediss?:/.test(from) ? 'standalone' : 'sentinel', url: from };
 }

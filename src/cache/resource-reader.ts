@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
+import type { Logger } from './logger.js';
 
 import { DatabaseFallback } from './database-fallback.js';
 import { Entries } from './entries.js';

@@ -3,7 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { Role } from '../auth/role.enum.js';
 import { signToken } from '../auth/sign-token.js';
 import type { OperatorConfig } from '../config.js';
-import { resetCache } from '../db/cache-epoch.js';
+import { resetCache } from '../cache/postgres/epoch.js';
 import type { Sql } from '../db/driver.js';
 import {
   addMember,

@@ -7,7 +7,8 @@ import type postgres from 'postgres';
 
 import { InvalidationLog } from '../../src/cache/invalidation/invalidation-log.js';
 import { hasSeenAllUpTo, isVisible } from '../../src/cache/invalidation/snapshot.js';
-import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
+import { cacheConnection } from '../../src/db/cache-connection.js';
 import {
   BotsDocument,
   MeDocument,
@@ -54,7 +55,7 @@ afterEach(async () => {
 
 const openLog = async (maxTags?: number): Promise<InvalidationLog> => {
   const log = new InvalidationLog({
-    source: invalidationLogSource(database.url),
+    source: invalidationLogSource(cacheConnection(database.url)),
     log: pino({ level: 'silent' }),
     // It is read when a test says so.
     intervalMs: 1_000_000,
@@ -175,7 +176,7 @@ describe('what the log accepts', () => {
 
   test('is nothing before the log was read for the first time', async () => {
     const log = new InvalidationLog({
-      source: invalidationLogSource(database.url),
+      source: invalidationLogSource(cacheConnection(database.url)),
       log: pino({ level: 'silent' }),
     });
     closers.push(async () => await log.stop());

@@ -7,7 +7,8 @@ import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/in
 import { Invalidator } from '../../src/cache/invalidation/invalidator.js';
 import { KeySpace } from '../../src/cache/redis/keys.js';
 import { InvalidationLogMaintenance } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
-import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
+import { cacheConnection } from '../../src/db/cache-connection.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
@@ -40,7 +41,7 @@ afterEach(async () => {
 
 /** By default it is read when a test says so. */
 const openLog = async (
-  source = invalidationLogSource(database.url),
+  source = invalidationLogSource(cacheConnection(database.url)),
   intervalMs = 1_000_000,
 ): Promise<InvalidationLog> => {
   const log = new InvalidationLog({ source, log: silent, intervalMs });
@@ -147,7 +148,7 @@ describe('the log is kept short', () => {
     await rename(a, writer);
     await writer`select keep_cache_log_short()`;
     try {
-      const source = invalidationLogSource(database.url);
+      const source = invalidationLogSource(cacheConnection(database.url));
       const log = await openLog(source);
       for (let i = 0; i < 10; i++) await rename(b);
       await sql`select keep_cache_log_short()`;
@@ -172,7 +173,7 @@ describe('the log is kept short', () => {
     await holder`begin`;
     await rename(a, holder);
     try {
-      const source = invalidationLogSource(database.url);
+      const source = invalidationLogSource(cacheConnection(database.url));
       const log = await openLog(source);
       const old = await snapshotNow();
       for (let i = 0; i < 20; i++) await rename(b);
@@ -212,7 +213,7 @@ describe('a read of the log is bounded', () => {
   ] as const)(
     'however large the backlog: %s',
     async (_name, fill, maxEntries) => {
-      const source = invalidationLogSource(database.url);
+      const source = invalidationLogSource(cacheConnection(database.url));
       const entries: number[] = [];
       const counting: LogSource = {
         ...source,
@@ -246,7 +247,7 @@ describe('a read of the log is bounded', () => {
   );
 
   test('and restored entries of another cluster are not read over and over', async () => {
-    const source = invalidationLogSource(database.url);
+    const source = invalidationLogSource(cacheConnection(database.url));
     await sql`insert into cache_invalidations (xid, tags) select '9000000000'::xid8, array['bot:x'] from generate_series(1, 500)`;
     const first = await source.open();
     const second = await source.poll(first.snapshot);
@@ -257,11 +258,11 @@ describe('a read of the log is bounded', () => {
 });
 
 test('a process that never leads remembers little, and seldom asks to lead', async () => {
-  const leader = invalidationLogSource(database.url);
+  const leader = invalidationLogSource(cacheConnection(database.url));
   await leader.open();
   expect(await leader.lead()).toBe(true);
   closers.push(async () => await leader.close());
-  const source = invalidationLogSource(database.url);
+  const source = invalidationLogSource(cacheConnection(database.url));
   let asked = 0;
   const counting: LogSource = {
     ...source,

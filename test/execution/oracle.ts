@@ -15,7 +15,7 @@ import { createCache } from '../../src/cache/create-cache.js';
 import { readConfig, type Config } from '../../src/config.js';
 import { createRequestContext, type RequestContext } from '../../src/context.js';
 import { connectDatabase } from '../../src/db/client.js';
-import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { cacheConnection } from '../../src/db/cache-connection.js';
 import { unavailable } from '../../src/errors.js';
 import {
   checkDocumentLimits,
@@ -183,10 +183,11 @@ async function composeResolvers(
     toError: ({ message }) => unavailable(message),
   });
   const cache = createCache({
-    redis: config.redis,
+    redis: config.redis.target,
+    redisTimeoutMs: config.redis.timeoutMs,
     prefix: '',
     responseCacheBytes: 0,
-    logSource: invalidationLogSource(config.database.url),
+    postgres: cacheConnection(config.database.url),
     observer: createMetrics().observer,
     log,
   });

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import postgres from 'postgres';
 
 import { migrateDatabase } from '../../src/db/migrate.js';
-import { resetCache } from '../../src/db/cache-epoch.js';
+import { resetCache } from '../../src/cache/postgres/epoch.js';
 import { startPostgres, type PostgresService } from '../../src/dev/services/postgres.js';
 import { BotDocument } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';

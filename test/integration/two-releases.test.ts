@@ -11,7 +11,7 @@ import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import type { ShapeOf } from '../../src/cache/shape.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { currentSnapshot } from '../../src/db/cache-epoch.js';
-import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { cacheConnection } from '../../src/db/cache-connection.js';
 import { botStatsTag, botTag } from '../../src/invalidation/tags.js';
 import {
   BotDetailsDocument,
@@ -72,10 +72,11 @@ async function startRelease(
   const { db, close } = connectDatabase({ url: database.url, poolMax: 5 });
   const tally = new Tally();
   const cache = createCache({
-    redis: { target: { kind: 'standalone', url: redis.url }, timeoutMs: 3_000 },
+    redis: { kind: 'standalone', url: redis.url },
+    redisTimeoutMs: 3_000,
     prefix: '',
     responseCacheBytes: 0,
-    logSource: invalidationLogSource(database.url),
+    postgres: cacheConnection(database.url),
     observer: tally,
     log: pino({ level: 'silent' }),
   });

@@ -19,19 +19,21 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** A migrated, empty database of the caller's own. */
-export async function createDatabase(): Promise<TestDatabase> {
+/** A migrated, empty database of the caller's own; or one that has nothing at all. */
+export async function createDatabase({ migrated = true } = {}): Promise<TestDatabase> {
   const templateUrl = new URL(required('FLOVO_TEST_DATABASE_URL'));
   const adminUrl = new URL(templateUrl);
   adminUrl.pathname = '/postgres';
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const admin = postgres(adminUrl.href, { max: 1, onnotice: () => {} });
-  await admin.unsafe(`create database ${name} template ${templateUrl.pathname.slice(1)}`);
+  await admin.unsafe(
+    `create database ${name} template ${migrated ? templateUrl.pathname.slice(1) : 'template0'}`,
+  );
   const url = new URL(templateUrl);
   url.pathname = `/${name}`;
   const sql = postgres(url.href, { max: 4, onnotice: () => {} });
   // A copy is another database than the template: here, and not while a test counts what is in its log.
-  await sql`select renew_cache_epoch()`;
+  if (migrated) await sql`select renew_cache_epoch()`;
   return {
     url: url.href,
     sql,

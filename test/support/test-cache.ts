@@ -12,7 +12,8 @@ import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/resource.js';
 import { MAX_TTL_SECONDS } from '../../src/config.js';
 import { connectDatabase } from '../../src/db/client.js';
-import { invalidationLogSource } from '../../src/db/invalidation-log-source.js';
+import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
+import { cacheConnection } from '../../src/db/cache-connection.js';
 import { InvalidationService } from '../../src/invalidation/invalidation.service.js';
 import { createRepositories, createResources, type Resources } from '../../src/resources.js';
 import type { BotStats } from '../../src/stats/bot-stats.type.js';
@@ -118,12 +119,13 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const { db, close } = connectDatabase({ url: options.databaseUrl, poolMax: 10 });
   const tally = new Tally();
   const { log, logs } = captureLogs();
-  const source = invalidationLogSource(options.logUrl ?? options.databaseUrl);
+  const source = invalidationLogSource(cacheConnection(options.logUrl ?? options.databaseUrl));
   const cache = createCache({
-    redis: { target: options.redis, timeoutMs: options.timeoutMs ?? 3_000 },
+    redis: options.redis,
+    redisTimeoutMs: options.timeoutMs ?? 3_000,
     prefix: options.prefix ?? '',
     responseCacheBytes: 0,
-    logSource: options.deaf === true ? deafened(source) : source,
+    postgres: options.deaf === true ? deafened(source) : source,
     observer: tally,
     log,
     logRetention: options.logRetention,

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from '../logger.js';
 
 import { CacheUnavailableError } from '../errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';

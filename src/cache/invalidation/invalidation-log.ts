@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from '../logger.js';
 
 import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from './snapshot.js';
 import { EVERYTHING, type Tag } from './tags.js';

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from '../logger.js';
 
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../errors.js';
 import type { KeyOf, KeySpace } from '../redis/keys.js';

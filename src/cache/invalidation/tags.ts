@@ -14,11 +14,21 @@ export interface TagFamily {
   readonly of: (id: string) => Tag;
 }
 
-/** `tagFamily('bot').of(id)` is `bot:<id>`; `tagFamily('bot', 'stats').of(id)` is `bot:<id>:stats`. */
+/**
+ * `tagFamily('bot').of(id)` is `bot:<id>`; `tagFamily('bot', 'stats').of(id)` is `bot:<id>:stats`. No part is empty or has a
+ * colon: the tag would be of another family, and its values would stay.
+ * @throws TypeError
+ */
 export function tagFamily(entity: string, facet?: string): TagFamily {
-  const prefix = `${entity}:`;
-  const suffix = facet === undefined ? '' : `:${facet}`;
-  return { entity, facet, of: (id) => prefix + id + suffix };
+  const prefix = `${refuseColons('entity', entity)}:`;
+  const suffix = facet === undefined ? '' : `:${refuseColons('facet', facet)}`;
+  return { entity, facet, of: (id) => prefix + refuseColons('id', id) + suffix };
+}
+
+function refuseColons(name: string, part: string): string {
+  if (part === '' || part.includes(':'))
+    throw new TypeError(`The ${name} of a tag must not be empty or have a colon`);
+  return part;
 }
 
 /** The parts of a tag; undefined for one that no family can have made (a newer version's, or `*`). */

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from '../logger.js';
 
 import { SharedTimeout } from './shared-timeout.js';
 import { CacheUnavailableError } from '../errors.js';

@@ -1,0 +1,44 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+
+import { endWithNpm } from '../../scripts/end-with-npm.mjs';
+
+/**
+ * `npm start`: installs what is missing, compiles the cache and this server, starts a PostgreSQL and a Redis where DATABASE_URL
+ * and REDIS_URL name none, and serves. Your own server needs nothing of this file.
+ */
+const here = import.meta.dirname;
+const root = path.join(here, '../..');
+
+endWithNpm();
+
+function run(command, args, cwd) {
+  const { status } = spawnSync(command, args, { cwd, stdio: ['ignore', 'inherit', 'inherit'] });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+if (!existsSync(path.join(root, 'node_modules'))) run('npm', ['ci'], root);
+if (!existsSync(path.join(here, 'node_modules'))) run('npm', ['ci'], here);
+const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
+run(process.execPath, [compiler, '-p', 'tsconfig.build.json'], root);
+run(process.execPath, [compiler, '-p', here], root);
+
+const { bringUpDatabase, bringUpRedis } = await import('../../dist/dev/development-services.js');
+const environment = { ...process.env, DATA_DIR: process.env.DATA_DIR ?? path.join(here, '.data') };
+const services = [];
+for (const bringUp of [bringUpDatabase, bringUpRedis]) services.push(await bringUp(environment, console.log));
+const [database, redis] = services;
+process.env.DATABASE_URL = database.url;
+process.env.REDIS_URL = redis.url;
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    Promise.all(services.map(async ({ stop }) => await stop())).then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  });
+}
+await import('./dist/server.js');
+console.log(`PostgreSQL: ${database.url}`);

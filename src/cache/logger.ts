@@ -1,0 +1,16 @@
+interface LogMethod {
+  (fields: object, message: string): void;
+  (message: string): void;
+}
+
+/** Where the cache logs to: pino, or whatever has these methods. */
+export interface Logger {
+  readonly debug: LogMethod;
+  readonly info: LogMethod;
+  readonly warn: LogMethod;
+  readonly error: LogMethod;
+}
+
+const ignore = (): void => {};
+
+export const SILENT_LOGGER: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };

@@ -1,0 +1,31 @@
+import { epochOf, withoutEpoch, type SnapshotText } from '../invalidation/snapshot.js';
+import type { Sql } from './connection.js';
+
+/**
+ * Begins a new epoch with an empty invalidation log, if the log came with a restored or moved database, or if the epoch is
+ * still `outdated`. All that was cached before is refused from then on, wherever it is kept.
+ */
+async function renewEpoch(sql: Sql, outdated: string | null): Promise<void> {
+  await sql`select public.renew_cache_epoch(${outdated})`;
+}
+
+/**
+ * Begins a new epoch if the invalidation log was not written by this database: it was restored or moved.
+ * @param since an earlier snapshot of the same database; with fewer transactions now, it was set back beneath its servers
+ * @returns whether it did
+ */
+export async function renewForeignEpoch(sql: Sql, since: SnapshotText | undefined): Promise<boolean> {
+  const earlier = since === undefined ? null : withoutEpoch(since);
+  const [log] = await sql<{ is_own: boolean }[]>`
+    select public.cache_log_is_own() and pg_snapshot_xmax(pg_current_snapshot())
+      >= coalesce(pg_snapshot_xmax(${earlier}::pg_snapshot), '0') as is_own`;
+  if (log?.is_own === true) return false;
+  await renewEpoch(sql, since === undefined ? null : epochOf(since).slice(1));
+  return true;
+}
+
+/** Begins a new epoch in any case: all that is cached is refused. */
+export async function resetCache(sql: Sql): Promise<void> {
+  const [state] = await sql<{ epoch: string }[]>`select epoch from public.cache_log_state`;
+  await renewEpoch(sql, state?.epoch ?? null);
+}

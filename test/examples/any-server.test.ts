@@ -1,0 +1,87 @@
+import path from 'node:path';
+import { afterEach, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+
+import { eventually } from '../support/eventually.js';
+import { buildExample, startExample, startFleet, type Fleet } from './library-fleet.js';
+import { LoansHistory } from './loans-history.js';
+
+/** Another server on the cache, as its engineers would write it: `examples/any-server`. */
+
+/** Longer than writes by SQL may take to be seen. */
+const RUN_SECONDS = Number(process.env.EXAMPLE_SECONDS ?? 6);
+/** A mutant ends with the first stale value. */
+const MUTANT_SECONDS = 20;
+
+let fleet: Fleet | undefined;
+
+beforeAll(async () => {
+  await buildExample();
+}, 120_000);
+
+afterEach(async () => {
+  await fleet?.stop();
+  fleet = undefined;
+});
+
+test('two processes never show what is older than an answered mutation, or than the bound for SQL', async () => {
+  fleet = await startFleet();
+  const report = await new LoansHistory(fleet).run(RUN_SECONDS);
+  console.info(report);
+  expect(report).toMatchObject({ stale: 0, firstStale: undefined });
+  expect(report.observations).toBeGreaterThan(500);
+  expect(Math.min(report.mutations, report.sqlWrites)).toBeGreaterThan(10);
+}, 60_000);
+
+test('the check finds an example whose mutations do not invalidate', async () => {
+  const mutant = path.resolve('test/examples/without-invalidation.mjs');
+  fleet = await startFleet({ NODE_OPTIONS: `--import ${mutant}` });
+  const { stale } = await new LoansHistory(fleet).run(MUTANT_SECONDS, true);
+  expect(stale).toBeGreaterThan(0);
+}, 60_000);
+
+test('the check finds an example whose tables are not watched', async () => {
+  fleet = await startFleet();
+  await fleet.database.sql`select cache_unwatch('books')`;
+  const { stale } = await new LoansHistory(fleet).run(MUTANT_SECONDS, true);
+  expect(stale).toBeGreaterThan(0);
+}, 60_000);
+
+test('a kept response is given again after one look at its generations, and no more once somebody writes by SQL', async () => {
+  fleet = await startFleet();
+  const [server] = fleet.servers;
+  const query = '{ shelf(id: 2) { name books { title loans shelf { name } } } }';
+  const cold = await server.ask<{ shelf: { books: { loans: number }[] } }>(query);
+  expect(cold).toEqual({
+    shelf: { name: 'Travel', books: [{ title: 'Sea and Sardinia', loans: 0, shelf: { name: 'Travel' } }] },
+  });
+  const admin = new Redis(fleet.redis.url);
+  const monitor = await admin.monitor();
+  try {
+    const keys = new Set<string>();
+    monitor.on('monitor', (_time: string, args: string[]) => {
+      for (const arg of args) if (arg.startsWith('library:')) keys.add(arg);
+    });
+    await eventually(async () => {
+      keys.clear();
+      expect(await server.ask(query)).toEqual(cold);
+      await eventually(() => keys.size > 0);
+      expect([...keys].toSorted()).toEqual(['library:shelf:2:gen']);
+    });
+  } finally {
+    monitor.disconnect();
+    admin.disconnect();
+  }
+  await fleet.database.sql`update books set loans = 7 where id = 3`;
+  await eventually(async () => (await server.ask<typeof cold>(query)).shelf.books[0]?.loans === 7);
+});
+
+test('the command of its README starts it, and SIGTERM ends it', async () => {
+  fleet = await startFleet();
+  const started = await startExample(fleet.environment, 'start.mjs');
+  expect(await started.ask('{ book(id: 1) { title } nobody: book(id: 99) { title } }')).toEqual({
+    book: { title: 'Sonnets' },
+    nobody: null,
+  });
+  expect(await started.stop()).toBe(0);
+}, 60_000);
