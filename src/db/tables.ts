@@ -6,9 +6,11 @@ import {
   customType,
   index,
   integer,
+  numeric,
   pgEnum,
   pgTable,
   primaryKey,
+  smallint,
   text,
   uniqueIndex,
   uuid,
@@ -162,21 +164,48 @@ export const messages = pgTable(
 );
 
 /** Running totals of a bot's messages, kept by triggers in the transaction that writes the messages. */
-export const botStats = pgTable('bot_stats', {
-  botId: uuid('bot_id')
-    .primaryKey()
-    .references(() => bots.id, { onDelete: 'cascade' }),
-  inbound: bigint('inbound', { mode: 'number' }).notNull().default(0),
-  outbound: bigint('outbound', { mode: 'number' }).notNull().default(0),
-  failed: bigint('failed', { mode: 'number' }).notNull().default(0),
-  outboundDelivered: bigint('outbound_delivered', { mode: 'number' }).notNull().default(0),
-  outboundFailed: bigint('outbound_failed', { mode: 'number' }).notNull().default(0),
-  conversations: bigint('conversations', { mode: 'number' }).notNull().default(0),
-  responseTimeSum: bigint('response_time_sum', { mode: 'number' }).notNull().default(0),
-  responseTimeCount: bigint('response_time_count', { mode: 'number' }).notNull().default(0),
-  lastMessageAt: instant('last_message_at'),
-  revision: bigint('revision', { mode: 'number' }).notNull().default(0),
-});
+export const botStats = pgTable(
+  'bot_stats',
+  {
+    botId: uuid('bot_id')
+      .primaryKey()
+      .references(() => bots.id, { onDelete: 'cascade' }),
+    inbound: bigint('inbound', { mode: 'number' }).notNull().default(0),
+    outbound: bigint('outbound', { mode: 'number' }).notNull().default(0),
+    failed: bigint('failed', { mode: 'number' }).notNull().default(0),
+    outboundDelivered: bigint('outbound_delivered', { mode: 'number' }).notNull().default(0),
+    outboundFailed: bigint('outbound_failed', { mode: 'number' }).notNull().default(0),
+    conversations: bigint('conversations', { mode: 'number' }).notNull().default(0),
+    responseTimeSum: bigint('response_time_sum', { mode: 'number' }).notNull().default(0),
+    responseTimeCount: bigint('response_time_count', { mode: 'number' }).notNull().default(0),
+    lastMessageAt: instant('last_message_at'),
+    revision: bigint('revision', { mode: 'number' }).notNull().default(0),
+    /** The bot's organization, kept by triggers: when a bot is deleted, its totals outlive its row. */
+    orgId: uuid('org_id').notNull(),
+  },
+  // Every message changes the other columns, and an index on any of them would make those updates expensive.
+  (table) => [index('bot_stats_shard_idx').on(table.orgId, sql`organization_shard(${table.botId})`)],
+);
+
+/**
+ * Running totals of an organization, kept by triggers. Its bots are spread over up to 64 shards, so that writers of
+ * different bots seldom wait for each other; the totals are the sums of the shards. Sums of messages are numeric, because
+ * a bot with an absurd total must not stop the writers of the others.
+ */
+export const organizationTotals = pgTable(
+  'organization_totals',
+  {
+    orgId: uuid('org_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    shard: smallint('shard').notNull(),
+    runningBots: bigint('running_bots', { mode: 'number' }).notNull().default(0),
+    totalMessages: numeric('total_messages', { mode: 'number' }).notNull().default(0),
+    failedMessages: numeric('failed_messages', { mode: 'number' }).notNull().default(0),
+    lastMessageAt: instant('last_message_at'),
+  },
+  (table) => [primaryKey({ columns: [table.orgId, table.shard] })],
+);
 
 /** How many messages each conversation of a bot holds: what makes the count of conversations exact. */
 export const conversations = pgTable(
