@@ -9,6 +9,7 @@ import { freshGeneration } from './fresh-generation.js';
 import { CacheUnavailableError } from './errors.js';
 import type { Freshness } from './invalidation/invalidation-log.js';
 import type { Invalidator } from './invalidation/invalidator.js';
+import type { Tag } from './invalidation/tags.js';
 import type { KeySpace } from './redis/keys.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import { EnvelopeParseCache } from './envelope-parse-cache.js';
@@ -73,7 +74,7 @@ export class CoherentCache {
     return {
       name: resource.name,
       readMany: async (ids, dependencies) => await reader.readMany(ids, dependencies),
-      replace: async (id, newer) => await reader.replace(id, newer),
+      replace: async (id, newer, others) => await reader.replace(id, newer, others),
     };
   }
 
@@ -343,13 +344,14 @@ class ResourceReader<Id, Value> {
   }
 
   /** See {@link CachedResource.replace}. */
-  async replace(id: Id, newer: Snapshotted<Value>): Promise<void> {
+  async replace(id: Id, newer: Snapshotted<Value>, further: readonly Tag[] = []): Promise<void> {
     const { store, invalidator } = this.parts;
     const { slot, tags } = this.entryOf(id);
     const { value, snapshot, version = 0 } = newer;
+    const allTags = [...tags, ...further];
     if (!store) return;
     if (tags.length !== 1 || version === 0 || value === null) {
-      await invalidator.invalidate(tags);
+      await invalidator.invalidate(allTags);
       return;
     }
     const token = freshGeneration();
@@ -357,14 +359,15 @@ class ResourceReader<Id, Value> {
     const envelope = this.envelope({ generation: token, snapshot, expiresAt, version, value });
     if (Buffer.byteLength(envelope) > MAX_VALUE_BYTES) {
       this.noteTooLarge(1);
-      await invalidator.invalidate(tags);
+      await invalidator.invalidate(allTags);
       return;
     }
     const { values, indexes } = invalidator.targetsOf(tags[0] ?? '');
     const others = values.filter((key) => key !== slot.key);
     const ttlMs = Math.max(1, expiresAt - Date.now());
     const replacement = { token, envelope, ttlMs, version };
-    await invalidator.orKeepPending(tags, store.replace(slot, others, replacement, indexes));
+    const removals = invalidator.removalsOf(further);
+    await invalidator.orKeepPending(allTags, store.replace(slot, others, replacement, indexes, removals));
   }
 
   private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {

@@ -1,14 +1,21 @@
-import { eq } from 'drizzle-orm';
+import { eq, max, sql, sum, type SQL } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
-import { organizations } from '../db/tables.js';
+import { toCount } from '../db/count.js';
+import { botCounts, organizations, organizationTotals } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
+import type { OrganizationStats } from './organization-stats.type.js';
 import type { Organization } from './organization.type.js';
+
+/** A count that is zero without rows. */
+const count = (counted: SQL) =>
+  sql<number>`coalesce(${counted}, 0)`.mapWith((written: string) => toCount(Number(written)));
 
 export class OrganizationRepository {
   private readonly byIds;
+  private readonly statsByIds;
 
   constructor(db: Database) {
     this.byIds = db
@@ -20,11 +27,38 @@ export class OrganizationRepository {
       .leftJoin(organizations, eq(organizations.id, wantedId))
       .orderBy(wantedPosition)
       .prepare('organizations_by_ids');
+    this.statsByIds = db
+      .select({
+        snapshot: currentSnapshot,
+        id: organizations.id,
+        bots: count(max(botCounts.total)),
+        runningBots: count(sum(organizationTotals.runningBots)),
+        totalMessages: count(sum(organizationTotals.totalMessages)),
+        failedMessages: count(sum(organizationTotals.failedMessages)),
+        lastMessageAt: max(organizationTotals.lastMessageAt),
+      })
+      .from(wantedIds)
+      .leftJoin(organizations, eq(organizations.id, wantedId))
+      .leftJoin(botCounts, eq(botCounts.orgId, wantedId))
+      .leftJoin(organizationTotals, eq(organizationTotals.orgId, wantedId))
+      .groupBy(wantedPosition, organizations.id)
+      .orderBy(wantedPosition)
+      .prepare('organization_stats_by_ids');
   }
 
   /** Organizations aligned with the ids, in one statement. */
   async findMany(ids: readonly string[]): Promise<Snapshotted<Organization>[]> {
     const rows = await this.byIds.execute({ ids });
     return rows.map(({ snapshot, organization }) => ({ snapshot, value: organization }));
+  }
+
+  /** Statistics aligned with the organizations' ids, in one statement. It sums at most 64 rows of totals for each. */
+  async findStats(ids: readonly string[]): Promise<Snapshotted<OrganizationStats>[]> {
+    const computedAt = new Date().toISOString();
+    const rows = await this.statsByIds.execute({ ids });
+    return rows.map(({ snapshot, id, ...stats }) => ({
+      snapshot,
+      value: id === null ? null : { id, ...stats, computedAt },
+    }));
   }
 }

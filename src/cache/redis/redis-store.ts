@@ -266,7 +266,10 @@ export class RedisStore {
     );
   }
 
-  /** Replaces a stored value under a new generation; see {@link REPLACE}. `others`, and what `indexes` list, depend on the same tag. */
+  /**
+   * Replaces a stored value under a new generation; see {@link REPLACE}. `others`, and what `indexes` list, depend on the
+   * same tag. In the same round trip it removes what other tags outdate.
+   */
   async replace(
     { key, generations }: EntryKeys,
     others: readonly string[],
@@ -277,10 +280,11 @@ export class RedisStore {
       readonly version: number;
     },
     indexes: readonly KeyIndex[] = [],
+    removals: readonly Removal[] = [],
   ): Promise<void> {
     const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
     const { token, envelope, ttlMs, version } = newer;
-    await this.circuitBreaker.run('invalidate', async (client) => {
+    const replace = async (client: RedisClient): Promise<void> => {
       // A Redis that refuses something is read by nobody here: to others it is enough to remove what is outdated.
       if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
       try {
@@ -290,7 +294,9 @@ export class RedisStore {
         if (!isSplit(error) && !this.isRefusal(error)) throw error;
         await unlinkEach(client, keys);
       }
-    });
+    };
+    const sendAll = together([replace, ...this.removalTasks(removals).map(({ send }) => send)]);
+    await this.circuitBreaker.run('invalidate', sendAll);
   }
 
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
@@ -326,24 +332,8 @@ export class RedisStore {
     operation: 'invalidate' | 'sweep',
     whileOpen = false,
   ): Promise<void> {
-    const groups = this.cluster
-      ? removals
-      : [{ keys: removals.flatMap((each) => each.keys), indexes: removals.flatMap((each) => each.indexes) }];
-    const tasks = groups.flatMap(({ keys, indexes }): Task<unknown>[] => [
-      ...cutForCommands(keys, () => 1).map((piece) => ({
-        cost: costOf(piece.length),
-        send: async (client: RedisClient) => await unlink(client, piece),
-      })),
-      // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
-      ...indexes.map((index) => ({
-        cost: dropCost(index),
-        send: async (client: RedisClient) => await this.dropIndexed(client, index.key),
-      })),
-    ]);
-    const roundTrips = cut(tasks, ({ cost }) => cost, MAX_ROUND_TRIP_COST);
-    // If one node of a cluster fails, the others must have been told all the same before the write is answered.
-    const sendAll = (roundTrip: readonly Task<unknown>[]) => async (client: RedisClient) =>
-      throwFirstFailure(await Promise.allSettled(roundTrip.map(async ({ send }) => await send(client))));
+    const roundTrips = cut(this.removalTasks(removals), ({ cost }) => cost, MAX_ROUND_TRIP_COST);
+    const sendAll = (roundTrip: readonly Task<unknown>[]) => together(roundTrip.map(({ send }) => send));
     if (whileOpen) {
       for (const roundTrip of roundTrips) await this.circuitBreaker.attempt(operation, sendAll(roundTrip));
       return;
@@ -356,6 +346,23 @@ export class RedisStore {
         ),
       ),
     );
+  }
+
+  private removalTasks(removals: readonly Removal[]): Task<unknown>[] {
+    const groups = this.cluster
+      ? removals
+      : [{ keys: removals.flatMap((each) => each.keys), indexes: removals.flatMap((each) => each.indexes) }];
+    return groups.flatMap(({ keys, indexes }) => [
+      ...cutForCommands(keys, () => 1).map((piece) => ({
+        cost: costOf(piece.length),
+        send: async (client: RedisClient) => await unlink(client, piece),
+      })),
+      // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
+      ...indexes.map((index) => ({
+        cost: dropCost(index),
+        send: async (client: RedisClient) => await this.dropIndexed(client, index.key),
+      })),
+    ]);
   }
 
   private async dropIndexed(client: RedisClient, index: string): Promise<void> {
@@ -395,6 +402,15 @@ export class RedisStore {
 
 const totalCost = (tasks: readonly { readonly cost: number }[]): number =>
   tasks.reduce((sum, { cost }) => sum + cost, 0);
+
+/**
+ * Sends commands together and awaits them all: if one node of a cluster fails, the others must have been told all the same
+ * before a write is answered.
+ */
+const together =
+  (sends: readonly Task<unknown>['send'][]) =>
+  async (client: RedisClient): Promise<void> =>
+    throwFirstFailure(await Promise.allSettled(sends.map(async (send) => await send(client))));
 
 function throwFirstFailure(outcomes: readonly PromiseSettledResult<unknown>[]): void {
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
