@@ -1,4 +1,4 @@
-import { eq, max, sql, sum, type SQL } from 'drizzle-orm';
+import { eq, sql, type SQLWrapper } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
@@ -10,7 +10,7 @@ import type { OrganizationStats } from './organization-stats.type.js';
 import type { Organization } from './organization.type.js';
 
 /** A count that is zero without rows. */
-const count = (counted: SQL) =>
+const count = (counted: SQLWrapper) =>
   sql<number>`coalesce(${counted}, 0)`.mapWith((written: string) => toCount(Number(written)));
 
 export class OrganizationRepository {
@@ -27,21 +27,25 @@ export class OrganizationRepository {
       .leftJoin(organizations, eq(organizations.id, wantedId))
       .orderBy(wantedPosition)
       .prepare('organizations_by_ids');
+    // Lateral, so that no plan reads the shards of others.
+    const totals = sql`lateral (
+      select sum(running_bots) as running, sum(total_messages) as messages, sum(failed_messages) as failed,
+        max(last_message_at) as last
+      from ${organizationTotals} where org_id = ${wantedId}) as totals`;
     this.statsByIds = db
       .select({
         snapshot: currentSnapshot,
         id: organizations.id,
-        bots: count(max(botCounts.total)),
-        runningBots: count(sum(organizationTotals.runningBots)),
-        totalMessages: count(sum(organizationTotals.totalMessages)),
-        failedMessages: count(sum(organizationTotals.failedMessages)),
-        lastMessageAt: max(organizationTotals.lastMessageAt),
+        bots: count(botCounts.total),
+        runningBots: count(sql`totals.running`),
+        totalMessages: count(sql`totals.messages`),
+        failedMessages: count(sql`totals.failed`),
+        lastMessageAt: sql<string | null>`totals.last`.mapWith(organizationTotals.lastMessageAt),
       })
       .from(wantedIds)
       .leftJoin(organizations, eq(organizations.id, wantedId))
       .leftJoin(botCounts, eq(botCounts.orgId, wantedId))
-      .leftJoin(organizationTotals, eq(organizationTotals.orgId, wantedId))
-      .groupBy(wantedPosition, organizations.id)
+      .leftJoin(totals, sql`true`)
       .orderBy(wantedPosition)
       .prepare('organization_stats_by_ids');
   }
