@@ -6,6 +6,7 @@ import type {
   Lock,
   Removal,
   EntryKeys,
+  KeyIndex,
   Stored,
 } from '../../../src/cache/redis/redis-store.js';
 import type { ModelRedis, Replacement } from './model-redis.js';
@@ -69,9 +70,20 @@ export class ModelStore implements CacheStore {
     await this.each('release', locks, ({ key }) => key, all);
   }
 
-  async replace(slot: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
-    const all = () => [this.redis.replace(slot, others, newer)];
-    await this.counted(this.each('replace', [slot], () => '', all));
+  async replace(
+    slot: EntryKeys,
+    others: readonly string[],
+    newer: Replacement,
+    _indexes: readonly KeyIndex[] = [],
+    removals: readonly Removal[] = [],
+  ): Promise<void> {
+    const commands = [
+      () => this.redis.replace(slot, others, newer),
+      ...removals.map((removal) => () => this.redis.remove(removal)),
+    ];
+    const slotOf = (command: () => void) => String(commands.indexOf(command));
+    const all = (group: readonly (() => void)[]) => group.map((command) => command());
+    await this.counted(this.each('replace', commands, slotOf, all));
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {
