@@ -259,6 +259,17 @@ CREATE TRIGGER organization_totals_10_truncated AFTER TRUNCATE ON public.organiz
   FOR EACH STATEMENT EXECUTE FUNCTION public.organization_totals_removed();--> statement-breakpoint
 SELECT public.recount_organization_totals();--> statement-breakpoint
 
+-- What the server reads. The shards are summed for the organizations that are asked for, one by one.
+CREATE VIEW public.organization_stats AS
+  SELECT o.id, coalesce(c.total, 0) AS bots, t.running_bots, t.total_messages, t.failed_messages, t.last_message_at,
+    now() AS computed_at
+  FROM public.organizations AS o LEFT JOIN public.bot_counts AS c ON c.org_id = o.id
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(running_bots), 0) AS running_bots, coalesce(sum(total_messages), 0) AS total_messages,
+        coalesce(sum(failed_messages), 0) AS failed_messages, max(last_message_at) AS last_message_at
+      FROM public.organization_totals WHERE org_id = o.id
+    ) AS t;--> statement-breakpoint
+
 -- PART 3: the invalidation log.
 
 -- Every change of a bot's totals may change its organization's, and one entry says both: a message adds one row to the log, as

@@ -9,6 +9,7 @@ import {
   numeric,
   pgEnum,
   pgTable,
+  pgView,
   primaryKey,
   smallint,
   text,
@@ -16,6 +17,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 
+import { toCount } from './count.js';
 import { toIsoInstant } from './instant.js';
 
 export const role = pgEnum('role', ['OWNER', 'EDITOR', 'VIEWER']);
@@ -32,6 +34,12 @@ const pgSnapshot = customType<{ data: string }>({ dataType: () => 'pg_snapshot' 
 const instant = customType<{ data: string; driverData: string }>({
   dataType: () => 'timestamp with time zone',
   fromDriver: toIsoInstant,
+});
+
+/** A sum of any size, as GraphQL can say it. */
+const count = customType<{ data: number; driverData: string }>({
+  dataType: () => 'numeric',
+  fromDriver: (written) => toCount(Number(written)),
 });
 
 export const organizations = pgTable('organizations', {
@@ -206,6 +214,17 @@ export const organizationTotals = pgTable(
   },
   (table) => [primaryKey({ columns: [table.orgId, table.shard] })],
 );
+
+/** Statistics of organizations, from their totals; a view that the migration makes. */
+export const organizationStats = pgView('organization_stats', {
+  id: uuid('id').notNull(),
+  bots: count('bots').notNull(),
+  runningBots: count('running_bots').notNull(),
+  totalMessages: count('total_messages').notNull(),
+  failedMessages: count('failed_messages').notNull(),
+  lastMessageAt: instant('last_message_at'),
+  computedAt: instant('computed_at').notNull(),
+}).existing();
 
 /** How many messages each conversation of a bot holds: what makes the count of conversations exact. */
 export const conversations = pgTable(

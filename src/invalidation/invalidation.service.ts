@@ -36,14 +36,13 @@ export class InvalidationService<Stats> {
     bot: BotKey,
     read: Promise<readonly Snapshotted<Stats>[]>,
   ): Promise<Snapshotted<Stats> | undefined> {
+    const others = [orgStatsTag.of(bot.orgId)];
     try {
       const [newer] = await read;
-      await this.botStats.replace(bot.id, newer ?? { value: null, snapshot: '' }, [
-        orgStatsTag.of(bot.orgId),
-      ]);
+      await this.botStats.replace(bot.id, newer ?? { value: null, snapshot: '' }, others);
       return newer;
     } catch (error) {
-      await this.invalidator.invalidate([botStatsTag.of(bot.id), orgStatsTag.of(bot.orgId)]);
+      await this.invalidator.invalidate([botStatsTag.of(bot.id), ...others]);
       throw error;
     }
   }

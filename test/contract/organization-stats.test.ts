@@ -124,7 +124,7 @@ describe('Organization.stats', () => {
     expect(found.get(orgId)).toEqual({ bots: 1, runningBots: 1 });
     expect(found.get(other)).toEqual({ bots: 2, runningBots: 1 });
     expect(
-      fixture.app.statements.filter((statement) => statement.includes('organization_totals')),
+      fixture.app.statements.filter((statement) => statement.includes('organization_stats')),
     ).toHaveLength(1);
   });
 

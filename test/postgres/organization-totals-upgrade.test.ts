@@ -36,17 +36,14 @@ test('the migration counts what is there, while the release before goes on writi
     await addOrganization(sql, 'Globex'),
     await addOrganization(sql, 'Empty'),
   ];
-  const [busy = [], other = []] = [
-    await addBots(sql, orgs[0] ?? '', 80),
-    await addBots(sql, orgs[1] ?? '', 3),
-  ];
+  const [busy, other] = [await addBots(sql, orgs[0] ?? '', 80), await addBots(sql, orgs[1] ?? '', 3)];
   await sql`update bots set status = 'RUNNING' where name like '%1'`;
   await sql`insert into messages (bot_id, conversation_id, contact_id, direction) select id, 'c', 'p', 'INBOUND' from bots`;
-  let isOver = false;
+  const migration = { isOver: false };
   const failures: unknown[] = [];
   // As the release before does: it knows nothing of the totals.
   const writing = [0, 1, 2].map(async (n) => {
-    for (let i = 0; !isOver; i++) {
+    for (let i = 0; !migration.isOver; i++) {
       const bot = [...busy, ...other][(i * 7 + n) % 83] as string;
       try {
         await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status) values (${bot}, 'c', 'p', 'INBOUND', 'FAILED')`;
@@ -62,12 +59,12 @@ test('the migration counts what is there, while the release before goes on writi
   try {
     expect(await migrateDatabase(database.urlFor())).toBeGreaterThan(0);
   } finally {
-    isOver = true;
+    migration.isOver = true;
     await Promise.all(writing);
   }
   expect(failures).toEqual([]);
   expect(await wrongShards(sql)).toEqual([]);
   const kept = await keptTotals(sql);
   expect(kept).toEqual(await countedTotals(sql));
-  expect(kept.map(({ messages }) => messages > 0).toSorted()).toEqual([false, true, true]);
+  expect(kept.filter(({ messages }) => messages > 0)).toHaveLength(2);
 });
