@@ -96,9 +96,9 @@ export async function insertMessages(sql: Sql, orgId: string, each: number): Pro
 async function computeTotals(sql: Sql): Promise<void> {
   await sql`insert into bot_counts (org_id, total) select org_id, count(*) from bots group by org_id`;
   await sql`
-    insert into bot_stats (bot_id, inbound, outbound, failed, outbound_delivered, outbound_failed, conversations,
+    insert into bot_stats (bot_id, org_id, inbound, outbound, failed, outbound_delivered, outbound_failed, conversations,
       response_time_sum, response_time_count, last_message_at, revision)
-    select b.id, coalesce(m.inbound, 0), coalesce(m.outbound, 0), coalesce(m.failed, 0), coalesce(m.delivered, 0),
+    select b.id, b.org_id, coalesce(m.inbound, 0), coalesce(m.outbound, 0), coalesce(m.failed, 0), coalesce(m.delivered, 0),
       coalesce(m.failed, 0), coalesce(m.conversations, 0), coalesce(m.response_time_sum, 0),
       coalesce(m.response_time_count, 0), m.last_message_at, case when m.bot_id is null then 0 else 1 end
     from bots as b left join (
@@ -114,4 +114,5 @@ async function computeTotals(sql: Sql): Promise<void> {
   await sql`
     insert into conversations (bot_id, conversation_id, messages)
     select bot_id, conversation_id, count(*) from messages group by bot_id, conversation_id`;
+  await sql`select recount_organization_totals()`;
 }

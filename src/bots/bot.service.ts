@@ -2,7 +2,7 @@ import { Role } from '../auth/role.enum.js';
 import type { RequestContext } from '../context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
 import { conflict, type ApiError } from '../errors.js';
-import type { InvalidationService } from '../invalidation/invalidation.service.js';
+import type { BotKey, InvalidationService } from '../invalidation/invalidation.service.js';
 import { botStatsTag, botTag, orgTag } from '../invalidation/tags.js';
 import { withTimeLimit } from '../time-limit.js';
 import { parseId, parseInput } from '../validation.js';
@@ -15,12 +15,6 @@ import type { RefusedWrites } from './refused-writes.js';
 const MAX_SEARCH_MS = 1_000;
 /** How often a bot is started or stopped again while others do the opposite. */
 const MAX_STATUS_ATTEMPTS = 5;
-
-/** Which bot, and where it is: what a change of it outdates. */
-interface BotKey {
-  readonly id: string;
-  readonly orgId: string;
-}
 
 /** What forbade a change was gone a moment later: to answer as if it had been made would be wrong. */
 export const justChanged = ({ version: currentVersion }: Bot): ApiError =>

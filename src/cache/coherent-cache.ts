@@ -23,7 +23,7 @@ export class CoherentCache {
     return {
       name: resource.name,
       readMany: async (ids, dependencies) => await reader.readMany(ids, dependencies),
-      replace: async (id, newer) => await reader.replace(id, newer),
+      replace: async (id, newer, others) => await reader.replace(id, newer, others),
     };
   }
 

@@ -4,6 +4,7 @@ import { encodeEnvelope, type Envelope } from './envelope.js';
 import { CacheUnavailableError } from './errors.js';
 import { freshGeneration } from './fresh-generation.js';
 import type { Invalidator } from './invalidation/invalidator.js';
+import type { Tag } from './invalidation/tags.js';
 import { NOT_LOADED, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { CacheObserver } from './observer.js';
 import type { CacheStore, Claim, Fill } from './redis/cache-store.js';
@@ -76,23 +77,30 @@ export class Fills<Id, Value> {
   /**
    * Invalidates the tags of a value, and puts the newer one in the place of the stored one where that can be. Never fails.
    * @param newer was read after the write
+   * @param further tags to invalidate, in the same round trip
    */
-  async replace({ keys, tags }: Entry<Id>, newer: LoadedValue<Value>): Promise<void> {
+  async replace(
+    { keys, tags }: Entry<Id>,
+    newer: LoadedValue<Value>,
+    further: readonly Tag[],
+  ): Promise<void> {
     const { invalidator, store } = this.parts;
     const { value, snapshot, version, expiresAt } = newer;
     const [tag] = tags;
+    const allTags = [...tags, ...further];
     if (tag === undefined || tags.length > 1 || version === 0 || value === null)
-      return await invalidator.invalidate(tags);
+      return await invalidator.invalidate(allTags);
     const token = freshGeneration();
     const envelope = this.envelope({ generation: token, snapshot, expiresAt, version, value });
     if (Buffer.byteLength(envelope) > MAX_VALUE_BYTES) {
       this.noteTooLarge(1);
-      return await invalidator.invalidate(tags);
+      return await invalidator.invalidate(allTags);
     }
     const { values, indexes } = invalidator.targetsOf(tag);
     const others = values.filter((key) => key !== keys.key);
     const replacement = { token, envelope, ttlMs: Math.max(1, expiresAt - Date.now()), version };
-    await invalidator.orKeepPending(tags, store.replace(keys, others, replacement, indexes));
+    const removals = invalidator.removalsOf(further);
+    await invalidator.orKeepPending(allTags, store.replace(keys, others, replacement, indexes, removals));
   }
 
   private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {

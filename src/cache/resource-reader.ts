@@ -9,6 +9,7 @@ import { Fills, type ClaimedRead } from './fills.js';
 import { freshGeneration } from './fresh-generation.js';
 import type { Freshness } from './invalidation/invalidation-log.js';
 import type { Invalidator } from './invalidation/invalidator.js';
+import type { Tag } from './invalidation/tags.js';
 import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { CacheObserver, MissReason } from './observer.js';
 import type { CacheStore, Stored } from './redis/cache-store.js';
@@ -90,16 +91,11 @@ export class ResourceReader<Id, Value> {
   }
 
   /** See {@link CachedResource.replace}. */
-  async replace(id: Id, newer: Snapshotted<Value>): Promise<void> {
+  async replace(id: Id, newer: Snapshotted<Value>, others: readonly Tag[] = []): Promise<void> {
     const { value, snapshot, version = 0 } = newer;
     const expiresAt = this.expiryOf(value);
-    await this.fills?.replace(this.entries.of(id), {
-      value,
-      snapshot,
-      version,
-      generation: undefined,
-      expiresAt,
-    });
+    const loaded = { value, snapshot, version, generation: undefined, expiresAt };
+    await this.fills?.replace(this.entries.of(id), loaded, others);
   }
 
   /** Completes reads: with what Redis holds, if it may be used, or else as {@link readMissing} does. */

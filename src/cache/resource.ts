@@ -2,7 +2,7 @@ import { entityPlaceholder, type KeyParams } from './redis/keys.js';
 import type { ResponseDependencies } from './response/response-dependencies.js';
 import type { ShapeOf } from './shape.js';
 import type { SnapshotText } from './invalidation/snapshot.js';
-import type { TagFamily } from './invalidation/tags.js';
+import type { Tag, TagFamily } from './invalidation/tags.js';
 
 /** A value as the database had it, and the snapshot under which it was read. */
 export interface Snapshotted<Value> {
@@ -99,6 +99,7 @@ export interface CachedResource<Id, Value> {
    * Invalidates the tags of a value, but puts a newer one in its place where it was cached: for values that change so
    * often that they would never be found. The value must have been read, with its version, after the write committed.
    * One round trip; never fails, as the invalidation itself.
+   * @param others further tags to invalidate, in the same round trip
    */
-  replace(id: Id, newer: Snapshotted<Value>): Promise<void>;
+  replace(id: Id, newer: Snapshotted<Value>, others?: readonly Tag[]): Promise<void>;
 }

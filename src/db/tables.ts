@@ -6,14 +6,18 @@ import {
   customType,
   index,
   integer,
+  numeric,
   pgEnum,
   pgTable,
+  pgView,
   primaryKey,
+  smallint,
   text,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
 
+import { toCount } from './count.js';
 import { toIsoInstant } from './instant.js';
 
 export const role = pgEnum('role', ['OWNER', 'EDITOR', 'VIEWER']);
@@ -30,6 +34,12 @@ const pgSnapshot = customType<{ data: string }>({ dataType: () => 'pg_snapshot' 
 const instant = customType<{ data: string; driverData: string }>({
   dataType: () => 'timestamp with time zone',
   fromDriver: toIsoInstant,
+});
+
+/** A sum of any size, as GraphQL can say it. */
+const count = customType<{ data: number; driverData: string }>({
+  dataType: () => 'numeric',
+  fromDriver: (written) => toCount(Number(written)),
 });
 
 export const organizations = pgTable('organizations', {
@@ -162,21 +172,59 @@ export const messages = pgTable(
 );
 
 /** Running totals of a bot's messages, kept by triggers in the transaction that writes the messages. */
-export const botStats = pgTable('bot_stats', {
-  botId: uuid('bot_id')
-    .primaryKey()
-    .references(() => bots.id, { onDelete: 'cascade' }),
-  inbound: bigint('inbound', { mode: 'number' }).notNull().default(0),
-  outbound: bigint('outbound', { mode: 'number' }).notNull().default(0),
-  failed: bigint('failed', { mode: 'number' }).notNull().default(0),
-  outboundDelivered: bigint('outbound_delivered', { mode: 'number' }).notNull().default(0),
-  outboundFailed: bigint('outbound_failed', { mode: 'number' }).notNull().default(0),
-  conversations: bigint('conversations', { mode: 'number' }).notNull().default(0),
-  responseTimeSum: bigint('response_time_sum', { mode: 'number' }).notNull().default(0),
-  responseTimeCount: bigint('response_time_count', { mode: 'number' }).notNull().default(0),
+export const botStats = pgTable(
+  'bot_stats',
+  {
+    botId: uuid('bot_id')
+      .primaryKey()
+      .references(() => bots.id, { onDelete: 'cascade' }),
+    inbound: bigint('inbound', { mode: 'number' }).notNull().default(0),
+    outbound: bigint('outbound', { mode: 'number' }).notNull().default(0),
+    failed: bigint('failed', { mode: 'number' }).notNull().default(0),
+    outboundDelivered: bigint('outbound_delivered', { mode: 'number' }).notNull().default(0),
+    outboundFailed: bigint('outbound_failed', { mode: 'number' }).notNull().default(0),
+    conversations: bigint('conversations', { mode: 'number' }).notNull().default(0),
+    responseTimeSum: bigint('response_time_sum', { mode: 'number' }).notNull().default(0),
+    responseTimeCount: bigint('response_time_count', { mode: 'number' }).notNull().default(0),
+    lastMessageAt: instant('last_message_at'),
+    revision: bigint('revision', { mode: 'number' }).notNull().default(0),
+    /** The bot's organization, kept by triggers: when a bot is deleted, its totals outlive its row. */
+    orgId: uuid('org_id').notNull(),
+  },
+  // Every message changes the other columns, and an index on any of them would make those updates expensive.
+  (table) => [index('bot_stats_shard_idx').on(table.orgId, sql`organization_shard(${table.botId})`)],
+);
+
+/**
+ * Running totals of an organization, kept by triggers. Its bots are spread over up to 64 shards, so that writers of
+ * different bots seldom wait for each other; the totals are the sums of the shards. Sums of messages are numeric, because
+ * a bot with an absurd total must not stop the writers of the others.
+ */
+export const organizationTotals = pgTable(
+  'organization_totals',
+  {
+    orgId: uuid('org_id')
+      .notNull()
+      .references(() => organizations.id, { onDelete: 'cascade' }),
+    shard: smallint('shard').notNull(),
+    runningBots: bigint('running_bots', { mode: 'number' }).notNull().default(0),
+    totalMessages: numeric('total_messages', { mode: 'number' }).notNull().default(0),
+    failedMessages: numeric('failed_messages', { mode: 'number' }).notNull().default(0),
+    lastMessageAt: instant('last_message_at'),
+  },
+  (table) => [primaryKey({ columns: [table.orgId, table.shard] })],
+);
+
+/** Statistics of organizations, from their totals; a view that the migration makes. */
+export const organizationStats = pgView('organization_stats', {
+  id: uuid('id').notNull(),
+  bots: count('bots').notNull(),
+  runningBots: count('running_bots').notNull(),
+  totalMessages: count('total_messages').notNull(),
+  failedMessages: count('failed_messages').notNull(),
   lastMessageAt: instant('last_message_at'),
-  revision: bigint('revision', { mode: 'number' }).notNull().default(0),
-});
+  computedAt: instant('computed_at').notNull(),
+}).existing();
 
 /** How many messages each conversation of a bot holds: what makes the count of conversations exact. */
 export const conversations = pgTable(

@@ -2,7 +2,13 @@ import type { RecentWrites } from '../cache/invalidation/invalidation-log.js';
 import type { Invalidator } from '../cache/invalidation/invalidator.js';
 import type { CachedResource, Snapshotted } from '../cache/resource.js';
 import type { Tag } from '../cache/invalidation/tags.js';
-import { botStatsTag, botTag, orgTag } from './tags.js';
+import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
+
+/** Which bot, and where it is: what a change of it outdates. */
+export interface BotKey {
+  readonly id: string;
+  readonly orgId: string;
+}
 
 /**
  * Which change outdates what: the table of the cache contract. Services call it after their transaction has committed
@@ -15,26 +21,28 @@ export class InvalidationService<Stats> {
     private readonly recentWrites: RecentWrites,
   ) {}
 
-  /** A bot was created, changed, started, stopped or deleted: its own values and its organization's lists. */
-  async botChanged(bot: { id: string; orgId: string }): Promise<void> {
+  /** A bot was created, changed, started, stopped or deleted: its own values, and its organization's lists and statistics. */
+  async botChanged(bot: BotKey): Promise<void> {
     await this.invalidator.invalidate([botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)]);
   }
 
   /**
-   * Messages of a bot were recorded or changed: its statistics and details. Statistics that were cached are replaced by
-   * the ones read since, so that a busy bot's need not be loaded again after each message.
+   * Messages of a bot were recorded or changed: its statistics and details, and its organization's statistics. Those of
+   * the bot that were cached are replaced by the ones read since, so that a busy bot's need not be loaded again after
+   * each message.
    * @param read reads them; begun after the transaction has committed. @throws what it throws
    */
   async botStatsChanged(
-    botId: string,
+    bot: BotKey,
     read: Promise<readonly Snapshotted<Stats>[]>,
   ): Promise<Snapshotted<Stats> | undefined> {
+    const others = [orgStatsTag.of(bot.orgId)];
     try {
       const [newer] = await read;
-      await this.botStats.replace(botId, newer ?? { value: null, snapshot: '' });
+      await this.botStats.replace(bot.id, newer ?? { value: null, snapshot: '' }, others);
       return newer;
     } catch (error) {
-      await this.invalidator.invalidate([botStatsTag.of(botId)]);
+      await this.invalidator.invalidate([botStatsTag.of(bot.id), ...others]);
       throw error;
     }
   }

@@ -6,6 +6,8 @@ export const botTag = tagFamily('bot');
 export const botStatsTag = tagFamily('bot', 'stats');
 /** An organization's row, and everything that lists its bots. */
 export const orgTag = tagFamily('org');
+/** The totals of an organization's messages. */
+export const orgStatsTag = tagFamily('org', 'stats');
 /** A user's row and memberships. */
 export const userTag = tagFamily('user');
 /** Which user the identity provider means by a subject; the id is the subject's digest. */

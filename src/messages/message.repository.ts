@@ -53,7 +53,10 @@ export class MessageRepository {
           ) as m(id, conversation_id, contact_id, direction, status, text, response_time_ms)
           where ${bots.id} = ${sql.placeholder('id')}::uuid and ${callerMayWrite}`,
       )
-      .returning({ createdAt: messages.createdAt })
+      .returning({
+        createdAt: messages.createdAt,
+        orgId: sql<string>`(select ${bots.orgId} from ${bots} where ${bots.id} = ${sql.placeholder('id')}::uuid)`,
+      })
       .prepare('messages_insert');
     // The bot is locked before its message, as deleting a bot does: in the other order each would wait for the other.
     this.setStatus = db
@@ -61,23 +64,26 @@ export class MessageRepository {
       .set({ status: sql`${sql.placeholder('status')}::message_status` })
       .from(
         sql`(
-          select ${bots.id} from ${bots}
+          select ${bots.id}, ${bots.orgId} from ${bots}
           where ${bots.id} = (select ${messages.botId} from ${messages} where ${messages.id} = ${sql.placeholder('id')})
             and ${callerMayWrite}
           for key share
         ) as locked`,
       )
       .where(and(eq(messages.id, sql.placeholder('id')), eq(messages.botId, sql`locked.id`)))
-      .returning(messageColumns)
+      .returning({ orgId: sql<string>`locked.org_id`, message: messageColumns })
       .prepare('message_set_status');
   }
 
   /**
-   * Inserts all messages or none, in one statement. Returns them in their order; undefined if the bot is not there, or not
-   * the writer's to change.
+   * Inserts all messages or none, in one statement. Returns them in their order, and the bot's organization; undefined if
+   * the bot is not there, or not the writer's to change.
    * @throws SQLSTATE 23503 if the bot is deleted meanwhile
    */
-  async insert(bot: WritableBot, inputs: readonly MessageInput[]): Promise<readonly Message[] | undefined> {
+  async insert(
+    bot: WritableBot,
+    inputs: readonly MessageInput[],
+  ): Promise<{ readonly orgId: string; readonly messages: readonly Message[] } | undefined> {
     // They are all created at the same time, so their ids decide in which order they are listed: the last one first.
     const ids = inputs.map(() => randomUUID()).toSorted();
     const rows = await this.insertAll.execute({
@@ -92,8 +98,8 @@ export class MessageRepository {
     });
     const [row] = rows;
     if (row === undefined) return undefined;
-    const { createdAt } = row;
-    return inputs.map((input, i) => ({
+    const { createdAt, orgId } = row;
+    const inserted = inputs.map((input, i) => ({
       id: ids[i] ?? '',
       botId: bot.id,
       conversationId: input.conversationId,
@@ -104,6 +110,7 @@ export class MessageRepository {
       responseTimeMs: input.responseTimeMs ?? null,
       createdAt,
     }));
+    return { orgId, messages: inserted };
   }
 
   /** The bot of a message. */
@@ -116,12 +123,12 @@ export class MessageRepository {
     return row;
   }
 
-  /** The changed message; undefined if it is not there, or not the writer's to change. */
+  /** The changed message and its bot's organization; undefined if it is not there, or not the writer's to change. */
   async updateStatus(
     which: Writer & { readonly id: string },
     status: MessageStatus,
-  ): Promise<Message | undefined> {
+  ): Promise<{ readonly orgId: string; readonly message: Message } | undefined> {
     const [row] = await this.setStatus.execute({ ...which, status });
-    return row && toMessage(row);
+    return row && { orgId: row.orgId, message: toMessage(row.message) };
   }
 }

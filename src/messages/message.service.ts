@@ -7,8 +7,8 @@ import type { RefusedWrites } from '../bots/refused-writes.js';
 import type { RequestContext } from '../context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
 import { notFound, unavailable, type ApiError } from '../errors.js';
-import type { InvalidationService } from '../invalidation/invalidation.service.js';
-import { botStatsTag } from '../invalidation/tags.js';
+import type { BotKey, InvalidationService } from '../invalidation/invalidation.service.js';
+import { botStatsTag, orgStatsTag } from '../invalidation/tags.js';
 import type { BotStatsRepository } from '../stats/bot-stats.repository.js';
 import type { BotStats } from '../stats/bot-stats.type.js';
 import { withTimeLimit } from '../time-limit.js';
@@ -72,14 +72,19 @@ export class MessageService {
     context.authorization.requireToken();
     const id = parseId('botId', botId);
     const given = parseInput(messagesRules, inputs, 'messages');
-    const messages = await this.write(
+    const inserted = await this.write(
       async () => await this.insert({ id, ...context.authorization.writer(Role.EDITOR) }, given),
-      () => [botStatsTag.of(id)],
+      async () => {
+        const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
+        const bot = await search.catch(() => null);
+        return [botStatsTag.of(id), ...(bot ? [orgStatsTag.of(bot.orgId)] : [])];
+      },
     );
-    if (!messages) {
+    if (!inserted) {
       throw justChanged(await this.refused.ofBot(context, id, Role.EDITOR));
     }
-    const stats = await this.statsAfterWrite(id);
+    const { orgId, messages } = inserted;
+    const stats = await this.statsAfterWrite({ id, orgId });
     context.clearLoaders();
     if (stats) return { id, messages, stats };
     // Somebody has deleted the bot since, and the messages with it.
@@ -91,22 +96,23 @@ export class MessageService {
     context.authorization.requireToken();
     const messageId = parseId('id', id);
     const writer = context.authorization.writer(Role.EDITOR);
-    const message = await this.write(
+    const changed = await this.write(
       async () => await this.messages.updateStatus({ id: messageId, ...writer }, status),
       async () => {
         // If not even this can be found out, the invalidation log tells of the write.
         const search = withTimeLimit(this.messages.findBot(messageId), MAX_SEARCH_MS);
         const bot = await search.catch(() => undefined);
-        return bot ? [botStatsTag.of(bot.id)] : [];
+        return bot ? [botStatsTag.of(bot.id), orgStatsTag.of(bot.orgId)] : [];
       },
     );
-    if (!message) {
+    if (!changed) {
       await this.refused.ofMessage(context, this.messages.findBot(messageId), Role.EDITOR);
       throw notFound('Message');
     }
+    const { orgId, message } = changed;
     // The answer does not need them: if they cannot be read, they are invalidated, and the change is made all the same.
     await this.invalidation
-      .botStatsChanged(message.botId, this.stats.findMany([message.botId]))
+      .botStatsChanged({ id: message.botId, orgId }, this.stats.findMany([message.botId]))
       .catch(() => undefined);
     context.clearLoaders();
     return message;
@@ -116,12 +122,12 @@ export class MessageService {
    * The statistics, which must not fail for a moment's trouble: the messages are recorded, and a client that is told of an
    * error would send them again.
    */
-  private async statsAfterWrite(botId: string): Promise<BotStats | null | undefined> {
+  private async statsAfterWrite(bot: BotKey): Promise<BotStats | null | undefined> {
     const endsAt = performance.now() + MAX_READ_MS;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs *= 2) {
       try {
-        const read = withTimeLimit(this.stats.findMany([botId]), endsAt - performance.now());
-        return (await this.invalidation.botStatsChanged(botId, read))?.value;
+        const read = withTimeLimit(this.stats.findMany([bot.id]), endsAt - performance.now());
+        return (await this.invalidation.botStatsChanged(bot, read))?.value;
       } catch (cause) {
         if (performance.now() + pauseMs > endsAt) throw nowUnavailable('their statistics', cause);
         await sleep(pauseMs);
@@ -132,7 +138,7 @@ export class MessageService {
   private async insert(
     bot: WritableBot,
     messages: readonly MessageInput[],
-  ): Promise<readonly Message[] | undefined> {
+  ): ReturnType<MessageRepository['insert']> {
     try {
       return await this.messages.insert(bot, messages);
     } catch (error) {

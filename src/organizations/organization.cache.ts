@@ -1,7 +1,8 @@
 import { cached } from '../cache/resource.js';
 import type { Ttls } from '../config.js';
-import { orgTag } from '../invalidation/tags.js';
+import { orgStatsTag, orgTag } from '../invalidation/tags.js';
 import type { OrganizationRepository } from './organization.repository.js';
+import type { OrganizationStats } from './organization-stats.type.js';
 import type { Organization } from './organization.type.js';
 
 export const organizationResources = (organizations: OrganizationRepository, ttl: Ttls) => ({
@@ -11,5 +12,20 @@ export const organizationResources = (organizations: OrganizationRepository, ttl
     shape: { id: 'string', name: 'string', slug: 'string' },
     ttlSeconds: ttl.organization,
     load: async (ids) => await organizations.findMany(ids),
+  }),
+  organizationStats: cached<OrganizationStats>({
+    key: 'org:{orgId}:stats',
+    tags: [orgTag, orgStatsTag],
+    shape: {
+      id: 'string',
+      bots: 'number',
+      runningBots: 'number',
+      totalMessages: 'number',
+      failedMessages: 'number',
+      lastMessageAt: 'string?',
+      computedAt: 'string',
+    },
+    ttlSeconds: ttl.organizationStats,
+    load: async (ids) => await organizations.findStats(ids),
   }),
 });

@@ -6,6 +6,7 @@ import { Bot } from '../bots/bot.type.js';
 import type { RequestContext } from '../context.js';
 import { badInput, notFound } from '../errors.js';
 import { parseId } from '../validation.js';
+import { OrganizationStats } from './organization-stats.type.js';
 import { Organization } from './organization.type.js';
 
 @Resolver(() => Organization)
@@ -35,6 +36,13 @@ export class OrganizationResolver {
       throw badInput('bots', `cannot list more than ${MAX_BOTS_UNPAGED} bots at once; read them by page`);
     }
     return bots;
+  }
+
+  @FieldResolver(() => OrganizationStats)
+  async stats(@Ctx() context: RequestContext, @Root() { id }: Organization): Promise<OrganizationStats> {
+    const stats = await context.loaders.organizationStats.load(id);
+    if (!stats) throw notFound('Organization');
+    return stats;
   }
 }
 

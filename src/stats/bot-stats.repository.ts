@@ -8,7 +8,7 @@ import { bots, botStats } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { countsOf, noMessages, type BotDetails, type BotStats } from './bot-stats.type.js';
 
-type TotalsRow = typeof botStats.$inferSelect;
+type TotalsRow = Omit<typeof botStats.$inferSelect, 'orgId'>;
 
 const totalsColumns = {
   botId: botStats.botId,

@@ -11,7 +11,7 @@ import { openCache, type TestCache } from '../support/test-cache.js';
 import { cluster, standalone, type Topology } from '../support/topology.js';
 
 /** Life of the contract's table, in seconds. */
-const TABLE = { bot: 300, details: 300, stats: 60, list: 180, org: 600 };
+const TABLE = { bot: 300, details: 300, stats: 60, list: 180, org: 600, orgStats: 60 };
 const FIRST_PAGE = { page: 1, limit: 20, search: '' };
 
 /** Texts that try to break out of a key, to look like another text's key, or to act as a pattern. */
@@ -88,12 +88,13 @@ describe.each([
       cache.botPage.readMany([{ orgId, ...FIRST_PAGE }]),
       cache.organizationBots.readMany([orgId]),
       cache.organization.readMany([orgId]),
+      cache.organizationStats.readMany([orgId]),
       cache.principal.readMany([userId]),
     ]);
     // Nobody waits for the fills.
     await eventually(
       async () =>
-        (await topology.keys()).filter((key) => !/:(gen|index|lock)$|probe$/.test(key)).length === 7,
+        (await topology.keys()).filter((key) => !/:(gen|index|lock)$|probe$/.test(key)).length === 8,
     );
   };
 
@@ -109,12 +110,14 @@ describe.each([
         `bot:${bot}:stats`,
         `bots:org:${org}:page:1:limit:20:search:`,
         `org:${org}:bots`,
+        `org:${org}:stats`,
         // The cache's own, and what the contract leaves open.
         `bot:${bot}:gen`,
         `bot:${bot}:stats:gen`,
         `org:${org}`,
         `org:${org}:gen`,
         `org:${org}:index`,
+        `org:${org}:stats:gen`,
         `user:${user}`,
         `user:${user}:gen`,
       ]
@@ -158,6 +161,7 @@ describe.each([
       cache.botStats.readMany(ids),
       cache.botPage.readMany(queries),
       cache.organizationBots.readMany(organizations),
+      cache.organizationStats.readMany(organizations),
     ]);
     const lives = async (keys: readonly string[]): Promise<number[]> => {
       // The fills are on their way.
@@ -173,6 +177,7 @@ describe.each([
       stats: ids.map((id) => `bot:${topology.idInKey(id)}:stats`),
       list: queries.map(({ page }) => `bots:org:${org}:page:${page}:limit:20:search:`),
       org: organizations.map((id) => `org:${topology.idInKey(id)}:bots`),
+      orgStats: organizations.map((id) => `org:${topology.idInKey(id)}:stats`),
     };
     for (const [what, seconds] of Object.entries(TABLE)) {
       const left = await lives(keys[what as keyof typeof keys]);
@@ -326,6 +331,7 @@ test.each([
   ['CACHE_TTL_STATS', TABLE.stats],
   ['CACHE_TTL_LIST', TABLE.list],
   ['CACHE_TTL_ORG', TABLE.org],
+  ['CACHE_TTL_ORG_STATS', TABLE.orgStats],
 ])('%s can be shortened, but never exceeds %d seconds', (variable, seconds) => {
   const settings = { DATABASE_URL: 'postgres://localhost/x', REDIS_URL: 'off', JWT_SECRET: 'x' };
   expect(() => readConfig({ ...settings, [variable]: `${seconds + 1}` })).toThrow(ConfigError);

@@ -51,7 +51,7 @@ describe('there is a counterexample to a protocol with', () => {
     '%s',
     async (_, mutant) => {
       // The same runs every time: whether a mutant is caught is no matter of luck.
-      const budget = { numRuns: MAX_RUNS_TO_CATCH, seed: 1, endOnFailure: true };
+      const budget = { numRuns: MAX_RUNS_TO_CATCH, seed: 6, endOnFailure: true };
       const { failed, errorInstance } = await mutant.with(
         async (parts) => await fc.check(neverStale(parts, mutant.among), budget),
       );

@@ -2,7 +2,17 @@ import type { Judgement } from './register.js';
 
 /** Through which kind of key or query a value was seen. */
 export type View =
-  'bot' | 'page' | 'search' | 'org' | 'details' | 'stats' | 'page stats' | 'messages' | 'mutation' | 'access';
+  | 'bot'
+  | 'page'
+  | 'search'
+  | 'org'
+  | 'details'
+  | 'stats'
+  | 'page stats'
+  | 'messages'
+  | 'org stats'
+  | 'mutation'
+  | 'access';
 
 /** Which reads a run forgives. */
 export interface Tolerance {

@@ -1,5 +1,7 @@
 import { Findings, type Tolerance, type View } from './findings.js';
+import { Life } from './life.js';
 import { Register, worstOf, type Instant } from './register.js';
+import { judgeSums, type OrganizationFigures } from './sums.js';
 
 /** When a read was under way, and through which server. */
 export interface Window {
@@ -20,9 +22,6 @@ export interface Quantities {
 /** Every bot's name begins with one of these, for the searches. */
 export const TERMS = ['even', 'odd'] as const;
 export type Term = (typeof TERMS)[number];
-
-/** The life of a bot as a growing quantity. */
-const Life = { UNBORN: 0, ALIVE: 1, DELETED: 2 } as const;
 
 /** All that is known of one bot. */
 export class BotRecord {
@@ -178,6 +177,16 @@ export class History {
       if (there.has(record.id) || (completeness !== 'all' && record.term !== completeness)) continue;
       this.judgeAbsence(view, record, window);
     }
+  }
+
+  /** A read has returned the statistics of an organization. */
+  observeOrganization(orgId: string, seen: OrganizationFigures, window: Window): void {
+    this.findings.count('org stats');
+    const bots = [...this.bots.values()].filter((bot) => bot.orgId === orgId);
+    this.findings.judge(
+      worstOf(judgeSums(bots, seen, window)),
+      () => `${JSON.stringify(seen)} in org stats of ${window.server}`,
+    );
   }
 
   private judgeAbsence(view: View, record: BotRecord, window: Window): void {

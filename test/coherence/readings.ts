@@ -153,6 +153,21 @@ export const readOrganization = (orgId: string): Reading => ({
   },
 });
 
+/** `Organization.stats`: key `org:{orgId}:stats`. */
+export const readOrganizationStats = (orgId: string): Reading => ({
+  text: `query($orgId: ID!) { organization(id: $orgId) { stats { bots ${STATS} } } }`,
+  variables: { orgId },
+  observe(answer, history, window) {
+    const { organization } = (answer.data ?? {}) as {
+      organization?: { readonly stats: StatsFields & { readonly bots: number } } | null;
+    };
+    if (!organization) return answer.errors?.map(describe) ?? ['no organization'];
+    const { stats } = organization;
+    history.observeOrganization(orgId, { bots: stats.bots, ...quantities(stats) }, window);
+    return answer.errors?.map(describe) ?? [];
+  },
+});
+
 const PART = 25;
 const PAGES = [
   ...TERMS.map((term) => ({ alias: term, view: 'search' as const, part: term as Term | 'all' | 'part' })),

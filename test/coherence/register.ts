@@ -12,6 +12,13 @@ class Timeline {
     this.instants.push(at);
   }
 
+  /** The value in force at a time; undefined before the first one. */
+  valueAt(at: Instant): number | undefined {
+    let i = this.instants.length - 1;
+    while (i >= 0 && (this.instants[i] as number) > at) i--;
+    return this.values[i];
+  }
+
   /** How long before `from` a value above `seen` was in force first; undefined if there was none by then. */
   ageOfFirstAbove(seen: number, from: Instant): number | undefined {
     let low = 0;
@@ -90,6 +97,18 @@ export class Register {
   isCommitted(value: number, at: Instant): void {
     const position = this.positionOf(value);
     if (position !== undefined) this.committed.reach(position, at);
+  }
+
+  /** The least that the value can be at a time, as the system has answered or the database was seen to hold. */
+  leastAt(known: 'answered' | 'committed', at: Instant): number {
+    const position = this[known].valueAt(at) ?? 0;
+    // What was true of an earlier epoch says nothing of this one.
+    return Math.floor(position / EPOCH) === this.ceilings.length - 1 ? position % EPOCH : 0;
+  }
+
+  /** The most that the value can be, by all writes that have begun. */
+  get most(): number {
+    return Math.max(...this.ceilings);
   }
 
   /** Judges what a read that began at `from` has returned. */

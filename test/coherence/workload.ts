@@ -9,6 +9,7 @@ import {
   readDetails,
   readMessages,
   readOrganization,
+  readOrganizationStats,
   readPages,
   readPageWithStats,
   readStats,
@@ -86,7 +87,7 @@ export class Workload {
       if (!server.isAlive) continue;
       for (const orgId of fixture.orgIds) {
         const bots = history.botsOf(orgId);
-        const readings = [readOrganization(orgId), readPages(orgId)];
+        const readings = [readOrganization(orgId), readOrganizationStats(orgId), readPages(orgId)];
         for (let page = 1; page <= 3; page++) readings.push(readPageWithStats(orgId, page));
         for (let i = 0; i < bots.length; i += 20) {
           const some = bots.slice(i, i + 20);
@@ -110,7 +111,8 @@ export class Workload {
   private async read(): Promise<void> {
     const orgId = this.anyOrganization;
     const dice = Math.random();
-    if (dice < 0.2) await this.perform(readOrganization(orgId));
+    if (dice < 0.1) await this.perform(readOrganizationStats(orgId));
+    else if (dice < 0.2) await this.perform(readOrganization(orgId));
     else if (dice < 0.45) await this.perform(readPages(orgId));
     else if (dice < 0.6) await this.perform(readPageWithStats(orgId, 1 + Math.floor(Math.random() * 2)));
     else {

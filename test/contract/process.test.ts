@@ -51,6 +51,7 @@ describe('an environment that is not usable ends the server', () => {
       CACHE_TTL_STATS: '61',
       CACHE_TTL_LIST: '181',
       CACHE_TTL_ORG: '601',
+      CACHE_TTL_ORG_STATS: '61',
       LOG_LEVEL: 'loud',
       JWT_SECRET: 'a-short-secret',
       JWKS_URL: 'http://keys.example/jwks.json',

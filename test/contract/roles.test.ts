@@ -15,6 +15,7 @@ import {
   DeleteBotDocument,
   MeDocument,
   OrganizationBotsDocument,
+  OrganizationStatsDocument,
   RecordMessagesDocument,
   StartBotDocument,
   StopBotDocument,
@@ -59,6 +60,12 @@ const QUERIES: readonly Operation[] = [
     needs: 'VIEWER',
     nullable: true,
     run: async (client, { orgId }) => await client.send(OrganizationBotsDocument, { id: orgId }),
+  },
+  {
+    name: 'organization with its statistics',
+    needs: 'VIEWER',
+    nullable: true,
+    run: async (client, { orgId }) => await client.send(OrganizationStatsDocument, { id: orgId }),
   },
   {
     name: 'bots',

@@ -60,6 +60,16 @@ const CONTRACT = /* GraphQL */ `
     name: String!
     slug: String!
     bots: [Bot!]!
+    stats: OrganizationStats!
+  }
+  type OrganizationStats {
+    id: ID!
+    bots: Int!
+    runningBots: Int!
+    totalMessages: Int!
+    failedMessages: Int!
+    lastMessageAt: DateTime
+    computedAt: DateTime!
   }
   type Bot {
     id: ID!

@@ -13,6 +13,7 @@ import {
   DeleteBotDocument,
   MeDocument,
   OrganizationBotsDocument,
+  OrganizationStatsDocument,
   RecordMessagesDocument,
   StartBotDocument,
   StopBotDocument,
@@ -149,6 +150,13 @@ describe('the budget of an operation', () => {
     {
       name: 'organization with its bots',
       document: OrganizationBotsDocument,
+      variables: () => ({ id: orgId }),
+      cold: { read: 2, claim: 3, fill: 3, sql: 3 },
+      warm: { read: 2 },
+    },
+    {
+      name: 'organization with its statistics',
+      document: OrganizationStatsDocument,
       variables: () => ({ id: orgId }),
       cold: { read: 2, claim: 3, fill: 3, sql: 3 },
       warm: { read: 2 },

@@ -84,6 +84,7 @@ const TABLES = [
   'bots',
   'bot_stats',
   'bot_counts',
+  'organization_totals',
   'cache_invalidations',
 ];
 

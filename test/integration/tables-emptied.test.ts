@@ -4,6 +4,7 @@ import type postgres from 'postgres';
 import {
   BotDetailsDocument,
   BotsWithStatsDocument,
+  OrganizationStatsDocument,
   BotStatsDocument,
   RecordMessagesDocument,
 } from '../generated/graphql.js';
@@ -66,12 +67,14 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     const page = (await client.send(BotsWithStatsDocument, { orgId })).data?.bots;
     const stats = (await client.send(BotStatsDocument, { id })).data?.botStats;
     const details = (await client.send(BotDetailsDocument, { id })).data?.botDetails;
+    const organization = (await client.send(OrganizationStatsDocument, { id: orgId })).data?.organization;
     return {
       total: page?.total,
       bots: page?.items.length,
       listed: page?.items.find((bot) => bot.id === id)?.stats.totalMessages,
       stats: stats && { ...stats, computedAt: '' },
       details: details?.stats.totalMessages,
+      organization: organization && { ...organization.stats, computedAt: '' },
     };
   };
 
@@ -82,6 +85,8 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     'bot_counts',
     'bot_stats',
     'conversations',
+    'organization_totals',
+    'organization_totals, bot_stats',
     'bot_stats, conversations, bot_counts, cache_invalidations, cache_log_state, cache_log_horizons',
   ])('TRUNCATE of %s changes no answer, and writes are seen as before', async (tables) => {
     const before = await views();
@@ -98,16 +103,28 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     });
     const { recordMessages } = await client.ask(RecordMessagesDocument, { botId: id, messages: [MESSAGE] });
     expect(recordMessages).toMatchObject({ totalMessages: 4, totalConversations: 2 });
-    expect(await views()).toMatchObject({ listed: 4, stats: { totalMessages: 4 }, details: 4 });
-    await sql`insert into bots (org_id, name) values (${orgId}, 'one more')`;
-    await eventually(async () => (await views()).total === 4, IS_SEEN_MS);
+    const organization = { bots: 3, runningBots: 0, totalMessages: 4, failedMessages: 1 };
+    expect(await views()).toMatchObject({ listed: 4, stats: { totalMessages: 4 }, details: 4, organization });
+    await sql`insert into bots (org_id, name, status) values (${orgId}, 'one more', 'RUNNING')`;
+    await eventually(async () => {
+      expect(await views()).toMatchObject({ total: 4, organization: { bots: 4, runningBots: 1 } });
+      return true;
+    }, IS_SEEN_MS);
   });
 
   test.each([
-    ['organizations', { total: undefined, stats: null }],
+    ['organizations', { total: undefined, stats: null, organization: null }],
     ['users', { total: undefined, stats: null }],
-    ['bots', { total: 0, stats: null }],
-    ['messages', { total: 3, listed: 0, stats: { totalMessages: 0 } }],
+    ['bots', { total: 0, stats: null, organization: { bots: 0, totalMessages: 0, lastMessageAt: null } }],
+    [
+      'messages',
+      {
+        total: 3,
+        listed: 0,
+        stats: { totalMessages: 0 },
+        organization: { bots: 3, totalMessages: 0, failedMessages: 0, lastMessageAt: null },
+      },
+    ],
     ['memberships', { total: undefined, stats: null }],
   ])('TRUNCATE of %s with CASCADE is seen', async (table, expected) => {
     await sql.unsafe(`truncate ${table} cascade`);
@@ -121,6 +138,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
   test.each([
     ['bot_counts', 'delete from bot_counts'],
     ['bot_stats', 'delete from bot_stats'],
+    ['organization_totals', 'delete from organization_totals'],
   ])('rows of %s that are removed are made anew', async (_table, statement) => {
     const before = await views();
     await sql.unsafe(statement);
@@ -141,9 +159,13 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     await sql`select recount_organizations(array[${orgId}]::uuid[])`;
     await isSeen({ total: 3 });
     await sql`update bot_stats set inbound = 100 where bot_id = ${id}`;
-    await isSeen({ listed: 103 });
+    await isSeen({ listed: 103, organization: { totalMessages: 103 } });
     await sql`select recount_bots(array[${id}]::uuid[])`;
-    await isSeen({ listed: 3 });
+    await isSeen({ listed: 3, organization: { totalMessages: 3 } });
+    await sql`update organization_totals set total_messages = 77, running_bots = 7 where org_id = ${orgId}`;
+    await isSeen({ organization: { bots: 3, totalMessages: 77, runningBots: 7 } });
+    await sql`select recount_organization_totals(array[${orgId}]::uuid[])`;
+    await isSeen({ organization: { bots: 3, totalMessages: 3, runningBots: 0 } });
   });
 
   test('totals that are missing count as zero, until the next messages make them', async () => {

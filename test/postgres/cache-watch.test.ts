@@ -385,11 +385,12 @@ test('schema.sql and the migrations make the same log, functions and triggers', 
   await install(other);
   await other.unsafe(`create table organizations (id uuid); create table users (id uuid, subject text);
     create table memberships (user_id uuid); create table bots (id uuid, org_id uuid);
-    create table bot_counts (org_id uuid); create table bot_stats (bot_id uuid)`);
+    create table bot_counts (org_id uuid); create table bot_stats (bot_id uuid, org_id uuid);
+    create table organization_totals (org_id uuid)`);
   const watches = await watchesOfTheProject();
   for (const each of watches) await other.unsafe(each);
   const watched = watches.map((each) => /'public\.(\w+)'/.exec(each)?.[1] ?? '');
-  expect(watched).toHaveLength(6);
+  expect(watched).toHaveLength(7);
   // Called by releases that came before the migration 0007 alone.
   const { 'function prune_cache_invalidations(xid8)': _, ...made } = await catalogOf(migrated, watched);
   expect(Object.keys(made).length).toBeGreaterThan(60);
@@ -418,7 +419,9 @@ test('the tags that are logged are those of the release before', async () => {
     `update bot_counts set total = case org_id when ${id(1)} then 7 else total end`,
     `update organizations set name = 'x' where id = ${id(1)}`,
     `set local session_replication_role = replica; update bots set name = 'r'; update bot_counts set total = 9;
-      update organizations set name = 'r'; update memberships set role = 'VIEWER'; update bot_stats set inbound = 9`,
+      update organizations set name = 'r'; update memberships set role = 'VIEWER'; update bot_stats set inbound = 9;
+      update organization_totals set running_bots = 9`,
+    `update organization_totals set running_bots = running_bots + 1 where org_id = ${id(1)}`,
     `truncate messages`,
     `delete from users where id = ${id(3)}`,
     `delete from organizations where id = ${id(2)}`,
@@ -442,11 +445,10 @@ test('the tags that are logged are those of the release before', async () => {
 test('writers go on while the tables are put under watch, and none of their writes is left out', async () => {
   const busy = await createDatabase('busy');
   await migrateUntil(busy, WATCH_MIGRATION);
-  let isMigrated = false;
-  let writes = 0;
+  const progress = { isMigrated: false, writes: 0 };
   /** What the release before sends, tables of all kinds in one transaction each. */
   const write = async (n: number): Promise<void> => {
-    for (let i = 0; !isMigrated || i < 5; i++) {
+    for (let i = 0; !progress.isMigrated || i < 5; i++) {
       await busy.unsafe(`with o as (insert into organizations (name, slug) values ('o', 's-${n}-${i}') returning id),
         b as (insert into bots (org_id, name) select id, 'b' from o returning id) select from b`);
       await busy.unsafe(`insert into messages (bot_id, conversation_id, contact_id, direction)
@@ -455,13 +457,13 @@ test('writers go on while the tables are put under watch, and none of their writ
         `update bots set name = 'x' where org_id in (select id from organizations where slug = 's-${n}-${i}')`,
       );
       if (i % 2 === 0) await busy.unsafe(`delete from organizations where slug = 's-${n}-${i}'`);
-      writes++;
+      progress.writes++;
     }
   };
   const writing = Promise.all([1, 2, 3].map(async (n) => await write(n)));
-  await eventually(() => writes > 20);
+  await eventually(() => progress.writes > 20);
   await migrateToWatches(busy);
-  isMigrated = true;
+  progress.isMigrated = true;
   await writing;
   const missing = await busy`select id from bots
     where not exists (select from cache_invalidations where ('bot:' || bots.id) = any (tags))`;

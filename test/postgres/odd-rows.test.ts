@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
-import { BotsWithStatsDocument } from '../generated/graphql.js';
+import { BotsWithStatsDocument, OrganizationStatsDocument } from '../generated/graphql.js';
 import { startApp, type TestApp } from '../support/app.js';
 import { addOrganization, addUser } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
@@ -61,6 +61,9 @@ describe('a row from outside that nobody expects does not take its neighbours do
       outbound_failed = 0, conversations = 4e9, last_message_at = 'infinity'
       where bot_id = (select id from bots where org_id = ${orgId} and name = 'busy')`;
     await database.sql`update bot_counts set total = 5e9 where org_id = ${orgId}`;
+    const { organization } = await app.client(token).ask(OrganizationStatsDocument, { id: orgId });
+    expect(organization?.stats).toMatchObject({ bots: MAX_INT, totalMessages: MAX_INT, failedMessages: 0 });
+    expect(new Date(organization?.stats.lastMessageAt ?? '').getTime()).toBe(8.64e15);
     const { bots } = await app.client(token).ask(BotsWithStatsDocument, { orgId });
     expect(bots.total).toBe(MAX_INT);
     expect(bots.items.find(({ name }) => name === 'usual')?.stats.totalMessages).toBe(0);

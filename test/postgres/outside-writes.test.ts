@@ -66,12 +66,15 @@ describe.each([[''], ['pg_temp'], ['other, public']])('with search_path "%s"', (
           update public.bots set status = 'RUNNING', name = 'Née' where name = 'b';
           delete from public.memberships where user_id in (select id from public.users where email = '${role}@example.com')`);
       });
-      for (const kind of ['org:', 'user:', 'bot:', ':stats'])
-        expect(tags.some((tag) => tag.includes(kind))).toBe(true);
-      const [bot] = await database.sql<{ version: number; inbound: string; failed: string; total: string }[]>`
-        select b.version, s.inbound, s.failed, c.total from bots b join bot_stats s on s.bot_id = b.id
-          join bot_counts c on c.org_id = b.org_id join organizations o on o.id = b.org_id where o.slug = ${role}`;
-      expect(bot).toEqual({ version: 2, inbound: '1', failed: '0', total: '1' });
+      for (const kind of [/^org:[^:]+$/, /^user:/, /^bot:[^:]+$/, /^bot:.*:stats$/, /^org:.*:stats$/])
+        expect(tags.some((tag) => kind.test(tag))).toBe(true);
+      const [bot] = await database.sql<object[]>`
+        select b.version, s.inbound, s.failed, c.total, t.running_bots as running, t.total_messages as messages
+        from bots b join bot_stats s on s.bot_id = b.id join bot_counts c on c.org_id = b.org_id
+          join organization_totals t on t.org_id = b.org_id join organizations o on o.id = b.org_id
+        where o.slug = ${role}`;
+      const expected = { version: 2, inbound: '1', failed: '0', total: '1', running: '1', messages: '1' };
+      expect(bot).toEqual(expected);
       await outside(`delete from public.organizations where slug = '${role}'`).catch((error: Error) => {
         throw new Error(error.message, { cause: error });
       });
@@ -100,6 +103,16 @@ describe('is logged', () => {
     expect(await replica(`update bot_stats set inbound = 5 where bot_id = '${id}'`)).toContain(
       `bot:${id}:stats`,
     );
+    expect(await replica(`update bot_stats set org_id = '${orgId}' where bot_id = '${id}'`)).toContain(
+      `org:${orgId}:stats`,
+    );
+    for (const statement of [
+      `insert into organization_totals (org_id, shard) values ('${orgId}', 64)`,
+      `update organization_totals set running_bots = 7 where org_id = '${orgId}'`,
+      `delete from organization_totals where org_id = '${orgId}'`,
+    ]) {
+      expect(await replica(statement)).toContain(`org:${orgId}:stats`);
+    }
     expect(await replica(`update memberships set role = 'OWNER' where user_id = '${userId}'`)).toContain(
       `user:${userId}`,
     );
@@ -116,11 +129,46 @@ describe('is logged', () => {
     }
     expect(await replica(`delete from bots where id = '${id}'`)).toContain(`bot:${id}`);
     expect(await replica('truncate messages')).toContain('*');
+    expect(await replica('truncate organization_totals')).toContain('*');
     expect(await replica('truncate memberships')).toContain('*');
     const usual = await loggedBy(database.sql, async () => {
       await database.sql`update users set name = 'y' where id = ${userId}`;
     });
     expect(usual).toEqual([`user:${userId}`]);
+  });
+
+  test('what changes the totals of organizations: a message in one entry, a repair, a bot that moves', async () => {
+    const [orgId, otherOrgId] = [await addOrganization(database.sql), await addOrganization(database.sql)];
+    const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+    const entries = async (statement: string) => {
+      const [before] = await database.sql<{ xid: string }[]>`
+        select pg_snapshot_xmax(pg_current_snapshot())::text as xid`;
+      await database.sql.unsafe(statement);
+      const rows = await database.sql<{ tags: string[] }[]>`
+        select to_json(tags) as tags from cache_invalidations where xid >= ${before?.xid ?? '0'}::text::xid8`;
+      return rows.map(({ tags }) => tags.toSorted());
+    };
+    const stats = [`bot:${id}:stats`, `org:${orgId}:stats`];
+    const message = `(bot_id, conversation_id, contact_id, direction) values ('${id}', 'c', 'p', 'INBOUND')`;
+    expect(await entries(`insert into messages ${message}`)).toEqual([stats]);
+    expect(await entries(`update messages set status = 'FAILED' where bot_id = '${id}'`)).toEqual([stats]);
+    expect(await entries(`delete from messages where bot_id = '${id}'`)).toEqual([stats]);
+    const repairs = [
+      `insert into organization_totals (org_id, shard) values ('${orgId}', 64)`,
+      `update organization_totals set running_bots = 7 where org_id = '${orgId}'`,
+      `delete from organization_totals where org_id = '${orgId}' and shard = 64`,
+    ];
+    for (const repair of repairs) expect(await entries(repair)).toEqual([[`org:${orgId}:stats`]]);
+    const recount = await entries(`select recount_organization_totals(array['${orgId}']::uuid[])`);
+    expect(recount.flat()).toContain(`org:${orgId}:stats`);
+    const moved = (await entries(`update bots set org_id = '${otherOrgId}' where id = '${id}'`)).flat();
+    for (const org of [orgId, otherOrgId]) {
+      expect(moved).toContain(`org:${org}`);
+      expect(moved).toContain(`org:${org}:stats`);
+    }
+    expect((await entries(`delete from organizations where id = '${otherOrgId}'`)).flat()).toContain(
+      `org:${otherOrgId}`,
+    );
   });
 
   test('what is loaded while triggers are switched off, as pg_restore --disable-triggers does', async () => {
@@ -162,7 +210,9 @@ test('what logical replication brings from another database is logged', async ()
   const source = postgres(sourceUrl, { max: 1, onnotice: () => {} });
   const target = postgres(targetUrl, { max: 1, onnotice: () => {} });
   try {
-    const tables = [...CONTRACT, 'bot_counts', 'bot_stats', 'conversations'].join(', ');
+    const tables = [...CONTRACT, 'bot_counts', 'bot_stats', 'conversations', 'organization_totals'].join(
+      ', ',
+    );
     await source.unsafe(`create publication everything for table ${tables}`);
     // Both databases are of one server, which would wait for itself if the subscription made the slot.
     await source`select pg_create_logical_replication_slot('to_target', 'pgoutput')`;
@@ -177,11 +227,18 @@ test('what logical replication brings from another database is logged', async ()
         { tag: string }[]
       >`select distinct unnest(tags) as tag from cache_invalidations`;
       const tags = rows.map(({ tag }) => tag);
-      return [`bot:${id}`, `org:${orgId}`, `bot:${id}:stats`].every((tag) => tags.includes(tag));
+      return [`bot:${id}`, `org:${orgId}`, `bot:${id}:stats`, `org:${orgId}:stats`].every((tag) =>
+        tags.includes(tag),
+      );
     });
     await eventually(async () => {
       const [stats] = await target<{ inbound: string }[]>`select inbound from bot_stats where bot_id = ${id}`;
       return stats?.inbound === '1';
+    });
+    await eventually(async () => {
+      const rows =
+        await target`select 1 from organization_totals where org_id = ${orgId} and total_messages = 1`;
+      return rows.length === 1;
     });
     await source`truncate bots cascade`;
     await eventually(async () => {

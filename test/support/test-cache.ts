@@ -164,7 +164,9 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     logs,
     invalidation,
     async botStatsChanged(botId) {
-      await invalidation.botStatsChanged(botId, repositories.stats.findMany([botId]));
+      const [bot] = await repositories.bots.findMany([botId]);
+      const key = { id: botId, orgId: bot?.value?.orgId ?? '' };
+      await invalidation.botStatsChanged(key, repositories.stats.findMany([botId]));
     },
     hold(resource, when) {
       let tellReached = () => {};

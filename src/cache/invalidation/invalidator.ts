@@ -158,7 +158,8 @@ export class Invalidator {
     }
   }
 
-  private removalsOf(tags: readonly Tag[]): Removal[] {
+  /** What invalidating tags removes, by entity. */
+  removalsOf(tags: readonly Tag[]): Removal[] {
     const removals = new Map<string, { keys: Set<string>; indexes: Map<string, number> }>();
     for (const tag of tags) {
       const parsed = parseTag(tag);

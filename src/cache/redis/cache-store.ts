@@ -89,12 +89,16 @@ export interface CacheStore {
   fill(fills: readonly Fill[]): Promise<void>;
   /** Frees locks of loads that have failed. */
   release(locks: readonly Lock[]): Promise<void>;
-  /** Replaces a stored value under a new generation. `others`, and what `indexes` list, depend on the same tag. */
+  /**
+   * Replaces a stored value under a new generation. `others`, and what `indexes` list, depend on the same tag.
+   * @param removals what other tags outdate, to be removed in the same round trip
+   */
   replace(
     entry: EntryKeys,
     others: readonly string[],
     newer: Replacement,
     indexes?: readonly KeyIndex[],
+    removals?: readonly Removal[],
   ): Promise<void>;
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
   readHeads(keys: readonly string[]): Promise<(string | null)[]>;

@@ -107,10 +107,11 @@ export class RedisStore implements CacheStore {
     others: readonly string[],
     newer: Replacement,
     indexes: readonly KeyIndex[] = [],
+    removals: readonly Removal[] = [],
   ): Promise<void> {
     const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
     const { token, envelope, ttlMs, version } = newer;
-    await this.circuitBreaker.run('invalidate', async (client) => {
+    const replace = async (client: RedisClient): Promise<void> => {
       // A Redis that refuses something is read by nobody here: to others it is enough to remove what is outdated.
       if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
       try {
@@ -120,7 +121,9 @@ export class RedisStore implements CacheStore {
         if (!isSplit(error) && !this.isRefusal(error)) throw error;
         await unlinkEach(client, keys);
       }
-    });
+    };
+    const commands = [{ cost: costOf(keys.length), send: replace }, ...this.removalCommands(removals)];
+    await sendEach(this.circuitBreaker, 'invalidate', commands, false);
   }
 
   async readHeads(keys: readonly string[]): Promise<(string | null)[]> {
@@ -145,10 +148,14 @@ export class RedisStore implements CacheStore {
     operation: 'invalidate' | 'sweep',
     whileOpen = false,
   ): Promise<void> {
+    await sendEach(this.circuitBreaker, operation, this.removalCommands(removals), whileOpen);
+  }
+
+  private removalCommands(removals: readonly Removal[]): Command<unknown>[] {
     const groups = this.cluster
       ? removals
       : [{ keys: removals.flatMap((each) => each.keys), indexes: removals.flatMap((each) => each.indexes) }];
-    const commands = groups.flatMap(({ keys, indexes }): Command<unknown>[] => [
+    return groups.flatMap(({ keys, indexes }): Command<unknown>[] => [
       ...cutForCommands(keys, () => 1).map((piece) => ({
         cost: costOf(piece.length),
         send: async (client: RedisClient) => await unlink(client, piece),
@@ -159,7 +166,6 @@ export class RedisStore implements CacheStore {
         send: async (client: RedisClient) => await this.dropIndexed(client, index.key),
       })),
     ]);
-    await sendEach(this.circuitBreaker, operation, commands, whileOpen);
   }
 
   private async dropIndexed(client: RedisClient, index: string): Promise<void> {

@@ -7,6 +7,7 @@ import type {
   Removal,
   Replacement,
   EntryKeys,
+  KeyIndex,
   Stored,
 } from '../../../src/cache/redis/cache-store.js';
 import type { ModelRedis } from './model-redis.js';
@@ -70,9 +71,20 @@ export class ModelStore implements CacheStore {
     await this.each('release', locks, ({ key }) => key, all);
   }
 
-  async replace(entry: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
-    const all = () => [this.redis.replace(entry, others, newer)];
-    await this.counted(this.each('replace', [entry], () => '', all));
+  async replace(
+    entry: EntryKeys,
+    others: readonly string[],
+    newer: Replacement,
+    _indexes: readonly KeyIndex[] = [],
+    removals: readonly Removal[] = [],
+  ): Promise<void> {
+    const commands = [
+      () => this.redis.replace(entry, others, newer),
+      ...removals.map((removal) => () => this.redis.remove(removal)),
+    ];
+    const slotOf = (command: () => void) => String(commands.indexOf(command));
+    const all = (group: readonly (() => void)[]) => group.map((command) => command());
+    await this.counted(this.each('replace', commands, slotOf, all));
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {

@@ -1,14 +1,7 @@
 import { pino } from 'pino';
 
 import { InvalidationLog } from '../../../src/cache/invalidation/invalidation-log.js';
-import type {
-  Claim,
-  Fill,
-  EntryKeys,
-  Removal,
-  Replacement,
-  Stored,
-} from '../../../src/cache/redis/cache-store.js';
+import type { Claim, Fill, EntryKeys, Removal, Stored } from '../../../src/cache/redis/cache-store.js';
 import { SingleFlight } from '../../../src/cache/single-flight.js';
 import { ModelStore } from './model-store.js';
 import { REAL, type Parts } from './system.js';
@@ -77,8 +70,19 @@ class WithUncheckedFills extends ModelStore {
 
 /** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
 class WithCarelessReplacements extends ModelStore {
-  override async replace(entry: EntryKeys, others: readonly string[], newer: Replacement): Promise<void> {
-    await super.replace(entry, others, { ...newer, version: Number.MAX_SAFE_INTEGER });
+  override async replace(
+    ...[entry, others, newer, ...rest]: Parameters<ModelStore['replace']>
+  ): Promise<void> {
+    await super.replace(entry, others, { ...newer, version: Number.MAX_SAFE_INTEGER }, ...rest);
+  }
+}
+
+/** Whoever replaces the statistics of a bot leaves those of its organization. */
+class WithLonelyReplacements extends ModelStore {
+  override async replace(
+    ...[entry, others, newer, indexes]: Parameters<ModelStore['replace']>
+  ): Promise<void> {
+    await super.replace(entry, others, newer, indexes);
   }
 }
 
@@ -130,6 +134,7 @@ export const MUTANTS: readonly Mutant[] = [
   store('counters instead of random generations', WithCounters),
   store('fills under the generation of the moment', WithUncheckedFills, 'narrow'),
   store('replacements without a look at the versions', WithCarelessReplacements, 'narrow'),
+  store('replacements that leave the statistics of the organization', WithLonelyReplacements),
   store('checks of cached responses shared until the reply', WithLateChecks, 'narrow'),
   mutant('invalidation before the commit', 'healthy', { invalidatesEarly: true }),
   mutant('no log check', 'faulty', { createLog: (source) => new BlindLog({ ...options, source }) }),

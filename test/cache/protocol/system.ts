@@ -20,13 +20,14 @@ import { Steps } from './steps.js';
 export type View = Readonly<Record<string, Partial<Figures>>>;
 
 export const BOTS = ['a', 'b'] as const;
-export const VIEWS = ['bot', 'stats', 'details', 'page', 'bot and stats'] as const;
+export const VIEWS = ['bot', 'stats', 'details', 'page', 'bot and stats', 'organization'] as const;
 export type ViewName = (typeof VIEWS)[number];
 
 const ORG = 'o';
 const botTag = tagFamily('bot');
 const statsTag = tagFamily('bot', 'stats');
 const orgTag = tagFamily('org');
+const orgStatsTag = tagFamily('org', 'stats');
 
 /** Parts of the protocol that a mutant has made wrong; the real ones by default. */
 export interface Parts {
@@ -52,7 +53,10 @@ export class Process {
   private readonly log: InvalidationLog;
   private readonly answers: ResponseCache;
   private readonly recoveries: (() => Promise<void>)[] = [];
-  private readonly resources: Record<'bot' | 'stats' | 'details' | 'page', CachedResource<string, View>>;
+  private readonly resources: Record<
+    'bot' | 'stats' | 'details' | 'page' | 'organization',
+    CachedResource<string, View>
+  >;
 
   constructor(
     readonly name: string,
@@ -118,6 +122,10 @@ export class Process {
       details: bind({ name: 'details', key: 'bot:{id}:details', tags: [botTag, statsTag] }, (bots, id) => ({
         [id]: of(bots, id),
       })),
+      organization: bind(
+        { name: 'organization', key: 'org:{id}:stats', tags: [orgTag, orgStatsTag] },
+        (bots) => Object.fromEntries(Object.entries(bots).map(([id, { total }]) => [id, { total }])),
+      ),
       page: bind({ name: 'page', key: 'bots:{id}', tags: [orgTag], maxKeys: 1_000 }, (bots) =>
         Object.fromEntries(Object.entries(bots).map(([id, { version }]) => [id, { version }])),
       ),
@@ -139,7 +147,7 @@ export class Process {
     if (kept) return JSON.parse(kept.toString()) as View;
     const dependencies = new ResponseDependencies();
     const names = view === 'bot and stats' ? (['bot', 'stats'] as const) : [view];
-    const id = view === 'page' ? ORG : bot;
+    const id = view === 'page' || view === 'organization' ? ORG : bot;
     const seen = await Promise.all(
       names.map(async (name) => (await this.resources[name].readMany([id], dependencies))[0] ?? {}),
     );
@@ -166,12 +174,12 @@ export class Process {
   /** A mutation that records messages of a bot. Returns the total that it has made. */
   async record(who: string, bot: string): Promise<number> {
     const { postgres } = this.system;
-    const made = await postgres.write(who, bot, 'total', [statsTag.of(bot)]);
+    const made = await postgres.write(who, bot, 'total', [statsTag.of(bot), orgStatsTag.of(ORG)]);
     const [newer] = await postgres.read(who, (bots) => {
       const { total } = bots[bot] as Figures;
       return [{ value: { [bot]: { total } }, version: total }];
     });
-    if (newer) await this.resources.stats.replace(bot, newer);
+    if (newer) await this.resources.stats.replace(bot, newer, [orgStatsTag.of(ORG)]);
     return made;
   }
 

@@ -10,7 +10,8 @@ const TABLES = [
   'bot_counts',
   'bot_stats',
   'conversations',
-  'cache_invalidations, cache_log_state, cache_log_horizons, bot_counts, bot_stats, conversations',
+  'organization_totals',
+  'cache_invalidations, cache_log_state, cache_log_horizons, bot_counts, bot_stats, conversations, organization_totals',
 ];
 
 /** Somebody empties what the server keeps for itself. Nothing of it may be seen: what was counted is counted anew. */

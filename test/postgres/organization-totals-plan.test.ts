@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type postgres from 'postgres';
+
+import { connectDatabase } from '../../src/db/client.js';
+import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
+import { addOrganization } from '../support/people.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
+
+const BOTS = 100_000;
+const SHARDS = 64;
+/** Enough that a plan could prefer to read all of them. */
+const OTHER_ORGANIZATIONS = 500;
+
+interface Plan {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Actual Rows': number;
+  readonly 'Actual Loops': number;
+  readonly 'Rows Removed by Filter'?: number;
+  readonly Plans?: readonly Plan[];
+}
+
+const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
+const rowsOf = (node: Plan): number =>
+  (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'];
+
+describe(`statistics of an organization with ${BOTS} bots`, () => {
+  let database: TestDatabase;
+  let session: postgres.ReservedSql;
+  let repository: OrganizationRepository;
+  let statements: string[];
+  let disconnect: () => Promise<void>;
+  let orgId: string;
+
+  beforeAll(async () => {
+    database = await createDatabase();
+    const { sql } = database;
+    session = await sql.reserve();
+    orgId = await addOrganization(sql);
+    await sql`insert into bots (org_id, name, status)
+      select ${orgId}, 'b' || n, (case when n % 4 = 0 then 'RUNNING' else 'STOPPED' end)::bot_status
+      from generate_series(1, ${BOTS}::int) as n`;
+    await sql`insert into organizations (name, slug)
+      select 'o', 'other-' || n from generate_series(1, ${OTHER_ORGANIZATIONS}::int) as n`;
+    await sql`insert into bots (org_id, name, status)
+      select id, 'b', 'RUNNING' from organizations cross join generate_series(1, 20)`;
+    await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
+      select id, 'c', 'p', 'INBOUND', 'FAILED' from bots where org_id = ${orgId} limit 1000`;
+    await sql.unsafe('vacuum analyze');
+    statements = [];
+    const connected = connectDatabase({
+      url: database.url,
+      poolMax: 1,
+      toError: ({ message }) => new Error(message),
+      onStatement: (statement) => statements.push(statement),
+    });
+    repository = new OrganizationRepository(connected.db);
+    disconnect = connected.close;
+  }, 120_000);
+
+  afterAll(async () => {
+    session?.release();
+    await disconnect?.();
+    await database?.drop();
+  });
+
+  test.each(['custom', 'generic'])(
+    'are read from no more rows than it has shards, by a %s plan',
+    async (mode) => {
+      statements.length = 0;
+      const [found] = await repository.findStats([orgId]);
+      expect(found?.value).toMatchObject({
+        id: orgId,
+        bots: BOTS + 20,
+        runningBots: BOTS / 4 + 20,
+        totalMessages: 1_000,
+        failedMessages: 1_000,
+      });
+      const [statement = ''] = statements;
+      await session.unsafe(`set plan_cache_mode = force_${mode}_plan; prepare stats as ${statement}`);
+      const [row] = await session.unsafe<[{ 'QUERY PLAN': [{ Plan: Plan }] }]>(
+        `explain (analyze, format json) execute stats ('{${orgId}}')`,
+      );
+      await session.unsafe('deallocate stats');
+      const read = new Map<string, number>();
+      for (const node of nodesOf(row['QUERY PLAN'][0].Plan)) {
+        const table = node['Relation Name'];
+        if (table !== undefined) read.set(table, (read.get(table) ?? 0) + rowsOf(node));
+      }
+      // An organization's own row is found by its key; where there are few, they may all be read.
+      const { organization_totals: shards, bots, bot_stats: totals, messages } = Object.fromEntries(read);
+      expect({ shards, bots, totals, messages }).toEqual({ shards: SHARDS });
+    },
+  );
+
+  test('look up the last message among the bots of one shard, when it is taken away', async () => {
+    const [newest] = await session<[{ id: string }]>`
+      select m.id from messages as m join bots as b on b.id = m.bot_id where b.org_id = ${orgId} limit 1`;
+    await session`update messages set created_at = '2040-01-01' where id = ${newest.id}`;
+    const scanned = async () => {
+      const [row] = await session<[{ sequential: number; indexed: number }]>`
+        select seq_tup_read::int as sequential, idx_tup_fetch::int as indexed from pg_stat_xact_user_tables
+        where relname = 'bot_stats'`;
+      return row;
+    };
+    await session`begin`;
+    await session`delete from messages where id = ${newest.id}`;
+    const { sequential, indexed } = await scanned();
+    await session`rollback`;
+    expect(sequential).toBe(0);
+    // A 64th of the bots, more or less.
+    expect(indexed).toBeLessThan((2 * BOTS) / SHARDS);
+  });
+});
