@@ -442,11 +442,11 @@ test('the tags that are logged are those of the release before', async () => {
 test('writers go on while the tables are put under watch, and none of their writes is left out', async () => {
   const busy = await createDatabase('busy');
   await migrateUntil(busy, WATCH_MIGRATION);
-  let isMigrated = false;
+  const migration = { isDone: false };
   let writes = 0;
   /** What the release before sends, tables of all kinds in one transaction each. */
   const write = async (n: number): Promise<void> => {
-    for (let i = 0; !isMigrated || i < 5; i++) {
+    for (let i = 0; !migration.isDone || i < 5; i++) {
       await busy.unsafe(`with o as (insert into organizations (name, slug) values ('o', 's-${n}-${i}') returning id),
         b as (insert into bots (org_id, name) select id, 'b' from o returning id) select from b`);
       await busy.unsafe(`insert into messages (bot_id, conversation_id, contact_id, direction)
@@ -461,7 +461,7 @@ test('writers go on while the tables are put under watch, and none of their writ
   const writing = Promise.all([1, 2, 3].map(async (n) => await write(n)));
   await eventually(() => writes > 20);
   await migrateToWatches(busy);
-  isMigrated = true;
+  migration.isDone = true;
   await writing;
   const missing = await busy`select id from bots
     where not exists (select from cache_invalidations where ('bot:' || bots.id) = any (tags))`;
