@@ -24,21 +24,20 @@ const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
 run(process.execPath, [compiler, '-p', 'tsconfig.build.json'], root);
 run(process.execPath, [compiler, '-p', here], root);
 
-const { bringUpDatabase, bringUpRedis } = await import('../../dist/dev/development-services.js');
-const environment = { ...process.env, DATA_DIR: process.env.DATA_DIR ?? path.join(here, '.data') };
-const services = [];
-for (const bringUp of [bringUpDatabase, bringUpRedis]) services.push(await bringUp(environment, console.log));
-const [database, redis] = services;
-process.env.DATABASE_URL = database.url;
-process.env.REDIS_URL = redis.url;
+const { bringUpServices } = await import('../../dist/dev/development-services.js');
+const closers = [];
+const { databaseUrl, environment } = await bringUpServices(
+  { ...process.env, DATA_DIR: process.env.DATA_DIR ?? path.join(here, '.data') },
+  closers,
+  console.log,
+);
+Object.assign(process.env, { DATABASE_URL: databaseUrl, REDIS_URL: environment.REDIS_URL });
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.once(signal, () => {
-    Promise.all(services.map(async ({ stop }) => await stop())).then(
-      () => process.exit(0),
-      () => process.exit(1),
-    );
+  process.once(signal, async () => {
+    for (const close of closers.toReversed()) await close();
+    process.exit(0);
   });
 }
 await import('./dist/server.js');
-console.log(`PostgreSQL: ${database.url}`);
+console.log(`PostgreSQL: ${databaseUrl}`);

@@ -3,6 +3,7 @@ import { afterEach, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 
 import { eventually } from '../support/eventually.js';
+import { createRedisFolder } from '../support/services.js';
 import { buildExample, startExample, startFleet, type Fleet } from './library-fleet.js';
 import { LoansHistory } from './loans-history.js';
 
@@ -78,7 +79,10 @@ test('a kept response is given again after one look at its generations, and no m
 
 test('the command of its README starts it, and SIGTERM ends it', async () => {
   fleet = await startFleet();
-  const started = await startExample(fleet.environment, 'start.mjs');
+  const started = await startExample(
+    { ...fleet.environment, DATA_DIR: await createRedisFolder() },
+    'start.mjs',
+  );
   expect(await started.ask('{ book(id: 1) { title } nobody: book(id: 99) { title } }')).toEqual({
     book: { title: 'Sonnets' },
     nobody: null,
