@@ -140,11 +140,15 @@ export class Workload {
       this.deleted.push(bot);
       if (this.deleted.length > 50) this.deleted.shift();
     } else if (dice < 0.4) {
+      // An organization's statistics are outdated so often that a reader who comes by chance seldom finds them cached.
+      const look = Math.random() < 0.3 ? readOrganizationStats(orgId) : undefined;
+      if (look) await this.perform(look);
       await this.writeMessages(async () => {
         const message = dice < 0.18 ? fixture.pending.pop() : undefined;
         if (message) await mutations.mark(server, message);
         else await mutations.record(server, bot, 1 + Math.floor(Math.random() * 3));
       });
+      if (look) await this.perform(look);
     } else if (dice < 0.6) {
       await mutations.setRunning(server, bot, Math.random() < 0.5);
     } else {
