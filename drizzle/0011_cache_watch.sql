@@ -202,8 +202,8 @@ BEGIN
 END $$;--> statement-breakpoint
 
 -- All tables at once, in the order in which writers lock them, so that none waits for a writer who waits for this.
-LOCK TABLE public.organizations, public.users, public.memberships, public.bots, public.bot_counts, public.bot_stats,
-  public.organization_totals IN SHARE ROW EXCLUSIVE MODE;--> statement-breakpoint
+LOCK TABLE public.organizations, public.users, public.memberships, public.bots, public.bot_counts, public.bot_stats
+  IN SHARE ROW EXCLUSIVE MODE;--> statement-breakpoint
 
 -- The tags are those of the releases before, with one more: a user that is written by replication, or with
 -- session_replication_role = replica, logs the subject as well (0008 had left that to statements).
@@ -212,7 +212,6 @@ SELECT public.cache_watch('public.users', $$ARRAY['user:' || id, 'subject:' || e
 SELECT public.cache_watch('public.memberships', $$ARRAY['user:' || user_id]$$);--> statement-breakpoint
 SELECT public.cache_watch('public.bots', $$ARRAY['bot:' || id, 'org:' || org_id]$$);--> statement-breakpoint
 SELECT public.cache_watch('public.bot_counts', $$ARRAY['org:' || org_id]$$);--> statement-breakpoint
--- Every change of a bot's totals may change its organization's, and one entry says both: a message adds one row to the log. So
--- the totals of organizations log only what is done to them directly, not what triggers do.
-SELECT public.cache_watch('public.bot_stats', $$ARRAY['bot:' || bot_id || ':stats', 'org:' || org_id || ':stats']$$);--> statement-breakpoint
-SELECT public.cache_watch('public.organization_totals', $$CASE WHEN pg_trigger_depth() = 1 THEN ARRAY['org:' || org_id || ':stats'] END$$);
+-- Every change of a bot's totals may change its organization's, and one entry says both. organization_totals keeps its own triggers
+-- (0010), which log only what is done to it directly: they have a condition, and a message adds one row to the log.
+SELECT public.cache_watch('public.bot_stats', $$ARRAY['bot:' || bot_id || ':stats', 'org:' || org_id || ':stats']$$);

@@ -360,7 +360,10 @@ async function migrateUntil(database: postgres.Sql, last: string): Promise<void>
   const until = journal.entries.find(({ tag }) => tag === last)?.when ?? 0;
   await database.unsafe('create schema drizzle; create table drizzle.__drizzle_migrations (hash text)');
   for (const { sql: statements, folderMillis } of readMigrationFiles({ migrationsFolder: MIGRATIONS })) {
-    if (folderMillis < until) for (const statement of statements) await database.unsafe(statement);
+    if (folderMillis >= until) continue;
+    await database.begin(async (tx) => {
+      for (const statement of statements) await tx.unsafe(statement);
+    });
   }
 }
 
@@ -385,12 +388,11 @@ test('schema.sql and the migrations make the same log, functions and triggers', 
   await install(other);
   await other.unsafe(`create table organizations (id uuid); create table users (id uuid, subject text);
     create table memberships (user_id uuid); create table bots (id uuid, org_id uuid);
-    create table bot_counts (org_id uuid); create table bot_stats (bot_id uuid, org_id uuid);
-    create table organization_totals (org_id uuid)`);
+    create table bot_counts (org_id uuid); create table bot_stats (bot_id uuid, org_id uuid)`);
   const watches = await watchesOfTheProject();
   for (const each of watches) await other.unsafe(each);
   const watched = watches.map((each) => /'public\.(\w+)'/.exec(each)?.[1] ?? '');
-  expect(watched).toHaveLength(7);
+  expect(watched).toHaveLength(6);
   // Called by releases that came before the migration 0007 alone.
   const { 'function prune_cache_invalidations(xid8)': _, ...made } = await catalogOf(migrated, watched);
   expect(Object.keys(made).length).toBeGreaterThan(60);
