@@ -3,6 +3,8 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } fr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { folderCycles } from './folder-cycles.mjs';
+
 /** `npm run check`: every check is run, and all that failed are named at the end. */
 const failed = [];
 
@@ -24,6 +26,10 @@ function run(tool, ...args) {
   return status === 0 ? undefined : `${stdout}${stderr}`;
 }
 
+/** Subjects of commits are held to their length from here on. */
+const FIRST_CHECKED_COMMIT = 'b8330ab';
+const MAX_SUBJECT_CHARACTERS = 72;
+
 const scratch = mkdtempSync(path.join(tmpdir(), 'flovo-check-'));
 try {
   check('types', () => run('typescript/bin/tsc', '-p', 'tsconfig.json'));
@@ -42,6 +48,18 @@ try {
     );
   } else console.log('------ types of the example are not checked: run npm ci in examples/any-server first');
   check('lint and import directions', () => run('oxlint/bin/oxlint', '--type-aware', '--deny-warnings'));
+  check('folders do not import each other', () => {
+    const cycles = folderCycles('src');
+    return cycles.length === 0 ? undefined : cycles.join('\n');
+  });
+  check(`subjects of commits have ${MAX_SUBJECT_CHARACTERS} characters at most`, () => {
+    const { stdout } = spawnSync('git', ['log', '--format=%h %s', `${FIRST_CHECKED_COMMIT}..HEAD`], {
+      encoding: 'utf8',
+    });
+    const isLong = (line) => line.length - line.indexOf(' ') - 1 > MAX_SUBJECT_CHARACTERS;
+    const long = (stdout ?? '').split('\n').filter(isLong);
+    return long.length === 0 ? undefined : long.join('\n');
+  });
   check('format', () => run('prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'));
   check('every import is a declared dependency, every dependency is used', () => run('knip/bin/knip.js'));
   check('production imports no development dependency', () =>

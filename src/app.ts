@@ -4,7 +4,7 @@ import { createAuthenticator } from './auth/authentication.js';
 import { SubjectRepository } from './auth/subject.repository.js';
 import { subjectResources } from './auth/subject.cache.js';
 import { createCache } from './cache/create-cache.js';
-import { bindAll } from './cache/resource.js';
+import { bindAll } from './cache/core/resource.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
 import { cacheConnection } from './db/cache-connection.js';

@@ -1,24 +1,27 @@
 import { Authorization, type Identity } from './auth/authorization.js';
+import type { PrincipalResources } from './auth/principal.cache.js';
 import { clearLoaders, createLoaders, type Loaders } from './cache/loaders.js';
+import type { BoundResources } from './cache/core/resource.js';
 import type { ResponseDependencies } from './cache/response/response-dependencies.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
-import type { Resources } from './resources.js';
+import type { OperationContext } from './graphql/operation-context.js';
 
-/** What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. */
-export interface RequestContext {
-  readonly requestId: string;
+/** Descriptions of cached things, by name. */
+type Descriptions = Readonly<Record<string, object>>;
+
+/**
+ * What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. Resolvers
+ * name the cached things that they read, so that this file need know no domain.
+ */
+export interface RequestContext<Described extends Descriptions = Descriptions> extends OperationContext {
   readonly authorization: Authorization;
-  readonly loaders: Loaders<Resources>;
-  /** What the answer is built from, if the request wants to know. */
-  readonly dependencies: ResponseDependencies | undefined;
-  /** What the answer may still hold. */
-  readonly answerBudget: AnswerBudget;
+  readonly loaders: Loaders<BoundResources<Described>>;
   /** Makes the rest of the request read again: called after each change. */
   clearLoaders(): void;
 }
 
-export function createRequestContext(
-  resources: Resources,
+export function createRequestContext<Described extends PrincipalResources>(
+  resources: BoundResources<Described>,
   request: {
     readonly requestId: string;
     readonly identity: Identity;
@@ -26,15 +29,16 @@ export function createRequestContext(
     /** The largest answer, in characters. */
     readonly maxCharacters: number;
   },
-): RequestContext {
-  const { dependencies } = request;
+): RequestContext<Described> {
+  const { requestId, identity, dependencies, maxCharacters } = request;
   const loaders = createLoaders(resources, dependencies);
+  const { principal } = loaders as Loaders<BoundResources<PrincipalResources>>;
   return {
-    requestId: request.requestId,
-    authorization: new Authorization(request.identity, loaders.principal),
+    requestId,
+    authorization: new Authorization(identity, principal),
     loaders,
     dependencies,
-    answerBudget: new AnswerBudget(request.maxCharacters),
+    answerBudget: new AnswerBudget(maxCharacters),
     clearLoaders: () => clearLoaders(loaders),
   };
 }

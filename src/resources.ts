@@ -2,7 +2,7 @@ import { principalResources } from './auth/principal.cache.js';
 import { PrincipalRepository } from './auth/principal.repository.js';
 import { botResources } from './bots/bot.cache.js';
 import { BotRepository } from './bots/bot.repository.js';
-import { bindAll, type CachedResource, type Resource } from './cache/resource.js';
+import { bindAll, type CachedResource, type Resource } from './cache/core/resource.js';
 import type { Ttls } from './config.js';
 import type { Database } from './db/client.js';
 import { messagePageResources } from './messages/message-page.cache.js';

@@ -3,8 +3,8 @@ import 'reflect-metadata';
 import { createCache } from 'async-cache-dedupe';
 import DataLoader from 'dataloader';
 
-import { KeySpace } from '../../src/cache/redis/keys.js';
-import { entityIdOf, type CachedResource, type Resource } from '../../src/cache/resource.js';
+import { KeySpace } from '../../src/cache/core/keys.js';
+import { entityIdOf, type CachedResource, type Resource } from '../../src/cache/core/resource.js';
 import { serveWith } from './our-server.js';
 import { connected, connectOpponentRedis } from './redis.js';
 import { Tally } from './report.js';

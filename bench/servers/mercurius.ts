@@ -6,7 +6,7 @@ import mercuriusCache from 'mercurius-cache';
 
 import type { Bot } from '../../src/bots/bot.type.js';
 import type { BotsArgs, UpdateBotInput } from '../../src/bots/bot.input.js';
-import { encodeKeyText } from '../../src/cache/redis/keys.js';
+import { encodeKeyText } from '../../src/cache/core/keys.js';
 import { DateTime } from '../../src/graphql/date-time.scalar.js';
 import type { MessageInput } from '../../src/messages/message.input.js';
 import type { BotStats } from '../../src/stats/bot-stats.type.js';

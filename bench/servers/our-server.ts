@@ -1,7 +1,7 @@
 import { createAuthenticator } from '../../src/auth/authentication.js';
 import type { Invalidator } from '../../src/cache/invalidation/invalidator.js';
-import type { CachedResource, Resource } from '../../src/cache/resource.js';
-import type { Tag } from '../../src/cache/invalidation/tags.js';
+import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
+import type { Tag } from '../../src/cache/core/tags.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { createResolvers } from '../../src/resolvers.js';
 import { createRepositories, createResources } from '../../src/resources.js';

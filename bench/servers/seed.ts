@@ -2,9 +2,9 @@ import 'reflect-metadata';
 
 import type { Redis } from 'ioredis';
 
-import { KeySpace } from '../../src/cache/redis/keys.js';
-import { entityIdOf, type CachedResource, type Resource } from '../../src/cache/resource.js';
-import { parseTag, type Tag } from '../../src/cache/invalidation/tags.js';
+import { KeySpace } from '../../src/cache/core/keys.js';
+import { entityIdOf, type CachedResource, type Resource } from '../../src/cache/core/resource.js';
+import { parseTag, type Tag } from '../../src/cache/core/tags.js';
 import { serveWith } from './our-server.js';
 import { connected, connectOpponentRedis } from './redis.js';
 import { Tally } from './report.js';

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
 import { serveWith } from './our-server.js';
 import { Tally } from './report.js';
 

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 import { LRUCache } from 'lru-cache';
 
-import type { CachedResource } from '../cache/resource.js';
+import type { CachedResource } from '../cache/core/resource.js';
 import type { Config } from '../config.js';
 import type { Identity } from './authorization.js';
 import { isUuid } from '../uuid.js';

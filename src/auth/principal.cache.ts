@@ -1,4 +1,4 @@
-import { cached } from '../cache/resource.js';
+import { cached } from '../cache/core/resource.js';
 import type { Ttls } from '../config.js';
 import { userTag } from '../invalidation/tags.js';
 import type { Principal } from './principal.js';
@@ -19,3 +19,5 @@ export const principalResources = (principals: PrincipalRepository, ttl: Ttls) =
     load: async (ids) => await principals.findMany(ids),
   }),
 });
+
+export type PrincipalResources = ReturnType<typeof principalResources>;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { cached } from '../cache/resource.js';
+import { cached } from '../cache/core/resource.js';
 import type { Ttls } from '../config.js';
 import { subjectTag } from '../invalidation/tags.js';
 import type { SubjectRepository } from './subject.repository.js';

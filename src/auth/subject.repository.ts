@@ -1,6 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 
-import type { Snapshotted } from '../cache/resource.js';
+import type { Snapshotted } from '../cache/core/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { users } from '../db/tables.js';

@@ -1,6 +1,6 @@
-import { encodeKeyText } from '../cache/redis/keys.js';
-import { cached } from '../cache/resource.js';
-import type { ShapeOf } from '../cache/shape.js';
+import { encodeKeyText } from '../cache/core/keys.js';
+import { cached } from '../cache/core/resource.js';
+import type { ShapeOf } from '../cache/core/shape.js';
 import type { Ttls } from '../config.js';
 import { botTag, orgTag } from '../invalidation/tags.js';
 import type { BotPageContent } from './bot-page.type.js';
@@ -48,3 +48,5 @@ export const botResources = (bots: BotRepository, ttl: Ttls) => ({
     load: async (orgIds) => await bots.findByOrganizations(orgIds, MAX_BOTS_UNPAGED + 1),
   }),
 });
+
+export type BotResources = ReturnType<typeof botResources>;

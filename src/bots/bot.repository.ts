@@ -1,7 +1,7 @@
 import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 
 import type { Writer } from '../auth/authorization.js';
-import type { Snapshotted } from '../cache/resource.js';
+import type { Snapshotted } from '../cache/core/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';

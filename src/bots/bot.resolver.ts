@@ -1,7 +1,7 @@
 import { Arg, Args, Ctx, ID, Mutation, Query, Resolver } from 'type-graphql';
 
 import { Role } from '../auth/role.enum.js';
-import type { RequestContext } from '../context.js';
+import type { BotContext } from './bot.context.js';
 import { parseId, parseInput } from '../validation.js';
 import { BotsArgs, botsRules, CreateBotInput, UpdateBotInput } from './bot.input.js';
 import { BotPage } from './bot-page.type.js';
@@ -13,7 +13,7 @@ export class BotResolver {
   constructor(private readonly service: BotService) {}
 
   @Query(() => BotPage, { description: "A page of an organization's bots, newest first." })
-  async bots(@Ctx() context: RequestContext, @Args(() => BotsArgs) args: BotsArgs): Promise<BotPage> {
+  async bots(@Ctx() context: BotContext, @Args(() => BotsArgs) args: BotsArgs): Promise<BotPage> {
     context.authorization.requireToken();
     const orgId = parseId('orgId', args.orgId);
     const { page, limit, search } = parseInput(botsRules, args);
@@ -26,13 +26,13 @@ export class BotResolver {
   }
 
   @Query(() => Bot, { nullable: true })
-  async bot(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<Bot> {
+  async bot(@Ctx() context: BotContext, @Arg('id', () => ID) id: string): Promise<Bot> {
     return await requireBot(context, id, Role.VIEWER);
   }
 
   @Mutation(() => Bot)
   async createBot(
-    @Ctx() context: RequestContext,
+    @Ctx() context: BotContext,
     @Arg('input', () => CreateBotInput) input: CreateBotInput,
   ): Promise<Bot> {
     return await this.service.create(context, input);
@@ -40,7 +40,7 @@ export class BotResolver {
 
   @Mutation(() => Bot, { description: 'Fails with CONFLICT if expectedVersion is given and not current.' })
   async updateBot(
-    @Ctx() context: RequestContext,
+    @Ctx() context: BotContext,
     @Arg('id', () => ID) id: string,
     @Arg('input', () => UpdateBotInput) input: UpdateBotInput,
   ): Promise<Bot> {
@@ -48,17 +48,17 @@ export class BotResolver {
   }
 
   @Mutation(() => Bot, { description: 'A bot that is running already is returned as it is.' })
-  async startBot(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<Bot> {
+  async startBot(@Ctx() context: BotContext, @Arg('id', () => ID) id: string): Promise<Bot> {
     return await this.service.setStatus(context, id, BotStatus.RUNNING);
   }
 
   @Mutation(() => Bot, { description: 'A bot that is stopped already is returned as it is.' })
-  async stopBot(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<Bot> {
+  async stopBot(@Ctx() context: BotContext, @Arg('id', () => ID) id: string): Promise<Bot> {
     return await this.service.setStatus(context, id, BotStatus.STOPPED);
   }
 
   @Mutation(() => ID, { description: 'Deletes a bot with its messages and totals.' })
-  async deleteBot(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<string> {
+  async deleteBot(@Ctx() context: BotContext, @Arg('id', () => ID) id: string): Promise<string> {
     return await this.service.delete(context, id);
   }
 }

@@ -1,5 +1,5 @@
 import { Role } from '../auth/role.enum.js';
-import type { RequestContext } from '../context.js';
+import type { BotContext } from './bot.context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
 import { conflict, type ApiError } from '../errors.js';
 import type { BotKey, InvalidationService } from '../invalidation/invalidation.service.js';
@@ -29,7 +29,7 @@ export class BotService {
   ) {}
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND (organization), FORBIDDEN */
-  async create(context: RequestContext, input: CreateBotInput): Promise<Bot> {
+  async create(context: BotContext, input: CreateBotInput): Promise<Bot> {
     const writer = context.authorization.writer(Role.EDITOR);
     const orgId = parseId('orgId', input.orgId);
     const { name, description } = parseInput(createBotRules, input);
@@ -46,7 +46,7 @@ export class BotService {
   }
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
-  async update(context: RequestContext, id: string, input: UpdateBotInput): Promise<Bot> {
+  async update(context: BotContext, id: string, input: UpdateBotInput): Promise<Bot> {
     context.authorization.requireToken();
     const changes = parseInput(updateBotRules, input);
     const { expectedVersion } = changes;
@@ -69,7 +69,7 @@ export class BotService {
   }
 
   /** Starts or stops a bot; one that has the status already is returned as it is. */
-  async setStatus(context: RequestContext, id: string, status: BotStatus): Promise<Bot> {
+  async setStatus(context: BotContext, id: string, status: BotStatus): Promise<Bot> {
     const which = editableBot(context, id, Role.EDITOR);
     for (let attempt = 1; ; attempt++) {
       const changed = await this.writeBot(
@@ -89,7 +89,7 @@ export class BotService {
   }
 
   /** Deletes a bot with all that belongs to it. Returns its id. */
-  async delete(context: RequestContext, id: string): Promise<string> {
+  async delete(context: BotContext, id: string): Promise<string> {
     const which = editableBot(context, id, Role.OWNER);
     const deleted = await this.writeBot(context, which, async () => await this.repository.delete(which));
     if (!deleted) {
@@ -110,7 +110,7 @@ export class BotService {
   }
 
   private async writeBot<Result>(
-    context: RequestContext,
+    context: BotContext,
     { id }: WritableBot,
     write: () => Promise<Result>,
   ): Promise<Result> {
@@ -135,7 +135,7 @@ export class BotService {
     }
   }
 
-  private async changed(context: RequestContext, bot: BotKey): Promise<void> {
+  private async changed(context: BotContext, bot: BotKey): Promise<void> {
     await this.invalidation.botChanged(bot);
     context.clearLoaders();
   }
@@ -147,7 +147,7 @@ export class BotService {
  * {@link RefusedWrites} says.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
  */
-export function editableBot(context: RequestContext, id: string, needed: Role): WritableBot {
+export function editableBot(context: BotContext, id: string, needed: Role): WritableBot {
   const writer = context.authorization.writer(needed);
   return { id: parseId('id', id), ...writer };
 }
@@ -156,7 +156,7 @@ export function editableBot(context: RequestContext, id: string, needed: Role): 
  * Lets a caller through who may do this to a bot of theirs.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT, NOT_FOUND, FORBIDDEN
  */
-export async function requireBot(context: RequestContext, id: string, needed: Role): Promise<Bot> {
+export async function requireBot(context: BotContext, id: string, needed: Role): Promise<Bot> {
   context.authorization.requireToken();
   const botId = parseId('id', id);
   const [bot] = await Promise.all([context.loaders.bot.load(botId), context.authorization.principal()]);

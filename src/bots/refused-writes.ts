@@ -1,7 +1,7 @@
 import { requireRole } from '../auth/authorization.js';
 import type { PrincipalRepository } from '../auth/principal.repository.js';
 import type { Role } from '../auth/role.enum.js';
-import type { RequestContext } from '../context.js';
+import type { BotContext } from './bot.context.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import { botStatsTag, botTag, orgTag, userTag } from '../invalidation/tags.js';
 import type { BotRepository } from './bot.repository.js';
@@ -19,7 +19,7 @@ export class RefusedWrites {
   ) {}
 
   /** The bot, which the caller may change. @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN */
-  async ofBot(context: RequestContext, id: string, needed: Role): Promise<Bot> {
+  async ofBot(context: BotContext, id: string, needed: Role): Promise<Bot> {
     const [[found], caller] = await Promise.all([this.bots.findMany([id]), this.callerOf(context)]);
     const bot = found?.value ?? undefined;
     await this.reveal(context, [botTag.of(id), botStatsTag.of(id)]);
@@ -28,7 +28,7 @@ export class RefusedWrites {
   }
 
   /** @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is why */
-  async ofOrganization(context: RequestContext, orgId: string, needed: Role): Promise<void> {
+  async ofOrganization(context: BotContext, orgId: string, needed: Role): Promise<void> {
     const caller = await this.callerOf(context);
     await this.reveal(context, [orgTag.of(orgId)]);
     requireRole(caller, needed, orgId, 'Organization');
@@ -39,7 +39,7 @@ export class RefusedWrites {
    * @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is why
    */
   async ofMessage(
-    context: RequestContext,
+    context: BotContext,
     bot: Promise<{ readonly id: string; readonly orgId: string } | undefined>,
     needed: Role,
   ): Promise<void> {
@@ -48,12 +48,12 @@ export class RefusedWrites {
     requireRole(caller, needed, found?.orgId, 'Message');
   }
 
-  private async callerOf(context: RequestContext) {
+  private async callerOf(context: BotContext) {
     const [caller] = await this.principals.findMany([context.authorization.requireToken()]);
     return caller?.value;
   }
 
-  private async reveal(context: RequestContext, tags: readonly string[]): Promise<void> {
+  private async reveal(context: BotContext, tags: readonly string[]): Promise<void> {
     await this.invalidation.reveal([...tags, userTag.of(context.authorization.requireToken())]);
     context.clearLoaders();
   }

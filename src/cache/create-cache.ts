@@ -1,22 +1,22 @@
-import { SILENT_LOGGER, type Logger } from './logger.js';
+import { SILENT_LOGGER, type Logger } from './core/logger.js';
 import { connectionTo, type OpenConnection } from './postgres/connection.js';
 import { invalidationLogSource } from './postgres/invalidation-log-source.js';
 import { ResponseCache } from './response/response-cache.js';
 import { ResponseDependencies } from './response/response-dependencies.js';
-import { CoherentCache } from './coherent-cache.js';
+import { CoherentCache } from './reader/coherent-cache.js';
 import { InvalidationLog, type LogSource } from './invalidation/invalidation-log.js';
 import { Invalidator } from './invalidation/invalidator.js';
 import {
   InvalidationLogMaintenance,
   type LogRetention,
 } from './invalidation/invalidation-log-maintenance.js';
-import { KeySpace } from './redis/keys.js';
-import { SILENT, type CacheObserver, type RedisState } from './observer.js';
+import { KeySpace } from './core/keys.js';
+import { SILENT, type CacheObserver, type RedisState } from './core/observer.js';
 import { connectRedis, type RedisTarget } from './redis/redis-client.js';
 import { RedisCircuitBreaker } from './redis/redis-circuit-breaker.js';
 import { GENERATION_LIFE_MS, CLAIM_LIFE_MS, RedisStore } from './redis/redis-store.js';
-import { bindAll, type CachedResource, type Resource } from './resource.js';
-import type { Tag } from './invalidation/tags.js';
+import { bindAll, type BoundResources, type CachedResource, type Resource } from './core/resource.js';
+import type { Tag } from './core/tags.js';
 
 export interface CacheOptions {
   /**
@@ -41,11 +41,6 @@ export interface CacheOptions {
   readonly log?: Logger;
   readonly logRetention?: LogRetention | undefined;
 }
-
-/** What is read through the cache, by the names of the descriptions. */
-export type BoundResources<Described extends Readonly<Record<string, object>>> = ReturnType<
-  typeof bindAll<Described>
->;
 
 export interface Cache {
   /** Binds descriptions to this cache, each under its name: what can be read. Call it before {@link start}. */

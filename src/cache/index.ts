@@ -2,17 +2,23 @@
  * A coherent cache between PostgreSQL and Redis for any server: no read that starts after an answered write shows the state
  * before it. `docs/cache-library.md` explains how to use it; what is not exported here may change.
  */
-export { createCache, type BoundResources, type Cache, type CacheOptions } from './create-cache.js';
-export { cached, type Cacheable, type CachedResource, type Snapshotted } from './resource.js';
-export type { ShapeOf } from './shape.js';
-export { tagFamily, type Tag, type TagFamily } from './invalidation/tags.js';
+export { createCache, type Cache, type CacheOptions } from './create-cache.js';
+export {
+  cached,
+  type BoundResources,
+  type Cacheable,
+  type CachedResource,
+  type Snapshotted,
+} from './core/resource.js';
+export type { ShapeOf } from './core/shape.js';
+export { tagFamily, type Tag, type TagFamily } from './core/tags.js';
 export { clearLoaders, createLoaders, type Loaders } from './loaders.js';
 export type { ResponseDependencies } from './response/response-dependencies.js';
-export { encodeKeyText } from './redis/keys.js';
+export { encodeKeyText } from './core/keys.js';
 export type { RedisTarget } from './redis/redis-client.js';
 export { installCache } from './postgres/install.js';
 export { resetCache } from './postgres/epoch.js';
 export { SNAPSHOT_SQL } from './postgres/snapshot-column.js';
 export type { ConnectionOptions, OpenConnection } from './postgres/connection.js';
-export type { CacheObserver, MissReason, RedisFailure, RedisOperation, RedisState } from './observer.js';
-export type { Logger } from './logger.js';
+export type { CacheObserver, MissReason, RedisFailure, RedisOperation, RedisState } from './core/observer.js';
+export type { Logger } from './core/logger.js';

@@ -1,7 +1,6 @@
 import DataLoader from 'dataloader';
 
-import type { CachedResource } from './resource.js';
-import type { ResponseDependencies } from './response/response-dependencies.js';
+import type { CachedResource, ReadDependencies } from './core/resource.js';
 
 /** The most ids that a loader reads at once. */
 const MAX_BATCH = 1_000;
@@ -19,7 +18,7 @@ export type Loaders<Resources> = { readonly [Name in keyof Resources]: LoaderOf<
  */
 export function createLoaders<Resources extends object>(
   resources: Resources,
-  dependencies?: ResponseDependencies,
+  dependencies?: ReadDependencies,
 ): Loaders<Resources> {
   const loaders = Object.entries(resources as Record<string, CachedResource<unknown, unknown>>).map(
     ([name, cached]) => [

@@ -1,6 +1,6 @@
 import { sql as drizzleSql } from 'drizzle-orm';
 
-import type { SnapshotText } from '../cache/invalidation/snapshot.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
 import { SNAPSHOT_SQL } from '../cache/postgres/snapshot-column.js';
 
 /** {@link SNAPSHOT_SQL} as a column of Drizzle's. */

@@ -3,7 +3,7 @@ import type { ApolloServerOptions, ApolloServerPlugin, BaseContext } from '@apol
 import type { DocumentNode } from 'graphql';
 import { LRUCache } from 'lru-cache';
 
-import type { RequestContext } from '../context.js';
+import type { OperationContext } from './operation-context.js';
 
 type Apollo = ApolloServerOptions<BaseContext>;
 
@@ -37,7 +37,7 @@ export class DocumentCache {
   }
 
   /** Remembers what Apollo Server lets through. */
-  get plugin(): ApolloServerPlugin<RequestContext> {
+  get plugin(): ApolloServerPlugin<OperationContext> {
     const { documents } = this;
     return {
       async requestDidStart() {

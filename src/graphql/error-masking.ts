@@ -2,7 +2,7 @@ import type { ApolloServerPlugin } from '@apollo/server';
 import { unwrapResolverError } from '@apollo/server/errors';
 import { GraphQLError, type DocumentNode, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
 
-import type { RequestContext } from '../context.js';
+import type { OperationContext } from './operation-context.js';
 import { ApiError, ErrorCode } from '../errors.js';
 import { shorten } from './error-limits.js';
 import type { Logger } from '../logger.js';
@@ -60,7 +60,7 @@ export function reportErrors(log: Logger, errors: readonly GraphQLError[], reque
 export const errorReporting = (
   log: Logger,
   { suggestions }: Pick<FailedRequest, 'suggestions'>,
-): ApolloServerPlugin<RequestContext> => ({
+): ApolloServerPlugin<OperationContext> => ({
   async requestDidStart() {
     return {
       async didEncounterErrors({ errors, contextValue, document, schema, request, operationName }) {

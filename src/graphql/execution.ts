@@ -7,7 +7,7 @@ import {
   type OperationDefinitionNode,
 } from 'graphql';
 
-import type { RequestContext } from '../context.js';
+import type { OperationContext } from './operation-context.js';
 import type { DocumentCache } from './document-cache.js';
 import { MAX_ERRORS } from './error-limits.js';
 
@@ -40,7 +40,7 @@ export const EXECUTION_OPTIONS = { maxCoercionErrors: MAX_ERRORS - 1 } as const;
 export async function executeKnownDocument(
   { schema, documents }: { readonly schema: GraphQLSchema; readonly documents: DocumentCache },
   body: unknown,
-  contextValue: RequestContext,
+  contextValue: OperationContext,
 ): Promise<ExecutedOperation | undefined> {
   if (!isPlain(body)) return undefined;
   const document = documents.get(body.query);

@@ -5,7 +5,7 @@ import {
 } from '@apollo/server/plugin/disabled';
 import type { GraphQLSchema } from 'graphql';
 
-import type { RequestContext } from '../context.js';
+import type { OperationContext } from './operation-context.js';
 import { DocumentCache } from './document-cache.js';
 import { DOCUMENT_LIMITS } from './document-limits.js';
 import { MAX_ERRORS } from './error-limits.js';
@@ -15,7 +15,7 @@ import { refuseUnacceptable } from './content-negotiation.js';
 import { errorReporting, formatError } from './error-masking.js';
 
 /** Marks the dependencies of a response as complete when it answers a query without errors. */
-const cacheableResponses: ApolloServerPlugin<RequestContext> = {
+const cacheableResponses: ApolloServerPlugin<OperationContext> = {
   async requestDidStart() {
     return {
       async willSendResponse({ operation, response: { body }, contextValue }) {
@@ -28,7 +28,7 @@ const cacheableResponses: ApolloServerPlugin<RequestContext> = {
 
 export interface GraphQLServer {
   readonly schema: GraphQLSchema;
-  readonly apollo: ApolloServer<RequestContext>;
+  readonly apollo: ApolloServer<OperationContext>;
   /** The documents that need not go through Apollo Server again. */
   readonly documents: DocumentCache;
   /** Whether clients may ask for the schema, and errors may name similar names of it. */
@@ -43,7 +43,7 @@ export function createGraphQLServer(options: {
 }): GraphQLServer {
   const { schema, introspection, log } = options;
   const documents = new DocumentCache();
-  const apollo = new ApolloServer<RequestContext>({
+  const apollo = new ApolloServer<OperationContext>({
     schema,
     introspection,
     hideSchemaDetailsFromClientErrors: !introspection,

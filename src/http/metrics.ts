@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-import type { CacheObserver } from '../cache/observer.js';
+import type { CacheObserver } from '../cache/core/observer.js';
 
 /** The server's Prometheus metrics. One registry an application, so that several can live in one process. */
 export function createMetrics() {

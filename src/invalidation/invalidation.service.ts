@@ -1,7 +1,7 @@
 import type { RecentWrites } from '../cache/invalidation/invalidation-log.js';
 import type { Invalidator } from '../cache/invalidation/invalidator.js';
-import type { CachedResource, Snapshotted } from '../cache/resource.js';
-import type { Tag } from '../cache/invalidation/tags.js';
+import type { CachedResource, Snapshotted } from '../cache/core/resource.js';
+import type { Tag } from '../cache/core/tags.js';
 import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
 
 /** Which bot, and where it is: what a change of it outdates. */

@@ -1,4 +1,4 @@
-import { tagFamily } from '../cache/invalidation/tags.js';
+import { tagFamily } from '../cache/core/tags.js';
 
 /** A bot's row. */
 export const botTag = tagFamily('bot');

@@ -1,6 +1,6 @@
-import { encodeKeyText } from '../cache/redis/keys.js';
-import { cached } from '../cache/resource.js';
-import type { ShapeOf } from '../cache/shape.js';
+import { encodeKeyText } from '../cache/core/keys.js';
+import { cached } from '../cache/core/resource.js';
+import type { ShapeOf } from '../cache/core/shape.js';
 import type { Ttls } from '../config.js';
 import { botStatsTag } from '../invalidation/tags.js';
 import type { MessagePageContent } from './message-connection.type.js';
@@ -48,3 +48,5 @@ export const messagePageResources = (pages: MessagePageRepository, ttl: Ttls) =>
     load: async (queries) => await pages.findPages(queries),
   }),
 });
+
+export type MessagePageResources = ReturnType<typeof messagePageResources>;

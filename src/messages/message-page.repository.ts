@@ -1,6 +1,6 @@
 import { desc, eq, sql, type SQL } from 'drizzle-orm';
 
-import type { Snapshotted } from '../cache/resource.js';
+import type { Snapshotted } from '../cache/core/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { messages } from '../db/tables.js';

@@ -1,7 +1,7 @@
 import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Resolver, Root } from 'type-graphql';
 
 import { Bot } from '../bots/bot.type.js';
-import type { RequestContext } from '../context.js';
+import type { MessageContext } from './message.context.js';
 import { BotStats } from '../stats/bot-stats.type.js';
 import { parseInput } from '../validation.js';
 import { MessageConnection } from './message-connection.type.js';
@@ -16,7 +16,7 @@ export class MessageResolver {
 
   @Mutation(() => BotStats, { description: 'Records 1 to 500 messages of a bot, all or none.' })
   async recordMessages(
-    @Ctx() context: RequestContext,
+    @Ctx() context: MessageContext,
     @Arg('botId', () => ID) botId: string,
     @Arg('messages', () => [MessageInput]) messages: MessageInput[],
   ): Promise<BotStats> {
@@ -27,7 +27,7 @@ export class MessageResolver {
     description: 'Records 1 to 500 messages of a bot, all or none, and answers with them.',
   })
   async addMessages(
-    @Ctx() context: RequestContext,
+    @Ctx() context: MessageContext,
     @Arg('botId', () => ID) botId: string,
     @Arg('messages', () => [MessageInput]) messages: MessageInput[],
   ): Promise<RecordedMessages> {
@@ -36,7 +36,7 @@ export class MessageResolver {
 
   @Mutation(() => Message)
   async updateMessageStatus(
-    @Ctx() context: RequestContext,
+    @Ctx() context: MessageContext,
     @Arg('id', () => ID) id: string,
     @Arg('status', () => MessageStatus) status: MessageStatus,
   ): Promise<Message> {
@@ -49,7 +49,7 @@ export class MessageResolver {
 export class BotMessagesResolver {
   @FieldResolver(() => MessageConnection, { description: 'Newest first. `first` is 1 to 100.' })
   async messages(
-    @Ctx() context: RequestContext,
+    @Ctx() context: MessageContext,
     @Root() bot: Readonly<Bot>,
     @Args(() => MessagesArgs) args: MessagesArgs,
   ): Promise<MessageConnection> {

@@ -4,7 +4,7 @@ import { Role } from '../auth/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import { justChanged } from '../bots/bot.service.js';
 import type { RefusedWrites } from '../bots/refused-writes.js';
-import type { RequestContext } from '../context.js';
+import type { MessageContext } from './message.context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
 import { notFound, unavailable, type ApiError } from '../errors.js';
 import type { BotKey, InvalidationService } from '../invalidation/invalidation.service.js';
@@ -47,7 +47,7 @@ export class MessageService {
    * Records 1 to 500 messages, all or none. Returns the bot's statistics, these messages included.
    * @throws ApiError UNAVAILABLE, with `recorded: true`, if only the statistics cannot be read
    */
-  async record(context: RequestContext, botId: string, inputs: readonly MessageInput[]): Promise<BotStats> {
+  async record(context: MessageContext, botId: string, inputs: readonly MessageInput[]): Promise<BotStats> {
     const { stats } = await this.recordAll(context, botId, inputs);
     return stats;
   }
@@ -57,7 +57,7 @@ export class MessageService {
    * @throws ApiError UNAVAILABLE, with `recorded: true`, if only the bot or its statistics cannot be read
    */
   async add(
-    context: RequestContext,
+    context: MessageContext,
     botId: string,
     inputs: readonly MessageInput[],
   ): Promise<RecordedMessages> {
@@ -68,7 +68,7 @@ export class MessageService {
     return { messages, stats, bot: bot ?? (await this.refused.ofBot(context, id, Role.EDITOR)) };
   }
 
-  private async recordAll(context: RequestContext, botId: string, inputs: readonly MessageInput[]) {
+  private async recordAll(context: MessageContext, botId: string, inputs: readonly MessageInput[]) {
     context.authorization.requireToken();
     const id = parseId('botId', botId);
     const given = parseInput(messagesRules, inputs, 'messages');
@@ -92,7 +92,7 @@ export class MessageService {
     throw nowUnavailable('their statistics', new Error('The bot has no statistics'));
   }
 
-  async updateStatus(context: RequestContext, id: string, status: MessageStatus): Promise<Message> {
+  async updateStatus(context: MessageContext, id: string, status: MessageStatus): Promise<Message> {
     context.authorization.requireToken();
     const messageId = parseId('id', id);
     const writer = context.authorization.writer(Role.EDITOR);

@@ -1,4 +1,4 @@
-import { cached } from '../cache/resource.js';
+import { cached } from '../cache/core/resource.js';
 import type { Ttls } from '../config.js';
 import { orgStatsTag, orgTag } from '../invalidation/tags.js';
 import type { OrganizationRepository } from './organization.repository.js';
@@ -29,3 +29,5 @@ export const organizationResources = (organizations: OrganizationRepository, ttl
     load: async (ids) => await organizations.findStats(ids),
   }),
 });
+
+export type OrganizationResources = ReturnType<typeof organizationResources>;

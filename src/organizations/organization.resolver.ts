@@ -3,7 +3,7 @@ import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql
 import { Role } from '../auth/role.enum.js';
 import { MAX_BOTS_UNPAGED } from '../bots/bot.cache.js';
 import { Bot } from '../bots/bot.type.js';
-import type { RequestContext } from '../context.js';
+import type { OrganizationContext } from './organization.context.js';
 import { badInput, notFound } from '../errors.js';
 import { parseId } from '../validation.js';
 import { OrganizationStats } from './organization-stats.type.js';
@@ -13,7 +13,7 @@ import { Organization } from './organization.type.js';
 export class OrganizationResolver {
   @Query(() => Organization, { nullable: true })
   async organization(
-    @Ctx() context: RequestContext,
+    @Ctx() context: OrganizationContext,
     @Arg('id', () => ID) id: string,
   ): Promise<Organization | null> {
     context.authorization.requireToken();
@@ -28,7 +28,7 @@ export class OrganizationResolver {
 
   @FieldResolver(() => [Bot], { description: 'All bots, newest first. Large organizations: use Query.bots.' })
   async bots(
-    @Ctx() context: RequestContext,
+    @Ctx() context: OrganizationContext,
     @Root() organization: Readonly<Organization>,
   ): Promise<readonly Bot[]> {
     const bots = (await context.loaders.organizationBots.load(organization.id)) ?? [];
@@ -39,7 +39,7 @@ export class OrganizationResolver {
   }
 
   @FieldResolver(() => OrganizationStats)
-  async stats(@Ctx() context: RequestContext, @Root() { id }: Organization): Promise<OrganizationStats> {
+  async stats(@Ctx() context: OrganizationContext, @Root() { id }: Organization): Promise<OrganizationStats> {
     const stats = await context.loaders.organizationStats.load(id);
     if (!stats) throw notFound('Organization');
     return stats;
@@ -50,7 +50,7 @@ export class OrganizationResolver {
 @Resolver(() => Bot)
 export class BotOrganizationResolver {
   @FieldResolver(() => Organization)
-  async organization(@Ctx() context: RequestContext, @Root() bot: Readonly<Bot>): Promise<Organization> {
+  async organization(@Ctx() context: OrganizationContext, @Root() bot: Readonly<Bot>): Promise<Organization> {
     const organization = await context.loaders.organization.load(bot.orgId);
     if (!organization) throw notFound('Organization');
     return organization;

@@ -1,6 +1,6 @@
 import { BOT_SHAPE } from '../bots/bot.cache.js';
-import { cached } from '../cache/resource.js';
-import type { ShapeOf } from '../cache/shape.js';
+import { cached } from '../cache/core/resource.js';
+import type { ShapeOf } from '../cache/core/shape.js';
 import type { Ttls } from '../config.js';
 import { botStatsTag, botTag } from '../invalidation/tags.js';
 import type { BotStatsRepository } from './bot-stats.repository.js';
@@ -35,3 +35,5 @@ export const botStatsResources = (stats: BotStatsRepository, ttl: Ttls) => ({
     load: async (ids) => await stats.findDetails(ids),
   }),
 });
+
+export type BotStatsResources = ReturnType<typeof botStatsResources>;

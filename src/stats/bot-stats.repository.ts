@@ -1,7 +1,7 @@
 import { eq } from 'drizzle-orm';
 
 import { botColumns, toBot } from '../bots/bot.repository.js';
-import type { Snapshotted } from '../cache/resource.js';
+import type { Snapshotted } from '../cache/core/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
 import { bots, botStats } from '../db/tables.js';

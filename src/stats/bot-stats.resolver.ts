@@ -3,14 +3,14 @@ import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql
 import { Role } from '../auth/role.enum.js';
 import { requireBot } from '../bots/bot.service.js';
 import { Bot } from '../bots/bot.type.js';
-import type { RequestContext } from '../context.js';
+import type { StatsContext } from './bot-stats.context.js';
 import { parseId } from '../validation.js';
 import { BotDetails, BotStats, noMessages, withErrorsBeyondInt } from './bot-stats.type.js';
 
 @Resolver(() => BotStats)
 export class BotStatsResolver {
   @Query(() => BotStats, { nullable: true })
-  async botStats(@Ctx() context: RequestContext, @Arg('id', () => ID) id: string): Promise<BotStats | null> {
+  async botStats(@Ctx() context: StatsContext, @Arg('id', () => ID) id: string): Promise<BotStats | null> {
     context.authorization.requireToken();
     const botId = parseId('id', id);
     const [stats] = await Promise.all([
@@ -24,7 +24,7 @@ export class BotStatsResolver {
 
   @Query(() => BotDetails, { nullable: true })
   async botDetails(
-    @Ctx() context: RequestContext,
+    @Ctx() context: StatsContext,
     @Arg('id', () => ID) id: string,
   ): Promise<BotDetails | null> {
     context.authorization.requireToken();
@@ -55,7 +55,7 @@ export class BotDetailsResolver {
 @Resolver(() => Bot)
 export class BotStatsFieldResolver {
   @FieldResolver(() => BotStats)
-  async stats(@Ctx() context: RequestContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
+  async stats(@Ctx() context: StatsContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
     // It must not cost the answer the rest of its list that a bot of it was deleted after the list was read.
     return (await context.loaders.botStats.load(bot.id)) ?? noMessages(bot.id);
   }

@@ -1,6 +1,6 @@
 import { Ctx, FieldResolver, Query, Resolver, Root } from 'type-graphql';
 
-import type { RequestContext } from '../context.js';
+import type { UserContext } from './user.context.js';
 import { notFound } from '../errors.js';
 import { Organization } from '../organizations/organization.type.js';
 import { Membership, User } from './user.type.js';
@@ -8,7 +8,7 @@ import { Membership, User } from './user.type.js';
 @Resolver(() => User)
 export class UserResolver {
   @Query(() => User, { description: 'The user that the token names.' })
-  async me(@Ctx() context: RequestContext): Promise<User> {
+  async me(@Ctx() context: UserContext): Promise<User> {
     return await context.authorization.principal();
   }
 }
@@ -17,7 +17,7 @@ export class UserResolver {
 export class MembershipResolver {
   @FieldResolver(() => Organization)
   async organization(
-    @Ctx() context: RequestContext,
+    @Ctx() context: UserContext,
     @Root() membership: Readonly<Membership>,
   ): Promise<Organization> {
     const organization = await context.loaders.organization.load(membership.orgId);

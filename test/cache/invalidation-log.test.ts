@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import type postgres from 'postgres';
 
 import { InvalidationLog } from '../../src/cache/invalidation/invalidation-log.js';
-import { hasSeenAllUpTo, isVisible } from '../../src/cache/invalidation/snapshot.js';
+import { hasSeenAllUpTo, isVisible } from '../../src/cache/core/snapshot.js';
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';
 import {

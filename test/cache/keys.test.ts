@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 
-import { encodeKeyText } from '../../src/cache/redis/keys.js';
+import { encodeKeyText } from '../../src/cache/core/keys.js';
 import { ConfigError, readConfig } from '../../src/config.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';

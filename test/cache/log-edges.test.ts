@@ -5,7 +5,7 @@ import type postgres from 'postgres';
 
 import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/invalidation-log.js';
 import { Invalidator } from '../../src/cache/invalidation/invalidator.js';
-import { KeySpace } from '../../src/cache/redis/keys.js';
+import { KeySpace } from '../../src/cache/core/keys.js';
 import { InvalidationLogMaintenance } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';

@@ -6,9 +6,9 @@ import { Redis } from 'ioredis';
 import { pino } from 'pino';
 
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
-import { isOfShape } from '../../src/cache/shape.js';
-import type { CachedResource, Resource } from '../../src/cache/resource.js';
-import type { ShapeOf } from '../../src/cache/shape.js';
+import { isOfShape } from '../../src/cache/core/shape.js';
+import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
+import type { ShapeOf } from '../../src/cache/core/shape.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { currentSnapshot } from '../../src/db/cache-epoch.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';

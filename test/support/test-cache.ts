@@ -7,9 +7,9 @@ import type {
   RedisFailure,
   RedisOperation,
   RedisState,
-} from '../../src/cache/observer.js';
+} from '../../src/cache/core/observer.js';
 import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
-import type { CachedResource, Resource } from '../../src/cache/resource.js';
+import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
 import { MAX_TTL_SECONDS } from '../../src/config.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';

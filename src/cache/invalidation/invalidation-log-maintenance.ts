@@ -1,10 +1,10 @@
-import type { Logger } from '../logger.js';
+import type { Logger } from '../core/logger.js';
 
-import { CacheUnavailableError } from '../errors.js';
+import { CacheUnavailableError } from '../core/errors.js';
 import type { InvalidationLog, LogBatch, LogSource } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
 import type { CacheStore } from '../redis/cache-store.js';
-import { epochOf, xmaxOf } from './snapshot.js';
+import { epochOf, xmaxOf } from '../core/snapshot.js';
 import { sweep } from './sweep.js';
 
 const TICK_MS = 500;

@@ -1,7 +1,7 @@
-import type { Logger } from '../logger.js';
+import type { Logger } from '../core/logger.js';
 
-import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from './snapshot.js';
-import { EVERYTHING, type Tag } from './tags.js';
+import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from '../core/snapshot.js';
+import { EVERYTHING, type Tag } from '../core/tags.js';
 
 /** What decides, beside Redis, whether a cached value may be used. */
 export interface Freshness {

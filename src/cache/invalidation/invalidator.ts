@@ -1,11 +1,11 @@
-import type { Logger } from '../logger.js';
+import type { Logger } from '../core/logger.js';
 
-import { CacheUnavailableError, rethrowUnlessUnavailable } from '../errors.js';
-import type { KeyOf, KeySpace } from '../redis/keys.js';
+import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
+import type { KeyOf, KeySpace } from '../core/keys.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
 import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
-import type { Resource } from '../resource.js';
-import { parseTag, type Tag } from './tags.js';
+import type { Resource } from '../core/resource.js';
+import { parseTag, type Tag } from '../core/tags.js';
 
 /** The most tags kept for the end of an outage; beyond that the invalidation log alone covers this process's writes. */
 const MAX_PENDING_TAGS = 10_000;

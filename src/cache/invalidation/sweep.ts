@@ -1,9 +1,9 @@
-import { snapshotOfHead } from '../envelope.js';
+import { snapshotOfHead } from '../core/envelope.js';
 import type { LogBatch } from './invalidation-log.js';
 import type { Invalidator } from './invalidator.js';
 import type { CacheStore } from '../redis/cache-store.js';
-import { isVisible } from './snapshot.js';
-import { EVERYTHING, type Tag } from './tags.js';
+import { isVisible } from '../core/snapshot.js';
+import { EVERYTHING, type Tag } from '../core/tags.js';
 
 /** The most tags and keys swept at once; the rest is covered by the log alone. */
 const MAX_TAGS = 5_000;

@@ -1,4 +1,4 @@
-import { epochOf, withoutEpoch, type SnapshotText } from '../invalidation/snapshot.js';
+import { epochOf, withoutEpoch, type SnapshotText } from '../core/snapshot.js';
 import type { Sql } from './connection.js';
 
 /**

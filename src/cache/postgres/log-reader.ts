@@ -1,5 +1,5 @@
 import type { LogBatch, LogEntry } from '../invalidation/invalidation-log.js';
-import { withoutEpoch, xmaxOf, type SnapshotText } from '../invalidation/snapshot.js';
+import { withoutEpoch, xmaxOf, type SnapshotText } from '../core/snapshot.js';
 import type { Sql } from './connection.js';
 import { renewForeignEpoch } from './epoch.js';
 import type { LogConnection } from './log-connection.js';

@@ -1,10 +1,10 @@
-import type { Logger } from '../logger.js';
+import type { Logger } from '../core/logger.js';
 
 import { SharedTimeout } from './shared-timeout.js';
-import { CacheUnavailableError } from '../errors.js';
+import { CacheUnavailableError } from '../core/errors.js';
 import { InFlightLimit } from './in-flight-limit.js';
-import type { KeyExample } from './keys.js';
-import type { CacheObserver, RedisOperation, RedisState } from '../observer.js';
+import type { KeyExample } from '../core/keys.js';
+import type { CacheObserver, RedisOperation, RedisState } from '../core/observer.js';
 import { describeConnectionError, type RedisClient } from './redis-client.js';
 import { proveUsable } from './redis-proof.js';
 import { isReply, refusalOf, saysUnavailable, type RedisRefusalError } from './redis-refusal.js';

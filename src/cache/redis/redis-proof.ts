@@ -1,7 +1,7 @@
 import keySlot from 'cluster-key-slot';
 import { Cluster, type Redis } from 'ioredis';
 
-import type { KeyExample } from './keys.js';
+import type { KeyExample } from '../core/keys.js';
 import { isSplit } from './moving-slots.js';
 import type { RedisClient } from './redis-client.js';
 import { RedisRefusalError, refusalOf } from './redis-refusal.js';

@@ -1,4 +1,4 @@
-import type { RedisOperation } from '../observer.js';
+import type { RedisOperation } from '../core/observer.js';
 import { cut } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import type { RedisClient } from './redis-client.js';

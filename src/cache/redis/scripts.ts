@@ -1,4 +1,4 @@
-import { GENERATION_START } from '../envelope.js';
+import { GENERATION_START } from '../core/envelope.js';
 
 /**
  * The Lua scripts of the cache. They are sent with EVAL, not EVALSHA: a Redis that was restarted or failed over knows

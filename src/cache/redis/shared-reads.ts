@@ -1,8 +1,8 @@
 import { Command } from 'ioredis';
 
-import { CacheUnavailableError } from '../errors.js';
+import { CacheUnavailableError } from '../core/errors.js';
 import type { EntryKeys, Stored } from './cache-store.js';
-import { hashTagOf } from './keys.js';
+import { hashTagOf } from '../core/keys.js';
 import { unlessSplit } from './moving-slots.js';
 import { costOf, cut, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';

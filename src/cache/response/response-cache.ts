@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
 
-import { rethrowUnlessUnavailable } from '../errors.js';
+import { rethrowUnlessUnavailable } from '../core/errors.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
-import type { CacheObserver } from '../observer.js';
+import type { CacheObserver } from '../core/observer.js';
 import type { ResponseDependencies } from './response-dependencies.js';
 import type { CacheStore } from '../redis/cache-store.js';
-import type { SnapshotText } from '../invalidation/snapshot.js';
-import type { Tag } from '../invalidation/tags.js';
+import type { SnapshotText } from '../core/snapshot.js';
+import type { Tag } from '../core/tags.js';
 
 /** The largest answer worth keeping, in characters. */
 const MAX_RESPONSE_CHARACTERS = 1024 * 1024;

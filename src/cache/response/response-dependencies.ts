@@ -1,20 +1,12 @@
-import type { SnapshotText } from '../invalidation/snapshot.js';
-import type { Tag } from '../invalidation/tags.js';
-
-/** What vouches for one value that was read. */
-export interface Dependency {
-  /** The tokens of its generations, joined by dots. */
-  readonly generation: string;
-  readonly snapshot: SnapshotText;
-  /** When the value's TTL ends (ms since 1970). */
-  readonly expiresAt: number;
-}
+import type { Dependency, ReadDependencies } from '../core/resource.js';
+import type { SnapshotText } from '../core/snapshot.js';
+import type { Tag } from '../core/tags.js';
 
 /**
  * Collects what an answer is built from: the generations and snapshots of every value that was read for it. An answer
  * may be given again exactly as long as each of these values could be.
  */
-export class ResponseDependencies {
+export class ResponseDependencies implements ReadDependencies {
   /** The generation that each key must still hold. */
   readonly generations = new Map<string, string>();
   /** The tags that were read under each snapshot. */

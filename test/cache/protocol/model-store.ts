@@ -1,4 +1,4 @@
-import { CacheUnavailableError } from '../../../src/cache/errors.js';
+import { CacheUnavailableError } from '../../../src/cache/core/errors.js';
 import type {
   CacheStore,
   Claim,

@@ -2,7 +2,7 @@ import { pino } from 'pino';
 
 import { InvalidationLog } from '../../../src/cache/invalidation/invalidation-log.js';
 import type { Claim, Fill, EntryKeys, Removal, Stored } from '../../../src/cache/redis/cache-store.js';
-import { SingleFlight } from '../../../src/cache/single-flight.js';
+import { SingleFlight } from '../../../src/cache/reader/single-flight.js';
 import { ModelStore } from './model-store.js';
 import { REAL, type Parts } from './system.js';
 

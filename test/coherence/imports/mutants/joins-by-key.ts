@@ -1,8 +1,8 @@
-import type * as SingleFlightModule from '../../../../src/cache/single-flight.js';
+import type * as SingleFlightModule from '../../../../src/cache/reader/single-flight.js';
 import { serverModule } from '../server-module.js';
 
 /** A reader joins any load of its key that is under way, whatever the generation it was claimed for. */
-const { SingleFlight } = await serverModule<typeof SingleFlightModule>('cache/single-flight');
+const { SingleFlight } = await serverModule<typeof SingleFlightModule>('cache/reader/single-flight');
 const { get, set } = SingleFlight.prototype;
 
 const keyAlone = (flight: string): string => flight.slice(0, flight.lastIndexOf('|'));

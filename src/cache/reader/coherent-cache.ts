@@ -1,6 +1,6 @@
-import type { CachedResource, Resource } from './resource.js';
+import type { CachedResource, Resource } from '../core/resource.js';
 import { ResourceReader, type CacheParts } from './resource-reader.js';
-import { digestOfShape } from './shape.js';
+import { digestOfShape } from '../core/shape.js';
 import { ValueKeys } from './value-keys.js';
 
 /**

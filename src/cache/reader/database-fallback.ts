@@ -1,5 +1,5 @@
 import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
-import type { Freshness } from './invalidation/invalidation-log.js';
+import type { Freshness } from '../invalidation/invalidation-log.js';
 
 interface Flight<Value> {
   readonly startedAt: number;

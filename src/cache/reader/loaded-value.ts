@@ -1,6 +1,6 @@
-import type { EntryKeys } from './redis/cache-store.js';
-import type { SnapshotText } from './invalidation/snapshot.js';
-import type { Tag } from './invalidation/tags.js';
+import type { EntryKeys } from '../redis/cache-store.js';
+import type { SnapshotText } from '../core/snapshot.js';
+import type { Tag } from '../core/tags.js';
 
 /** An id that is asked for, and the names that follow from it. */
 export interface Entry<Id> {

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 
 import type { Entry } from './loaded-value.js';
-import type { EntryKeys, KeyIndex } from './redis/cache-store.js';
-import type { KeyOf, KeySpace } from './redis/keys.js';
-import { entityIdOf, type Resource } from './resource.js';
+import type { EntryKeys, KeyIndex } from '../redis/cache-store.js';
+import type { KeyOf, KeySpace } from '../core/keys.js';
+import { entityIdOf, type Resource } from '../core/resource.js';
 import type { ValueKeys } from './value-keys.js';
 
 /** What the first value of a kind is taken to be large, in bytes. */

@@ -1,4 +1,4 @@
-import type { SnapshotText } from './invalidation/snapshot.js';
+import type { SnapshotText } from './snapshot.js';
 
 /**
  * What is stored in Redis for a value: JSON with a fixed order of fields, so that the head can be checked without

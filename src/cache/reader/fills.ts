@@ -1,14 +1,14 @@
-import type { Logger } from './logger.js';
+import type { Logger } from '../core/logger.js';
 
-import { encodeEnvelope, type Envelope } from './envelope.js';
-import { CacheUnavailableError } from './errors.js';
+import { encodeEnvelope, type Envelope } from '../core/envelope.js';
+import { CacheUnavailableError } from '../core/errors.js';
 import { freshGeneration } from './fresh-generation.js';
-import type { Invalidator } from './invalidation/invalidator.js';
-import type { Tag } from './invalidation/tags.js';
+import type { Invalidator } from '../invalidation/invalidator.js';
+import type { Tag } from '../core/tags.js';
 import { NOT_LOADED, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
-import type { CacheObserver } from './observer.js';
-import type { CacheStore, Claim, Fill } from './redis/cache-store.js';
-import { MAX_VALUE_BYTES } from './redis/pieces.js';
+import type { CacheObserver } from '../core/observer.js';
+import type { CacheStore, Claim, Fill } from '../redis/cache-store.js';
+import { MAX_VALUE_BYTES } from '../redis/pieces.js';
 
 /** A missing value that was claimed. */
 export interface ClaimedRead<Id, Value> {

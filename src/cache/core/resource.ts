@@ -1,8 +1,7 @@
-import { entityPlaceholder, type KeyParams } from './redis/keys.js';
-import type { ResponseDependencies } from './response/response-dependencies.js';
+import { entityPlaceholder, type KeyParams } from './keys.js';
 import type { ShapeOf } from './shape.js';
-import type { SnapshotText } from './invalidation/snapshot.js';
-import type { Tag, TagFamily } from './invalidation/tags.js';
+import type { SnapshotText } from './snapshot.js';
+import type { Tag, TagFamily } from './tags.js';
 
 /** A value as the database had it, and the snapshot under which it was read. */
 export interface Snapshotted<Value> {
@@ -75,16 +74,36 @@ export const entityIdOf = <Id>(
 type Bound<Described> =
   Described extends Cacheable<infer Id, infer Value> ? CachedResource<Id, Value> : never;
 
+/** What is read through the cache, by the names of the descriptions. */
+export type BoundResources<Described> = { readonly [Name in keyof Described]: Bound<Described[Name]> };
+
 /** Binds descriptions to a cache, each under its name. */
 export function bindAll<Described extends Readonly<Record<string, object>>>(
   bind: <Id, Value>(resource: Resource<Id, Value>) => CachedResource<Id, Value>,
   descriptions: Described,
-): { readonly [Name in keyof Described]: Bound<Described[Name]> } {
+): BoundResources<Described> {
   const bound = Object.entries(descriptions).map(([name, description]) => [
     name,
     bind({ ...(description as Cacheable<unknown, unknown>), name }),
   ]);
-  return Object.fromEntries(bound) as { readonly [Name in keyof Described]: Bound<Described[Name]> };
+  return Object.fromEntries(bound) as BoundResources<Described>;
+}
+
+/** What vouches for one value that was read. */
+export interface Dependency {
+  /** The tokens of its generations, joined by dots. */
+  readonly generation: string;
+  readonly snapshot: SnapshotText;
+  /** When the value's TTL ends (ms since 1970). */
+  readonly expiresAt: number;
+}
+
+/** Is told what vouches for the values that are read for one response. */
+export interface ReadDependencies {
+  /** A value was read that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
+  add(tags: readonly Tag[], generationKeys: readonly string[], dependency: Dependency): void;
+  /** Something was read that no generation vouches for. */
+  markUncacheable(): void;
 }
 
 /** Reads one kind of cached thing. */
@@ -94,7 +113,7 @@ export interface CachedResource<Id, Value> {
    * The values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached.
    * @param dependencies is told what vouches for the values.
    */
-  readMany(ids: readonly Id[], dependencies?: ResponseDependencies): Promise<(Value | null)[]>;
+  readMany(ids: readonly Id[], dependencies?: ReadDependencies): Promise<(Value | null)[]>;
   /**
    * Invalidates the tags of a value, but puts a newer one in its place where it was cached: for values that change so
    * often that they would never be found. The value must have been read, with its version, after the write committed.

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 
 import type { LoadedValue } from './loaded-value.js';
-import { openEnvelope, readEnvelopeData } from './envelope.js';
-import { digestOfShape, isOfShape, type Shape } from './shape.js';
+import { openEnvelope, readEnvelopeData } from '../core/envelope.js';
+import { digestOfShape, isOfShape, type Shape } from '../core/shape.js';
 
 /** A stored value, opened and parsed. */
 export interface ParsedEnvelope<Value> extends LoadedValue<Value> {

@@ -1,21 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from './logger.js';
+import type { Logger } from '../core/logger.js';
 
 import { DatabaseFallback } from './database-fallback.js';
 import { Entries } from './entries.js';
 import { EnvelopeParseCache } from './envelope-parse-cache.js';
-import { CacheUnavailableError, rethrowUnlessUnavailable } from './errors.js';
+import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
 import { Fills, type ClaimedRead } from './fills.js';
 import { freshGeneration } from './fresh-generation.js';
-import type { Freshness } from './invalidation/invalidation-log.js';
-import type { Invalidator } from './invalidation/invalidator.js';
-import type { Tag } from './invalidation/tags.js';
+import type { Freshness } from '../invalidation/invalidation-log.js';
+import type { Invalidator } from '../invalidation/invalidator.js';
+import type { Tag } from '../core/tags.js';
 import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
-import type { CacheObserver, MissReason } from './observer.js';
-import type { CacheStore, Stored } from './redis/cache-store.js';
-import type { KeySpace } from './redis/keys.js';
-import type { Resource, Snapshotted } from './resource.js';
-import type { ResponseDependencies } from './response/response-dependencies.js';
+import type { CacheObserver, MissReason } from '../core/observer.js';
+import type { CacheStore, Stored } from '../redis/cache-store.js';
+import type { KeySpace } from '../core/keys.js';
+import type { ReadDependencies, Resource, Snapshotted } from '../core/resource.js';
 import { SingleFlight } from './single-flight.js';
 import type { ValueKeys } from './value-keys.js';
 
@@ -72,10 +71,7 @@ export class ResourceReader<Id, Value> {
     if (store) this.fills = new Fills({ ...parts, store, resource, shape: valueKeys.shape });
   }
 
-  async readMany(
-    ids: readonly Id[],
-    dependencies: ResponseDependencies | undefined,
-  ): Promise<(Value | null)[]> {
+  async readMany(ids: readonly Id[], dependencies: ReadDependencies | undefined): Promise<(Value | null)[]> {
     const reads = ids.map((id): PendingRead<Id, Value> => ({
       entry: this.entries.of(id),
       generation: undefined,
