@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+
 import { createCache, type Cache } from '../../src/cache/create-cache.js';
 import type { LogBatch, LogSource } from '../../src/cache/invalidation/invalidation-log.js';
 import type { LogRetention } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
@@ -165,7 +167,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     invalidation,
     async botStatsChanged(botId) {
       const [bot] = await repositories.bots.findMany([botId]);
-      const key = { id: botId, orgId: bot?.value?.orgId ?? '' };
+      const key = { id: botId, orgId: bot?.value?.orgId ?? randomUUID() };
       await invalidation.botStatsChanged(key, repositories.stats.findMany([botId]));
     },
     hold(resource, when) {
