@@ -68,7 +68,7 @@ try {
   check('schema/schema.graphql is what the resolvers declare', () => {
     const emitted = path.join(scratch, 'schema.graphql');
     const problem =
-      run('typescript/bin/tsc', '-p', 'tsconfig.build.json') ?? runScript('dist/dev/emit-schema.js', emitted);
+      run('typescript/bin/tsc', '-p', 'tsconfig.build.json') ?? runScript('scripts/emit-schema.mjs', emitted);
     if (problem !== undefined) return problem;
     const current = readFileSync(emitted, 'utf8') === readFileSync('schema/schema.graphql', 'utf8');
     return current ? undefined : 'Run npm run schema and commit the result.';

@@ -13,17 +13,15 @@ import { processIdentity } from './services/owned-process.js';
 export async function claimDataDir(dataDir: string): Promise<() => Promise<void>> {
   await mkdir(dataDir, { recursive: true });
   const file = path.join(dataDir, 'server.json');
-  const own = { pid: process.pid, identity: processIdentity(process.pid) };
   await withLock(file, async () => {
-    const kept = await readFile(file, 'utf8').catch(() => '{}');
-    const owner = JSON.parse(kept || '{}') as Partial<typeof own>;
-    if (owner.pid !== undefined && owner.pid !== own.pid && processIdentity(owner.pid) === owner.identity) {
+    const kept = (await readFile(file, 'utf8').catch(() => '')) || '{}';
+    const { pid = 0, identity } = JSON.parse(kept) as { pid?: number; identity?: string };
+    if (pid !== process.pid && identity !== undefined && processIdentity(pid) === identity)
       throw new Error(
-        `Process ${owner.pid} is already serving from ${dataDir}. Stop it, or give this one a folder and a port of its own:\n` +
+        `Process ${pid} is already serving from ${dataDir}. Stop it, or give this one a folder and a port of its own:\n` +
           `  DATA_DIR=.data-2 PORT=4001 npm start`,
       );
-    }
-    await writeFile(file, JSON.stringify(own));
+    await writeFile(file, JSON.stringify({ pid: process.pid, identity: processIdentity(process.pid) }));
   });
   return async () => await rm(file, { force: true });
 }

@@ -12,10 +12,17 @@ const say = (line: string): void =>
 
 /** The development server: `npm start`. Brings up what it needs in the data folder, and serves the demo data. */
 async function main(): Promise<void> {
-  const environment = processEnvironment();
   const closers: Closer[] = [];
   let interrupted = false;
-  const starting = start(environment, closers, () => interrupted);
+  const start = async (): Promise<void> => {
+    const services = await bringUpServices(processEnvironment(), closers, say);
+    if (interrupted) return;
+    const { url, token } = await serveDemoData(services.environment, closers, say);
+    if (interrupted) return;
+    say(`Ready: ${url}`);
+    console.log(introduction({ url, token, ...services }));
+  };
+  const starting = start();
   // From the beginning, because the services run on by themselves: what is being brought up is waited for, and stopped.
   stopOnSignal(async () => {
     interrupted = true;
@@ -29,20 +36,6 @@ async function main(): Promise<void> {
     await closeAll(closers);
     throw error;
   }
-}
-
-/** Brings everything up. How to close it is added to `closers`, step by step. */
-async function start(
-  environment: Record<string, string>,
-  closers: Closer[],
-  isInterrupted: () => boolean,
-): Promise<void> {
-  const services = await bringUpServices(environment, closers, say);
-  if (isInterrupted()) return;
-  const { url, token } = await serveDemoData(services.environment, closers, say);
-  if (isInterrupted()) return;
-  say(`Ready: ${url}`);
-  console.log(introduction({ url, token, ...services }));
 }
 
 main().catch((error: unknown) => {

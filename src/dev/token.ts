@@ -14,16 +14,11 @@ async function main(): Promise<void> {
   const database = await bringUpDatabase(environment, console.error);
   try {
     const sql = openDriver(database.url, { max: 1 });
-    const [user] = await sql<
-      { id: string }[]
-    >`select id from users where lower(email) = lower(${email})`.finally(async () => await sql.end());
+    const users = sql<{ id: string }[]>`select id from users where lower(email) = lower(${email})`;
+    const [user] = await users.finally(async () => await sql.end());
     if (!user) throw new Error(`There is no user with the email ${email}.`);
-    const claims = {
-      issuer: environment.JWT_ISSUER,
-      audience: environment.JWT_AUDIENCE,
-      userClaim: environment.JWT_USER_CLAIM,
-    };
-    console.log(await signToken(secret, user.id, claims));
+    const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWT_USER_CLAIM: userClaim } = environment;
+    console.log(await signToken(secret, user.id, { issuer, audience, userClaim }));
   } finally {
     if (!database.reused) await database.stop();
   }

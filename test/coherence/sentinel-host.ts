@@ -91,7 +91,7 @@ export class SentinelHost implements RedisSide {
   }
 
   async stop(): Promise<void> {
-    await this.sentinel.end([{ signal: 'SIGKILL', waitMs: 5_000 }]);
+    await this.sentinel.end(['SIGKILL']);
     this.link?.close();
     await Promise.all(this.redises.map(async (redis) => await redis.stop()));
   }

@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+const MAX_OUTPUT_BYTES = 16 * 1_048_576;
 
 /** A program with what it needs to be started. */
 export interface Command {
@@ -17,24 +20,14 @@ export const minimalEnvironment = (): Record<string, string> => ({
   TZ: 'UTC',
 });
 
-/**
- * Runs a command to its end and returns what it writes.
- * @throws Error with its last lines, if it fails or takes longer than `timeoutMs`
- */
+/** Runs a command to its end and returns what it writes. @throws Error with its output, if it fails or takes too long */
 export async function runCommand(
   { command, args, env, cwd, account }: Command,
   { input = '', timeoutMs = 60_000 }: { readonly input?: string; readonly timeoutMs?: number } = {},
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  return await new Promise((resolve, reject) => {
-    const options = { env, cwd, ...account, timeout: timeoutMs, maxBuffer: 16 * 1_048_576 };
-    const child = execFile(command, args, options, (error, stdout, stderr) => {
-      if (!error) return resolve({ stdout, stderr });
-      const lines = (stderr.trim() === '' ? stdout : stderr).trim().split('\n').slice(-12).join('\n');
-      const how = error.killed === true ? `did not end within ${timeoutMs} ms` : 'has failed';
-      return reject(new Error(`${command} ${how}: ${lines === '' ? error.message : lines}`));
-    });
-    // A command that ends without reading its input makes the pipe fail; its exit code tells the story.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(input);
-  });
+  const options = { env, cwd, ...account, timeout: timeoutMs, maxBuffer: MAX_OUTPUT_BYTES };
+  const running = promisify(execFile)(command, [...args], options);
+  // A command that ends without reading its input makes the pipe fail; its exit code tells the story.
+  running.child.stdin?.on('error', () => undefined).end(input);
+  return await running;
 }

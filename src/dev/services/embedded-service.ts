@@ -6,7 +6,7 @@ import getPort from 'get-port';
 
 import type { Command } from './commands.js';
 import { withLock } from './lock.js';
-import { OwnedProcess, POLL_MS, type EndStep } from './owned-process.js';
+import { OwnedProcess, POLL_MS } from './owned-process.js';
 
 /** A server that runs on 127.0.0.1, until it is stopped or killed, even when this process has ended. */
 export interface EmbeddedService {
@@ -39,7 +39,7 @@ export interface ServiceDescription {
   readonly readyMs: number;
   /** What a server says that ended for a reason that may pass, such as a port that was taken a moment ago. */
   readonly passing: RegExp;
-  readonly stopSteps: readonly EndStep[];
+  readonly stopSignals: readonly NodeJS.Signals[];
 }
 
 /** How a running server is found again. */
@@ -50,7 +50,6 @@ interface State {
   readonly settings: readonly string[];
 }
 
-const KILL: readonly EndStep[] = [{ signal: 'SIGKILL', waitMs: 10_000 }];
 const MAX_ATTEMPTS = 40;
 const ATTEMPT_PAUSE_MS = 250;
 const TAIL_LINES = 15;
@@ -108,7 +107,7 @@ async function takeOver(
     JSON.stringify(settings) === JSON.stringify(description.settings);
   if (isWanted && (await becomesReady(description, server, port)))
     return running(description, server, port, true);
-  await server.end(description.stopSteps);
+  await server.end(description.stopSignals);
   return undefined;
 }
 
@@ -123,14 +122,14 @@ async function launch(description: ServiceDescription, stateFile: string): Promi
   await writeFile(stateFile, JSON.stringify(state));
   if (await becomesReady(description, server, port)) return running(description, server, port, false);
   const how = server.isRunning() ? 'does not become ready' : 'has ended while it was starting';
-  await server.end(KILL);
+  await server.end(['SIGKILL']);
   await rm(stateFile, { force: true });
   const lines = (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
   throw new Error(`${name} ${how}. The end of ${logFile}:\n${lines}`);
 }
 
 function running(
-  { stopSteps }: ServiceDescription,
+  { stopSignals }: ServiceDescription,
   server: OwnedProcess,
   port: number,
   reused: boolean,
@@ -143,9 +142,9 @@ function running(
     stop: async () => {
       // A frozen server would not see the request to end.
       server.signal('SIGCONT');
-      await (stopped ??= server.end(stopSteps));
+      await (stopped ??= server.end(stopSignals));
     },
-    kill: async () => await server.end(KILL),
+    kill: async () => await server.end(['SIGKILL']),
     signal: (signal) => server.signal(signal),
   };
 }

@@ -7,11 +7,8 @@ import type { Command } from './commands.js';
 /** Pause between two looks at a process that is starting or ending (ms). */
 export const POLL_MS = 20;
 
-/** A signal, and how long a process may take to end after it (ms). */
-export interface EndStep {
-  readonly signal: NodeJS.Signals;
-  readonly waitMs: number;
-}
+/** How long a process may take to end after a signal (ms). */
+const END_MS = 10_000;
 
 /**
  * Tells one process from every other that has or will have the same pid: when it started. Undefined if it has ended; a
@@ -90,16 +87,14 @@ export class OwnedProcess {
     }
   }
 
-  /** Sends each signal in turn until the process has ended. @throws Error if it outlives them all */
-  async end(steps: readonly EndStep[]): Promise<void> {
-    for (const { signal, waitMs } of steps) {
+  /** Sends each signal in turn until the process has ended, which may take 10 s each. @throws Error if it outlives them all */
+  async end(signals: readonly NodeJS.Signals[]): Promise<void> {
+    for (const signal of signals) {
       this.signal(signal);
-      const deadline = performance.now() + waitMs;
+      const deadline = performance.now() + END_MS;
       while (this.isRunning() && performance.now() < deadline) await pause(POLL_MS / 2);
       if (!this.isRunning()) return;
     }
-    throw new Error(
-      `Process ${this.pid} does not end, not even after ${steps.at(-1)?.signal ?? 'no signal'}`,
-    );
+    throw new Error(`Process ${this.pid} does not end, not even after ${signals.at(-1)}`);
   }
 }

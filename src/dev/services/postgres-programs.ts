@@ -84,17 +84,10 @@ function waysToRun(account: Command['account']): PostgresPrograms['run'][] {
     (capability: string): PostgresPrograms['run'] =>
     (program, args) => ({
       command: 'setpriv',
-      args: [
-        `--reuid=${account.uid}`,
-        `--regid=${account.gid}`,
-        '--clear-groups',
-        // Otherwise access(2), with which PostgreSQL looks for its own files, ignores the capability.
-        '--securebits=+no_setuid_fixup',
-        `--inh-caps=+${capability}`,
-        `--ambient-caps=+${capability}`,
-        program,
-        ...args,
-      ],
+      // Without the securebit access(2), with which PostgreSQL looks for its own files, ignores the capability.
+      args: `--reuid=${account.uid} --regid=${account.gid} --clear-groups --securebits=+no_setuid_fixup`
+        .split(' ')
+        .concat(`--inh-caps=+${capability}`, `--ambient-caps=+${capability}`, program, ...args),
       env,
       cwd: '/',
     });

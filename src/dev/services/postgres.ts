@@ -61,11 +61,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     readyMs: READY_MS,
     passing: PASSING,
     // A fast shutdown, then an immediate one, which the next start recovers from.
-    stopSteps: [
-      { signal: 'SIGINT', waitMs: 15_000 },
-      { signal: 'SIGQUIT', waitMs: 5_000 },
-      { signal: 'SIGKILL', waitMs: 5_000 },
-    ],
+    stopSignals: ['SIGINT', 'SIGQUIT', 'SIGKILL'],
   });
   await ensureDatabase(service.port, database);
   return { ...service, url: urlOf(service.port, database) };

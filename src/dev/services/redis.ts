@@ -26,8 +26,6 @@ export interface RedisOptions {
   readonly reuse: boolean;
 }
 
-const READY_MS = 60_000;
-
 /**
  * Starts a Redis server on 127.0.0.1, which keeps nothing on disk, or takes over the one that runs in its folder.
  * @throws Error if there is no Redis program to be had, or it cannot be started
@@ -49,15 +47,12 @@ export async function startRedis(options: RedisOptions): Promise<RedisService> {
       cwd: dataDir,
     }),
     answers,
-    readyMs: READY_MS,
+    readyMs: 60_000,
     passing:
       options.port === undefined
         ? /Address already in use|Failed listening on port|too high for cluster mode/i
         : /^$/,
-    stopSteps: [
-      { signal: 'SIGTERM', waitMs: 5_000 },
-      { signal: 'SIGKILL', waitMs: 5_000 },
-    ],
+    stopSignals: ['SIGTERM', 'SIGKILL'],
   });
   return {
     ...service,

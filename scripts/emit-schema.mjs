@@ -3,9 +3,9 @@ import 'reflect-metadata';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { printSchema } from 'graphql';
 
-import { buildGraphQLSchema } from '../schema.js';
+import { buildGraphQLSchema } from '../dist/schema.js';
 
-/** Writes `schema/schema.graphql` (or the file given) from the resolvers: `npm run schema`. */
+/** `npm run schema`: writes `schema/schema.graphql` (or the file given) from the resolvers that were built. */
 const file = process.argv[2] ?? 'schema/schema.graphql';
 await mkdir('schema', { recursive: true });
 await writeFile(file, `${printSchema(await buildGraphQLSchema([]))}\n`);
