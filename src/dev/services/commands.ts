@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-const MAX_OUTPUT_BYTES = 16 * 1_048_576;
+import { processEnvironment } from '../../config.js';
 
 /** A program with what it needs to be started. */
 export interface Command {
@@ -15,7 +15,7 @@ export interface Command {
 
 /** What programs get of our environment; messages are matched in English. */
 export const minimalEnvironment = (): Record<string, string> => ({
-  PATH: process.env['PATH'] ?? '',
+  PATH: processEnvironment().PATH ?? '',
   LC_ALL: 'C',
   TZ: 'UTC',
 });
@@ -25,7 +25,7 @@ export async function runCommand(
   { command, args, env, cwd, account }: Command,
   { input = '', timeoutMs = 60_000 }: { readonly input?: string; readonly timeoutMs?: number } = {},
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  const options = { env, cwd, ...account, timeout: timeoutMs, maxBuffer: MAX_OUTPUT_BYTES };
+  const options = { env, cwd, ...account, timeout: timeoutMs, maxBuffer: 16 * 1_048_576 };
   const running = promisify(execFile)(command, [...args], options);
   // A command that ends without reading its input makes the pipe fail; its exit code tells the story.
   running.child.stdin?.on('error', () => undefined).end(input);
