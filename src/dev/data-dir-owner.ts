@@ -5,9 +5,9 @@ import { withLock } from './services/lock.js';
 import { processIdentity } from './services/owned-process.js';
 
 /**
- * Makes this process the only server of a data folder, because it stops the folder's services when it ends. A server
- * that was killed leaves its claim behind; it is taken over.
- * @returns how to give the claim up.
+ * Makes this process the only server of a data folder, because it stops the folder's services when it ends. The claim
+ * of a server that was killed is taken over.
+ * @returns a function that gives the claim up.
  * @throws Error naming the process that has the folder.
  */
 export async function claimDataDir(dataDir: string): Promise<() => Promise<void>> {
@@ -15,8 +15,8 @@ export async function claimDataDir(dataDir: string): Promise<() => Promise<void>
   const file = path.join(dataDir, 'server.json');
   const own = { pid: process.pid, identity: processIdentity(process.pid) };
   await withLock(file, async () => {
-    const kept = await readFile(file, 'utf8').catch(() => '{}');
-    const owner = JSON.parse(kept || '{}') as Partial<typeof own>;
+    const claim = await readFile(file, 'utf8').catch(() => '{}');
+    const owner = JSON.parse(claim || '{}') as Partial<typeof own>;
     if (owner.pid !== undefined && owner.pid !== own.pid && processIdentity(owner.pid) === owner.identity) {
       throw new Error(
         `Process ${owner.pid} is already serving from ${dataDir}. Stop it, or give this one a folder and a port of its own:\n` +

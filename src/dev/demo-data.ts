@@ -7,12 +7,12 @@ export const DEMO = {
   owner: { id: '00000000-0000-4000-8000-000000000101', email: 'owner@acme.example' },
 } as const;
 
-/** Any constant serves, as long as nothing else in the database takes the same advisory lock. */
+/** Any constant works if nothing else in the database takes the same advisory lock. */
 const SEED_LOCK = 7_305_190_413;
 
 /**
- * Fills an empty database: two organizations, their people, 150 bots and about 20,000 messages, the same on every
- * machine. Returns false, and changes nothing, if there is an organization already.
+ * Fills an empty database: two organizations, their members, 150 bots and about 20,000 messages, the same on every
+ * machine. Returns false, and changes nothing, if the database already has an organization.
  */
 export async function seedDemoData(sql: Sql): Promise<boolean> {
   return await sql.begin(async (tx) => {

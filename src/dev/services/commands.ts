@@ -1,16 +1,16 @@
 import { execFile } from 'node:child_process';
 
-/** A program with what it needs to be started. */
+/** A program, and everything needed to start it. */
 export interface Command {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string | undefined;
-  /** The account to run as; only root can ask for one. */
+  /** The account to run as; only root can choose one. */
   readonly account?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
-/** What programs get of our environment; messages are matched in English. */
+/** The environment of started programs. The locale is C, because their messages are matched in English. */
 export const minimalEnvironment = (): Record<string, string> => ({
   PATH: process.env['PATH'] ?? '',
   LC_ALL: 'C',
@@ -18,7 +18,7 @@ export const minimalEnvironment = (): Record<string, string> => ({
 });
 
 /**
- * Runs a command to its end and returns what it writes.
+ * Runs a command to its end and returns its output.
  * @throws Error with its last lines, if it fails or takes longer than `timeoutMs`
  */
 export async function runCommand(
@@ -33,7 +33,7 @@ export async function runCommand(
       const how = error.killed === true ? `did not end within ${timeoutMs} ms` : 'has failed';
       return reject(new Error(`${command} ${how}: ${lines === '' ? error.message : lines}`));
     });
-    // A command that ends without reading its input makes the pipe fail; its exit code tells the story.
+    // If a command ends without reading its input, the pipe fails; the exit code reports the failure.
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });

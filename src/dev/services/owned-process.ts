@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import type { Command } from './commands.js';
 
-/** Pause between two looks at a process that is starting or ending (ms). */
+/** The pause between two checks of a process that is starting or ending (ms). */
 export const POLL_MS = 20;
 
 /** A signal, and how long a process may take to end after it (ms). */
@@ -14,14 +14,14 @@ export interface EndStep {
 }
 
 /**
- * Tells one process from every other that has or will have the same pid: when it started. Undefined if it has ended; a
- * zombie has.
+ * Identifies a process among all that have or will have the same pid, by its start time. Undefined if it has ended; a
+ * zombie counts as ended.
  */
 export function processIdentity(pid: number): string | undefined {
   try {
     if (process.platform === 'linux') {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      // The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+      // The second field is the program's name in parentheses, and may itself contain spaces and parentheses.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
       return fields[0] === 'Z' || fields[0] === 'X' ? undefined : `${boot}/${fields[19]}`;
@@ -33,7 +33,7 @@ export function processIdentity(pid: number): string | undefined {
   }
 }
 
-/** A process that is known to be ours. It is never signalled after it ended, even if its pid is in use again. */
+/** A process that this program started. It never gets a signal after its end, even if its pid is in use again. */
 export class OwnedProcess {
   private constructor(
     readonly pid: number,
@@ -46,9 +46,9 @@ export class OwnedProcess {
   }
 
   /**
-   * Starts a program in a process group of its own, so that Ctrl-C in a terminal reaches its owner alone. It goes on running
-   * when this process ends. Its output is appended to a file.
-   * @throws Error if the program cannot be started, or has ended at once
+   * Starts a program in its own process group, so that Ctrl-C in a terminal reaches only its owner. It continues to
+   * run when this process ends. Its output is appended to a file.
+   * @throws Error if the program cannot be started, or ends at once
    */
   static async spawn({ command, args, env, cwd, account }: Command, logFile: string): Promise<OwnedProcess> {
     const output = openSync(logFile, 'a', 0o600);
@@ -64,7 +64,7 @@ export class OwnedProcess {
         child.once('spawn', resolve);
         child.once('error', reject);
       });
-      // Without a listener a later error (a signal that is refused) would end the whole program.
+      // Without a listener, a later error (such as a refused signal) would end this process.
       child.on('error', () => undefined);
       child.unref();
       const { pid = 0 } = child;
@@ -90,7 +90,7 @@ export class OwnedProcess {
     }
   }
 
-  /** Sends each signal in turn until the process has ended. @throws Error if it outlives them all */
+  /** Sends each signal in turn until the process has ended. @throws Error if it survives them all */
   async end(steps: readonly EndStep[]): Promise<void> {
     for (const { signal, waitMs } of steps) {
       this.signal(signal);
