@@ -98,7 +98,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
-/** Finds the command that the arguments name. @throws OperatorError naming what is wrong with them */
+/** Finds the command for the arguments. @throws OperatorError naming the mistake in the arguments */
 export function parseCommand(
   args: readonly string[],
 ): (sql: Sql, auth: OperatorConfig['auth']) => Promise<string[]> {
@@ -158,7 +158,7 @@ function roleOf(options: Options): Role {
   return role;
 }
 
-/** @throws OperatorError if tokens come from elsewhere, or the life is none */
+/** @throws OperatorError if another issuer signs the tokens, or the lifetime is invalid */
 async function tokenOf(userId: string, auth: OperatorConfig['auth'], expiresIn: string): Promise<string> {
   if (auth.jwksUrl !== undefined) {
     throw new OperatorError('With JWKS_URL, tokens come from its issuer.');
