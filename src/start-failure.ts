@@ -24,7 +24,7 @@ export function listenProblem(error: unknown, at: { host: string; port: number }
       return new StartError(`PORT ${at.port} is only for privileged users here; choose one above 1023.`);
     case 'EADDRNOTAVAIL':
       return new StartError(
-        `HOST ${at.host} is no address of this machine; 0.0.0.0 stands for all that it has.`,
+        `HOST ${at.host} is not an address of this machine; 0.0.0.0 stands for all of its addresses.`,
       );
     case 'ENOTFOUND':
     case 'EAI_AGAIN':

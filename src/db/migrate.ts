@@ -84,11 +84,11 @@ async function explained(sql: Sql, error: unknown): Promise<MigrationError> {
       select pid from pg_locks where locktype = 'advisory' and granted
         and (classid::bigint << 32 | objid::bigint) = ${MIGRATION_LOCK}`.catch(() => []);
     const [holder] = holders;
-    const who = holder
+    const reason = holder
       ? `the session with the process id ${holder.pid} holds the lock for migrations`
       : 'a table is locked';
     return new MigrationError(
-      `The database could not be migrated within ${LOCK_TIMEOUT_MS / 1_000} s: ${who}`,
+      `The database could not be migrated within ${LOCK_TIMEOUT_MS / 1_000} s: ${reason}`,
       options,
     );
   }

@@ -182,7 +182,7 @@ export class ConnectionPool {
       const kind = await askEndpointKind(driver);
       rememberEndpointKind(url, kind);
       if (kind === 'pooled' && expected === 'direct')
-        throw new Error('The connection leads to a pooler by now');
+        throw new Error('The connection now leads to a pooler');
     } catch (error) {
       giveUp(driver);
       throw error;

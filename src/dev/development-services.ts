@@ -88,8 +88,8 @@ export async function developmentSecret(environment: Environment): Promise<strin
   const file = path.join(dataDirOf(environment), 'jwt-secret');
   await mkdir(path.dirname(file), { recursive: true });
   return await withLock(file, async () => {
-    const kept = await readFile(file, 'utf8').catch(() => '');
-    if (kept.length >= 32) return kept;
+    const stored = await readFile(file, 'utf8').catch(() => '');
+    if (stored.length >= 32) return stored;
     const secret = randomBytes(32).toString('hex');
     await writeFile(file, secret, { mode: 0o600 });
     return secret;

@@ -7,6 +7,6 @@ export const DateTime = new GraphQLScalarType<string, string>({
   serialize(value) {
     if (typeof value === 'string') return value;
     if (value instanceof Date) return value.toISOString();
-    throw new GraphQLError('DateTime cannot represent a value that is no instant');
+    throw new GraphQLError('DateTime cannot represent a value that is not an instant');
   },
 });

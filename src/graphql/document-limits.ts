@@ -27,7 +27,7 @@ export const DOCUMENT_LIMITS = {
   aliases: 60,
 } as const;
 
-const NESTING_RULE = `has more than ${DOCUMENT_LIMITS.nesting} brackets in each other`;
+const NESTING_RULE = `has more than ${DOCUMENT_LIMITS.nesting} nested brackets`;
 /** The error message of graphql-js for this limit. */
 const TOO_MANY_TOKENS = /Document contains more that \d+ tokens/;
 

@@ -64,7 +64,7 @@ function nameOfType(schema: GraphQLSchema, { arguments: args }: FieldNode): stri
   const value = args?.find(({ name }) => name.value === 'name')?.value;
   if (value?.kind === Kind.STRING) return value.value;
   const sizeOf = (type: GraphQLNamedType) => (isObjectType(type) ? Object.keys(type.getFields()).length : 0);
-  return Object.values(schema.getTypeMap()).reduce((most, type) =>
-    sizeOf(type) > sizeOf(most) ? type : most,
+  return Object.values(schema.getTypeMap()).reduce((largest, type) =>
+    sizeOf(type) > sizeOf(largest) ? type : largest,
   ).name;
 }

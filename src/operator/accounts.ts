@@ -82,7 +82,7 @@ export async function removeMember(
     const removed = await tx`
       delete from memberships where user_id = ${account.id} and org_id = ${organization.id} returning 1`;
     if (removed.length === 0) {
-      throw new OperatorError(`${account.email} is no member of ${organization.slug}.`);
+      throw new OperatorError(`${account.email} is not a member of ${organization.slug}.`);
     }
     return { organization, account };
   });

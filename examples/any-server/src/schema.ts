@@ -3,7 +3,7 @@ import { createGraphQLError, createSchema } from 'graphql-yoga';
 
 import { bookTag, cache, shelfTag, sql, type Book, type resources, type Shelf } from './resources.js';
 
-/** What the resolvers of one request share. */
+/** The context that the resolvers of one request share. */
 export interface Context {
   readonly loaders: Loaders<typeof resources>;
   readonly dependencies: ResponseDependencies;

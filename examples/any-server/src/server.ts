@@ -15,7 +15,7 @@ const yoga = createYoga<{ dependencies: ResponseDependencies }>({
   context: ({ dependencies }) => ({ loaders: createLoaders(resources, dependencies) }),
 });
 
-/** Answers an operation: with the response kept for it, as long as all it was made of is current. */
+/** Answers an operation, with the cached response if all values in it are current. */
 async function answer(request: IncomingMessage): Promise<{ status: number; body: Buffer }> {
   let asked = '';
   for await (const chunk of request.setEncoding('utf8')) {

@@ -141,7 +141,7 @@ export class InvalidationLogMaintenance {
       if (ripe.length > 0) await this.sweep(ripe.map(({ batch }) => batch));
     } catch (error) {
       if (error instanceof CacheUnavailableError) return;
-      this.parts.log.warn({ err: error }, 'Could not tend the invalidation log');
+      this.parts.log.warn({ err: error }, 'Could not maintain the invalidation log');
     }
   }
 

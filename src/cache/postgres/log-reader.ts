@@ -142,7 +142,7 @@ async function read(
 
 function toBatch(rows: readonly LogRow[], limit: number): LogBatch {
   const [first] = rows;
-  if (!first) throw new Error('The database has answered nothing');
+  if (!first) throw new Error('The database returned no row');
   const { snapshot, complete_from: completeFrom } = first;
   const entries: LogEntry[] = [];
   let tagCount = 0;

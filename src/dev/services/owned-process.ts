@@ -69,7 +69,7 @@ export class OwnedProcess {
       child.unref();
       const { pid = 0 } = child;
       const identity = processIdentity(pid);
-      if (identity === undefined) throw new Error(`${command} has ended at once; see ${logFile}`);
+      if (identity === undefined) throw new Error(`${command} ended at once; see ${logFile}`);
       return new OwnedProcess(pid, identity);
     } finally {
       closeSync(output);

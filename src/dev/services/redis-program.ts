@@ -34,7 +34,7 @@ export async function findRedis(dataDir: string, log: (line: string) => void): P
   } catch (cause) {
     throw new Error(
       'No Redis server was found. Install one (redis-server), set REDIS_URL to one of yours (REDIS_URL=off: none), or ' +
-        `start one with \`docker compose up -d redis\`. The package could not be had: ${(cause as Error).message}`,
+        `start one with \`docker compose up -d redis\`. The package could not be downloaded: ${(cause as Error).message}`,
       { cause },
     );
   }
