@@ -10,7 +10,6 @@ import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
-/** A row of `bots`. */
 export type BotRow = typeof bots.$inferSelect;
 
 export const botColumns = {

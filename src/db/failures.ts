@@ -37,7 +37,7 @@ export class StatementError extends Error {
 
 /** A temporary failure. */
 export interface TransientFailure {
-  /** The message for clients: what happened and what to do. */
+  /** The message for clients: the failure, and the next step. */
   readonly message: string;
   /** Whether the database has certainly changed nothing, so that a write may be tried again. */
   readonly nothingDone: boolean;

@@ -181,8 +181,7 @@ export class ConnectionPool {
     try {
       const kind = await askEndpointKind(driver);
       rememberEndpointKind(url, kind);
-      if (kind === 'pooled' && expected === 'direct')
-        throw new Error('The connection now leads to a pooler');
+      if (kind === 'pooled' && expected === 'direct') throw new Error('The connection now leads to a pooler');
     } catch (error) {
       giveUp(driver);
       throw error;

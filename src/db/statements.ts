@@ -11,7 +11,7 @@ export type StatementListener = (statement: string) => void;
 
 /** A statement that the database could not complete, for a temporary reason. */
 export interface Unserved {
-  /** For the client: what happened, and what to do. */
+  /** For the client: the failure, and the next step. */
   readonly message: string;
   /** Whether the change may have been made nevertheless. */
   readonly isOutcomeUnknown: boolean;
@@ -135,5 +135,5 @@ export class StatementRunner {
   }
 }
 
-/** Work on one connection. What it tracks can be cancelled. */
+/** Work on one connection. Tracked queries can be cancelled. */
 type Work<T> = (lease: Lease, track: <Query extends { cancel(): void }>(query: Query) => Query) => Promise<T>;

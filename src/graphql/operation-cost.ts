@@ -69,7 +69,8 @@ export class OperationCosts {
 
   check(operation: OperationDefinitionNode): void {
     const root = this.schema.getRootType(operation.operation);
-    if (!root) this.refuse(`has an operation of the kind ${operation.operation}, which the schema does not have`);
+    if (!root)
+      this.refuse(`has an operation of the kind ${operation.operation}, which the schema does not have`);
     const base = operation.operation === 'mutation' ? MUTATION_COST : 1;
     this.costOf([operation.selectionSet], root, { depth: 1 }, base);
   }

@@ -8,7 +8,7 @@ export interface Readiness {
   readonly database: 'up' | 'down';
   readonly migrated: boolean;
   readonly cache: 'up' | 'down' | 'degraded' | 'off';
-  /** What Redis refuses, if the cache is `degraded`. */
+  /** The command that Redis refuses, if the cache is `degraded`. */
   readonly reason?: string | undefined;
   /** The age of the last read of the invalidation log in ms; null if it was never read. */
   readonly invalidationLogAgeMs: number | null;

@@ -8,7 +8,6 @@ import { bots, messages } from '../db/tables.js';
 import type { MessageInput } from './message.input.js';
 import { MessageDirection, MessageStatus, type Message } from './message.type.js';
 
-/** A row of `messages`. */
 export type MessageRow = typeof messages.$inferSelect;
 
 export const messageColumns = {

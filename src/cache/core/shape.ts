@@ -20,7 +20,6 @@ export type ShapeOf<Value> = null extends Value
       ? readonly [ShapeOf<Element>]
       : { readonly [Field in keyof Value]-?: ShapeOf<Value[Field]> };
 
-/** Any shape. */
 export type Shape = string | readonly [Shape] | { readonly [field: string]: Shape };
 
 const DIGEST_CHARACTERS = 8;

@@ -45,7 +45,7 @@ export interface RecentWrites {
 export interface LogSource {
   /** Opens its own connection and reads all entries, oldest first. */
   open(): Promise<LogBatch>;
-  /** Reads what became visible since a snapshot. */
+  /** Reads the entries that became visible since a snapshot. */
   poll(since: SnapshotText): Promise<LogBatch>;
   /** Tries to become the one process that maintains the log. Returns whether this process is it. */
   lead(): Promise<boolean>;

@@ -51,7 +51,6 @@ const cacheOptions = {
   noDelay: true,
 };
 
-/** The user and password of a URL. */
 function credentials(url: URL): { username?: string; password?: string } {
   return {
     ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
