@@ -8,8 +8,8 @@ import { parseCommand, USAGE } from './operator/commands.js';
 import { databaseProblem, endWith, StartError } from './start-failure.js';
 
 /**
- * `npm run admin -- COMMAND …`: what an operator does beside the API. It writes to the database alone; running servers see
- * it through the invalidation log.
+ * `npm run admin -- COMMAND …`: the operator's commands, which the API does not have. They write only to the
+ * database; running servers see the change through the invalidation log.
  */
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--help') || args[0] === 'help') {

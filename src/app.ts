@@ -22,7 +22,7 @@ import { createHttpServer } from './http/http-server.js';
 import { createMetrics } from './http/metrics.js';
 import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 
-/** How long the start waits for Redis before it serves without. */
+/** How long the start waits for Redis before it serves without it. */
 const REDIS_START_MS = 1_000;
 
 export interface AppOptions {
@@ -37,7 +37,7 @@ export interface App {
   readiness(): Promise<Readiness>;
   /** From now on `/readyz` says that the server is not ready, and every response closes its connection. */
   drain(): void;
-  /** Answers what is under way, then disconnects from everything. */
+  /** Answers the requests under way, then disconnects from everything. */
   close(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ const PLAYGROUND: PlaygroundOptions = {
 export async function createApp(config: Config, options: AppOptions): Promise<App> {
   const { log } = options;
   const metrics = createMetrics();
-  // A database that is away now may be there later; until it tells, it is used as a pooler is.
+  // The database may be away now. Until its kind is known, it is used as a pooler is.
   await findEndpointKind(config.database.url).catch(() => undefined);
   const { db, close: closeDatabase } = connectDatabase({
     ...config.database,
@@ -86,7 +86,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const { ttlSeconds } = config.cache;
   const resources = createResources(bind, repositories, ttlSeconds);
   const { subject } = bindAll(bind, subjectResources(new SubjectRepository(db), ttlSeconds));
-  // Before the schema is built: that blocks the process, and a connection that cannot go on meanwhile counts as an outage.
+  // Before the schema is built: building blocks the process, so a connection being opened would count as an outage.
   await cache.start(REDIS_START_MS);
   const { invalidator, invalidationLog: recentWrites } = cache;
   const resolvers = createResolvers({ repositories, resources, invalidator, recentWrites });

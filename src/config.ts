@@ -5,7 +5,7 @@ import { CorsOriginError, parseCorsOrigins } from './cors-origins.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
 import { readSecretFiles } from './secret-files.js';
 
-/** The life of each cached thing in seconds: the default, and the most that a setting may give it. */
+/** The TTL of each cached resource in seconds: the default, and the maximum of its setting. */
 export const MAX_TTL_SECONDS = {
   bot: 300,
   botDetails: 300,
@@ -19,19 +19,19 @@ export const MAX_TTL_SECONDS = {
   subject: 300,
 } as const;
 
-const integer = (least: number, most: number) =>
+const integer = (min: number, max: number) =>
   z
     .string()
     .regex(/^-?\d+$/, 'must be a whole number')
     .transform(Number)
-    .pipe(z.number().min(least, `must be at least ${least}`).max(most, `must be at most ${most}`));
+    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 
-const ttl = (longest: number) => integer(1, longest).default(longest);
+const ttl = (maxSeconds: number) => integer(1, maxSeconds).default(maxSeconds);
 
 const oneOf = <const Values extends readonly [string, ...string[]]>(values: Values) =>
   z.enum(values, `must be one of ${values.join(', ')}`);
 
-/** Says which rule the URL breaks, without repeating it: it holds a password. */
+/** Reports the rule that a URL breaks. The message leaves out the URL, because it contains a password. */
 function databaseUrl({ value, issues }: { value: string; issues: z.core.$ZodRawIssue[] }): void {
   try {
     parseConnectionUrl(value);
@@ -41,7 +41,7 @@ function databaseUrl({ value, issues }: { value: string; issues: z.core.$ZodRawI
   }
 }
 
-/** Says which origin no browser would send. */
+/** Reports the origin that no browser would send. */
 function corsOrigins({ value, issues }: { value: string; issues: z.core.$ZodRawIssue[] }): void {
   try {
     parseCorsOrigins(value);
@@ -53,10 +53,10 @@ function corsOrigins({ value, issues }: { value: string; issues: z.core.$ZodRawI
 
 const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|rediss?\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
-/** What is wrong with a URL is mostly its password. The URL itself must not be repeated. */
+/** Most mistakes in a URL are in its password. The message must not repeat the URL. */
 const ENCODED = 'in a user or password, characters such as @ : / ? # % are percent-encoded';
 
-/** Whether a URL of a service can be taken apart: its first host stands for the others that some lists have. */
+/** Whether the URL of a service can be parsed. Some URLs list several hosts; the first stands for all. */
 function isReadableUrl(text: string): boolean {
   if (text === 'off') return true;
   try {
@@ -65,7 +65,7 @@ function isReadableUrl(text: string): boolean {
     if (hosts === '' && user !== '') return false;
     const url = new URL(`${scheme}${user}${hosts.split(',')[0]}${rest}`);
     for (const part of [url.username, url.password, url.pathname]) decodeURIComponent(part);
-    // A password with one of these characters ends where the host begins.
+    // If a password contains one of these characters, the parser takes the rest of it for the host.
     return url.hash === '' && !rest.includes('@');
   } catch {
     return false;
@@ -124,8 +124,8 @@ const environment = z.object({
 });
 
 /**
- * What is missing or wrong only together with other variables. Apart from the rules of each variable, because those end
- * at the first that fails, and all mistakes are reported together.
+ * Mistakes that only several variables together show. They are separate from the rules of each variable, because
+ * those stop at the first mistake, and all mistakes are reported together.
  */
 function contradictions(env: Record<string, string | undefined>): [name: string, mistake: string][] {
   const found: [string, string][] = [];
@@ -149,7 +149,7 @@ function contradictions(env: Record<string, string | undefined>): [name: string,
   return found;
 }
 
-/** The life of each cached thing in seconds, before jitter. */
+/** The TTL of each cached resource in seconds, before jitter. */
 export type Ttls = { readonly [Name in keyof typeof MAX_TTL_SECONDS]: number };
 
 export interface Config {
@@ -162,11 +162,11 @@ export interface Config {
     readonly introspection: boolean;
     /** How long a connection may be idle between two requests. */
     readonly keepAliveSeconds: number;
-    /** How long requests are served after the signal to stop, while `/readyz` says that the server is not ready. */
+    /** How long the server answers requests after the signal to stop, while `/readyz` says that it is not ready. */
     readonly shutdownDelayMs: number;
     /** Requests per second and caller; 0 is no limit. */
     readonly rateLimitPerSecond: number;
-    /** The largest GraphQL answer, in bytes. */
+    /** The maximum size of a GraphQL answer, in bytes. */
     readonly maxAnswerBytes: number;
   };
   readonly database: {
@@ -175,13 +175,13 @@ export interface Config {
     readonly poolTimeoutMs: number;
     readonly statementTimeoutMs: number;
     readonly lockTimeoutMs: number;
-    /** Whether the server migrates the database itself; if not, it refuses one that is not migrated. */
+    /** Whether the server migrates the database itself; if not, it refuses to start on one that is not migrated. */
     readonly migrateOnStart: boolean;
   };
   readonly redis: { readonly target: RedisTarget | undefined; readonly timeoutMs: number };
   readonly cache: {
     readonly prefix: string;
-    /** The most bytes of cached responses; 0 is none. */
+    /** The maximum size of the response cache, in bytes; 0 switches it off. */
     readonly responseCacheBytes: number;
     readonly ttlSeconds: Ttls;
   };
@@ -203,13 +203,13 @@ export class ConfigError extends Error {
 }
 
 /**
- * The environment of this process, with empty variables counted as absent, and with the secrets that are in files. The only
- * reader of `process.env`.
+ * The environment of this process, without empty variables, and with the secrets that are in files. Only this
+ * function reads `process.env`.
  */
 export function processEnvironment(): Record<string, string> {
   const environment: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) if (value) environment[name] = value;
-  // What could not be read is still named, so that it is reported with the other mistakes.
+  // A variable whose file could not be read stays, so that it is reported with the other mistakes.
   return readSecretFiles(environment).variables;
 }
 
@@ -263,12 +263,12 @@ export function readConfig(given: Record<string, string | undefined>): Config {
   };
 }
 
-/** The setting becomes a parameter of the URL, so that whoever opens a connection need be given nothing else. */
+/** Puts the setting into the URL as a parameter, so that the URL is all that is needed to open a connection. */
 function withPreparedStatements(url: string, setting: 'auto' | 'on' | 'off'): string {
   return setting === 'auto' ? url : `${url}${url.includes('?') ? '&' : '?'}prepare=${setting}`;
 }
 
-/** What the commands of an operator need: the database, and what tokens are signed with. */
+/** The settings of an operator's commands: the database, and the keys that sign tokens. */
 export interface OperatorConfig {
   readonly databaseUrl: string;
   readonly auth: Config['auth'];
@@ -293,7 +293,7 @@ export function readOperatorConfig(given: Record<string, string | undefined>): O
 
 /**
  * Checks variables by rules.
- * @param together finds what is wrong only in several variables at once
+ * @param together finds the mistakes that only several variables together show
  * @throws ConfigError naming all mistakes
  */
 function parse<Rules extends z.ZodType>(
@@ -307,7 +307,7 @@ function parse<Rules extends z.ZodType>(
     const name = String(issue.path[0]);
     return [name, variables[name] === undefined ? 'is required' : issue.message];
   });
-  // A secret whose file cannot be read is not missing as well.
+  // A secret whose file cannot be read is not reported as missing, too.
   const unreadable = new Set(mistakes.map(([name]) => name.slice(0, -'_FILE'.length)));
   const found = [...each, ...together(variables)].filter(([name]) => !unreadable.has(name));
   if (!parsed.success || found.length + mistakes.length > 0) {

@@ -6,17 +6,18 @@ import type { ResponseDependencies } from './cache/response/response-dependencie
 import { AnswerBudget } from './graphql/answer-budget.js';
 import type { OperationContext } from './graphql/operation-context.js';
 
-/** Descriptions of cached things, by name. */
+/** Descriptions of cached resources, by name. */
 type Descriptions = Readonly<Record<string, object>>;
 
 /**
- * What the resolvers of one request share: who is asking, and loaders that batch and remember for this request only. Resolvers
- * name the cached things that they read, so that this file need know no domain.
+ * The state that the resolvers of one request share: the caller's authorization, and loaders that batch and remember
+ * for this request only. Resolvers name the resources that they read, so that this file does not depend on any
+ * domain.
  */
 export interface RequestContext<Described extends Descriptions = Descriptions> extends OperationContext {
   readonly authorization: Authorization;
   readonly loaders: Loaders<BoundResources<Described>>;
-  /** Makes the rest of the request read again: called after each change. */
+  /** Clears the loaders, so that the rest of the request reads again. Call it after each change. */
   clearLoaders(): void;
 }
 
@@ -26,7 +27,7 @@ export function createRequestContext<Described extends PrincipalResources>(
     readonly requestId: string;
     readonly identity: Identity;
     readonly dependencies: ResponseDependencies | undefined;
-    /** The largest answer, in characters. */
+    /** The maximum size of the answer, in characters. */
     readonly maxCharacters: number;
   },
 ): RequestContext<Described> {

@@ -1,9 +1,9 @@
-/** What is wrong with a list of origins; the message follows the name of its setting. */
+/** A mistake in a list of origins; the message follows the name of its setting. */
 export class CorsOriginError extends Error {
   override readonly name = 'CorsOriginError';
 }
 
-/** Schemes whose pages have no origin of their own, or that are not those of pages. */
+/** Schemes whose pages have no origin of their own, and schemes that pages do not have. */
 const NOT_OF_PAGES: ReadonlySet<string> = new Set(['file:', 'data:', 'blob:', 'ws:', 'wss:', 'ftp:']);
 
 /**
@@ -21,7 +21,7 @@ export function parseCorsOrigins(text: string): readonly string[] | '*' {
 }
 
 function parseCorsOrigin(name: string): string {
-  // A password must not be repeated.
+  // The message leaves out a text that may contain a password.
   const shown = name.includes('@') ? 'an origin' : `"${name.slice(0, 200)}"`;
   const refuse = (mistake: string) => new CorsOriginError(`holds ${shown}, ${mistake}`);
   if (name.includes('@')) throw refuse('which must not have a user or password');
@@ -39,6 +39,6 @@ function parseCorsOrigin(name: string): string {
   if (!/^\/?$/.test(url.pathname) || /[?#]/.test(name)) {
     throw refuse('which must end after the host and port, without a path');
   }
-  // Apps and browser extensions have schemes of their own, for which `URL` knows no origin.
+  // Apps and browser extensions use their own schemes, for which `URL` returns no origin.
   return `${url.protocol}//${url.host}`.toLowerCase();
 }

@@ -7,20 +7,20 @@ import { codeOf, isStartingUp } from './db/failures.js';
 import { isMigrated, migrateDatabase, MIGRATIONS } from './db/migrate.js';
 import { databaseProblem, StartError } from './start-failure.js';
 
-/** How long a PostgreSQL is waited for that says that it is starting up, and one that does not answer yet (ms). */
+/** How long to wait for a PostgreSQL that is starting up, and for one that does not answer yet (ms). */
 const MAX_STARTING_UP_MS = 30_000;
 const MAX_ABSENT_MS = 5_000;
 const PAUSE_MS = 1_000;
 
 const ABSENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
 
-/** The command that migrates a database, as operators have it. */
+/** The command with which operators migrate a database. */
 const MIGRATE_COMMAND = 'node dist/migrate.js';
 
 /**
- * Waits until PostgreSQL takes connections, for a while, and brings the database to the newest migration. Returns how many
- * were applied.
- * @param onWait is told why it waits
+ * Waits for a while until PostgreSQL accepts connections, and brings the database to the newest migration. Returns
+ * how many migrations were applied.
+ * @param onWait called with the reason of the wait
  * @throws StartError
  */
 export async function migrateAtStart(url: string, onWait: (reason: string) => void): Promise<number> {
@@ -40,7 +40,7 @@ export async function migrateAtStart(url: string, onWait: (reason: string) => vo
   }
 }
 
-/** As {@link migrateAtStart}, but only makes sure that the database has been migrated. */
+/** As {@link migrateAtStart}, but only checks that the database was migrated. */
 export async function requireMigrated(url: string, onWait: (reason: string) => void): Promise<void> {
   await requireMigrations();
   await waitForDatabase(url, onWait);

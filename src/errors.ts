@@ -1,6 +1,6 @@
 import { GraphQLError } from 'graphql';
 
-/** Every `extensions.code` that this server itself answers with. GraphQL's own codes for unusable documents come on top. */
+/** Every `extensions.code` of this server. GraphQL adds its own codes for documents that cannot be executed. */
 export const ErrorCode = {
   UNAUTHENTICATED: 'UNAUTHENTICATED',
   FORBIDDEN: 'FORBIDDEN',
@@ -21,13 +21,13 @@ export class ApiError extends GraphQLError {
   }
 }
 
-/** @param reason why the caller is not known; never repeats the token. */
+/** @param reason why the caller is unknown; it must not repeat the token. */
 export const unauthenticated = (reason: string): ApiError =>
   new ApiError(ErrorCode.UNAUTHENTICATED, `Not authenticated: ${reason}`);
 
 export const forbidden = (message: string): ApiError => new ApiError(ErrorCode.FORBIDDEN, message);
 
-/** Says the same of a thing that does not exist and of one that the caller may not see. */
+/** A thing that does not exist and one that the caller may not see get the same error. */
 export const notFound = (what: string): ApiError => new ApiError(ErrorCode.NOT_FOUND, `${what} not found`);
 
 /** @param field the argument or input field, as a path: `limit`, `input.name`, `messages.3.text`. */
@@ -39,7 +39,7 @@ export const conflict = (message: string, extensions: Record<string, unknown>): 
 
 export const rateLimited = (message: string): ApiError => new ApiError(ErrorCode.RATE_LIMITED, message);
 
-/** A number that the type of its field cannot hold; the client gets it all the same. */
+/** A number that the type of its field cannot hold; the extensions contain it. */
 export const outOfRange = (field: string, value: number, max: number): ApiError =>
   new ApiError(ErrorCode.OUT_OF_RANGE, `${field} is ${value}, and Int holds at most ${max}`, {
     field,
@@ -47,8 +47,8 @@ export const outOfRange = (field: string, value: number, max: number): ApiError 
   });
 
 /**
- * A part that is needed is away; the same request can succeed later.
- * @param message says what to do
+ * A service that the request needs is unavailable; the same request can succeed later.
+ * @param message includes what the client should do
  */
 export const unavailable = (message: string, extensions: Record<string, unknown> = {}): ApiError =>
   new ApiError(ErrorCode.UNAVAILABLE, message, { retryable: true, ...extensions });

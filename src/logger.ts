@@ -3,8 +3,8 @@ import { pino, type Logger } from 'pino';
 export type { Logger };
 
 /**
- * Structured logs on standard output. Tokens and connection strings never get in: what may hold one is redacted; nor do
- * the values of a failed SQL statement, which may be what people wrote to each other.
+ * Structured logs on standard output. They never contain tokens or connection strings: fields that may contain one
+ * are redacted. They also leave out the values of a failed SQL statement, which may be people's messages.
  */
 export function createLogger(level: string): Logger {
   return pino({

@@ -8,14 +8,14 @@ import { closeOnSignal } from './shutdown.js';
 import { endWith, listenProblem } from './start-failure.js';
 
 /**
- * The production server: `npm run serve`. It brings nothing up by itself but the database's schema, and refuses to start
+ * The production server: `npm run serve`. It starts no services itself, migrates the database, and refuses to start
  * without its required settings.
  */
 async function main(): Promise<void> {
   const config = readConfig({ NODE_ENV: 'production', ...processEnvironment() });
   const log = createLogger(config.logLevel);
   let app: App | undefined;
-  // From the beginning: the first process of a container ignores signals that it has no handler for.
+  // Registered first: the first process of a container ignores signals that it has no handler for.
   closeOnSignal(log, () => app && { ...app, delayMs: config.http.shutdownDelayMs });
   const { url: databaseUrl, migrateOnStart } = config.database;
   const onWait = (reason: string) => log.warn({ reason }, 'Waiting for PostgreSQL');

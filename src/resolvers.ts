@@ -8,7 +8,7 @@ import { MessageResolver } from './messages/message.resolver.js';
 import { MessageService } from './messages/message.service.js';
 import type { Repositories, Resources } from './resources.js';
 
-/** The resolvers that have parts of their own: those that write. */
+/** The resolvers that have dependencies: those that write. */
 export function createResolvers(parts: {
   readonly repositories: Repositories;
   readonly resources: Resources;

@@ -13,7 +13,7 @@ import { OrganizationRepository } from './organizations/organization.repository.
 import { botStatsResources } from './stats/bot-stats.cache.js';
 import { BotStatsRepository } from './stats/bot-stats.repository.js';
 
-/** Binds the description of a cached thing to a cache. */
+/** Binds the description of a resource to a cache. */
 export type Bind = <Id, Value>(resource: Resource<Id, Value>) => CachedResource<Id, Value>;
 
 /** All SQL of the domains. */
@@ -28,7 +28,7 @@ export const createRepositories = (db: Database) => ({
 
 export type Repositories = ReturnType<typeof createRepositories>;
 
-/** Everything that is read through the cache. Each request gets a loader of the same name for each of them. */
+/** All cached resources. Each request gets a loader of the same name for each. */
 export const createResources = (bind: Bind, repositories: Repositories, ttl: Ttls) =>
   bindAll(bind, {
     ...principalResources(repositories.principals, ttl),

@@ -10,8 +10,8 @@ import { chargeLists } from './graphql/answer-budget.js';
 import { DateTime } from './graphql/date-time.scalar.js';
 
 /**
- * The schema that the resolvers declare.
- * @param instances the resolvers that have dependencies, made by the composition root; none to emit the SDL only.
+ * Builds the schema from the resolvers.
+ * @param instances the resolvers that have dependencies, made by the composition root; none to emit only the SDL.
  */
 export async function buildGraphQLSchema(instances: readonly object[]): Promise<GraphQLSchema> {
   const byClass = new Map(instances.map((instance) => [instance.constructor, instance]));
@@ -36,7 +36,7 @@ export async function buildGraphQLSchema(instances: readonly object[]): Promise<
       },
     },
     scalarsMap: [{ type: Date, scalar: DateTime }],
-    // Inputs are checked by the rules beside them, where their errors can name the field and the rule.
+    // The input rules check inputs, because their errors can name the field and the rule.
     validate: false,
   });
   chargeLists(schema);

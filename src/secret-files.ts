@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** Settings that hold a secret. Each may be given as a file instead, as containers are given secrets: `JWT_SECRET_FILE`. */
+/** Settings that contain a secret. Each may be given as a file, as containers provide secrets: `JWT_SECRET_FILE`. */
 const SECRETS = [
   'DATABASE_URL',
   'REDIS_URL',
@@ -11,13 +11,13 @@ const SECRETS = [
 
 type Variables = Record<string, string | undefined>;
 
-/** The longest secret that is read, in characters: a path that names something else is a mistake. */
+/** The maximum length of a secret, in characters: a larger file is probably the wrong path. */
 const MAX_SECRET_CHARACTERS = 65_536;
 
 /**
- * Puts what the files hold in place of the `…_FILE` variables, without a newline at the end.
- * @returns the variables, of which those that could not be used are left as they were; and what is wrong with them, which
- *   never repeats what a file holds
+ * Replaces the `…_FILE` variables by the contents of their files, without a newline at the end.
+ * @returns the variables, of which unusable ones are unchanged; and the mistakes, which never repeat the content of a
+ * file
  */
 export function readSecretFiles<Given extends Variables>(
   given: Given,

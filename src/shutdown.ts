@@ -2,21 +2,21 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import type { Logger } from './logger.js';
 
-/** A close that takes longer than this is cut off (ms): longer than what is under way may take. */
+/** A close that takes longer than this is cut off (ms). It is longer than the requests under way may take. */
 const MAX_CLOSE_MS = 15_000;
 
-/** A server that is to be stopped. */
+/** A server that can be stopped. */
 export interface Stoppable {
-  /** How long to wait for balancers to send no more requests (ms). */
+  /** How long to wait until balancers send no more requests (ms). */
   readonly delayMs: number;
-  /** Says to balancers that there should come no more requests. */
+  /** Tells balancers to send no more requests. */
   drain(): void;
   close(): Promise<void>;
 }
 
 /**
  * Closes once on SIGTERM or SIGINT and exits: with 0, or with 1 if closing failed or a second signal came.
- * @param running returns the server; undefined while it starts, when there is nothing to wait for
+ * @param running returns the server; undefined while it starts, when there is nothing to close
  */
 export function closeOnSignal(log: Logger, running: () => Stoppable | undefined): void {
   let stopping = false;

@@ -1,19 +1,19 @@
 import { codeOf } from './db/failures.js';
 import { ConfigError } from './config.js';
 
-/** Why a program could not start, in a sentence that names what to change and repeats no secret. */
+/** The reason why a program could not start, in a sentence that names the setting to change and contains no secret. */
 export class StartError extends Error {
   override readonly name = 'StartError';
 }
 
-/** Says why a program could not start, and ends it. What nobody has foreseen is shown with its stack. */
+/** Prints why a program could not start, and ends it. Unexpected errors are printed with their stack. */
 export function endWith(error: unknown): never {
   const isForeseen = error instanceof ConfigError || error instanceof StartError;
   console.error(isForeseen ? error.message : error);
   process.exit(1);
 }
 
-/** What is wrong with the address that the server is to listen on; undefined for another failure. */
+/** The mistake in the address that the server listens on; undefined for another failure. */
 export function listenProblem(error: unknown, at: { host: string; port: number }): StartError | undefined {
   switch (codeOf(error) ?? '') {
     case 'EADDRINUSE':
@@ -24,7 +24,7 @@ export function listenProblem(error: unknown, at: { host: string; port: number }
       return new StartError(`PORT ${at.port} is only for privileged users here; choose one above 1023.`);
     case 'EADDRNOTAVAIL':
       return new StartError(
-        `HOST ${at.host} is no address of this machine; 0.0.0.0 stands for all that it has.`,
+        `HOST ${at.host} is not an address of this machine; 0.0.0.0 stands for all of its addresses.`,
       );
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
@@ -36,7 +36,7 @@ export function listenProblem(error: unknown, at: { host: string; port: number }
   }
 }
 
-/** What a refusal of PostgreSQL, or of the network before it, says about DATABASE_URL; by code. */
+/** The mistakes in DATABASE_URL, by the code with which PostgreSQL or the network refuses. */
 const DATABASE_PROBLEMS: Readonly<Record<string, string>> = {
   '28P01': 'holds a password that PostgreSQL refuses for its user',
   '28000': 'names a user, or a way to connect, that PostgreSQL refuses',
@@ -58,10 +58,10 @@ const DATABASE_PROBLEMS: Readonly<Record<string, string>> = {
   EPIPE: 'names a server that closes the connection; it may refuse TLS, or be no PostgreSQL',
 };
 
-/** Codes of Node.js and OpenSSL: the two ends do not agree on TLS, or the certificate is not trusted. */
+/** Codes of Node.js and OpenSSL: the two sides do not agree on TLS, or the certificate is not trusted. */
 const TLS_PROBLEM = /^(ERR_SSL|ERR_TLS|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/;
 
-/** What an error says about DATABASE_URL; undefined if it says nothing about it. */
+/** The mistake in DATABASE_URL that an error shows; undefined if it shows none. */
 export function databaseProblem(error: unknown): StartError | undefined {
   const code = codeOf(error);
   if (code === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** Settles as `work` does, or rejects after `ms`. The work itself goes on. */
+/** Settles as `work` does, or rejects after `ms`. The work itself continues. */
 export async function withTimeLimit<T>(work: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const tooLate = new Promise<never>((_, reject) => {

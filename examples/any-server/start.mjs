@@ -5,8 +5,8 @@ import path from 'node:path';
 import { endWithNpm } from '../../scripts/end-with-npm.mjs';
 
 /**
- * `npm start`: installs what is missing, compiles the cache and this server, starts a PostgreSQL and a Redis where DATABASE_URL
- * and REDIS_URL name none, and serves. Your own server needs nothing of this file.
+ * `npm start`: installs missing packages, compiles the cache and this server, starts PostgreSQL and Redis unless DATABASE_URL
+ * and REDIS_URL are set, and serves. Your own server does not need this file.
  */
 const here = import.meta.dirname;
 const root = path.join(here, '../..');

@@ -8,37 +8,37 @@ import type { Identity } from './authorization.js';
 import { isUuid } from '../uuid.js';
 
 /**
- * Turns the `Authorization` header of a request into an identity; at once where the token was checked before and names the
- * user by their id.
- * @throws Error if the keys to check it with, or the user whom it names, cannot be had
+ * Turns the `Authorization` header of a request into an identity. It answers at once if the token was verified before
+ * and names the user by id.
+ * @throws Error if the keys to verify the token, or the user whom it names, cannot be read
  */
 export type Authenticator = (authorization: string | undefined) => Identity | Promise<Identity>;
 
-/** Finds users by what the identity provider calls them. */
+/** Finds users by their names at the identity provider. */
 export type Subjects = Pick<CachedResource<string, string>, 'readMany'>;
 
-/** A verified token is trusted for this long (ms), or until it expires; a key that is withdrawn stops counting then. */
+/** How long a verified token is trusted (ms), unless it expires earlier; a withdrawn key stops counting after that. */
 const VERIFIED_TOKEN_MS = 60_000;
 const MAX_TOKENS = 10_000;
 /** Longer headers are remembered by their digest, which costs some microseconds a request. */
 const MAX_KEY_CHARACTERS = 1_000;
-/** As long as a subject may be in the database. */
+/** The maximum length of a subject in the database. */
 const MAX_SUBJECT_CHARACTERS = 255;
 
-/** What jose says of keys that it could not fetch, or not read; everything else is about the token. */
+/** jose's error codes for keys that could not be fetched or read; all other codes are about the token. */
 const KEYS_NOT_HAD: ReadonlySet<string> = new Set([
   'ERR_JWKS_TIMEOUT',
   'ERR_JOSE_GENERIC',
   'ERR_JWKS_INVALID',
 ]);
 
-/** Whom a token names: a user by their id, or by what the identity provider calls them. */
+/** The user that a token names: by id, or by the subject at the identity provider. */
 type Named = { readonly userId: string } | { readonly subject: string };
 
 /**
- * Checks bearer tokens: HS256 with the shared secret, or the asymmetric algorithms of a JWKS, with issuer and audience
- * where they are configured. The claim JWT_USER_CLAIM (`sub`) names the user: a uuid is the user's id, anything else is
- * looked for in `users.subject`, through the cache, on every request.
+ * Verifies bearer tokens: HS256 with the shared secret, or the asymmetric algorithms of a JWKS, with issuer and
+ * audience if they are configured. The claim JWT_USER_CLAIM (`sub`) names the user: a uuid is the user's id; any
+ * other text is looked up in `users.subject`, through the cache, on every request.
  */
 export function createAuthenticator(auth: Config['auth'], subjects?: Subjects): Authenticator {
   const options = {
@@ -47,7 +47,7 @@ export function createAuthenticator(auth: Config['auth'], subjects?: Subjects): 
     clockTolerance: 5,
   };
   const verify = verifier(auth, options);
-  /** By the header, or by its digest: a client can make it 16 kB long. */
+  /** Verified tokens by header, or by its digest: a client can make the header 16 kB long. */
   const verifiedTokens = new LRUCache<string, { named: Named; until: number }>({ max: MAX_TOKENS });
 
   const check = async (authorization: string, key: string): Promise<Identity> => {
@@ -83,12 +83,12 @@ export function createAuthenticator(auth: Config['auth'], subjects?: Subjects): 
   };
 }
 
-/** Undefined for a claim that can name nobody: none, no text, or a text that no row can hold. */
+/** Undefined if the claim can name no user: it is missing, is not a text, or is a text that no row can hold. */
 function whomItNames(payload: JWTPayload, claim: string): Named | undefined {
   const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
   if (typeof value !== 'string' || value === '' || value.length > MAX_SUBJECT_CHARACTERS) return undefined;
   if (isUuid(value)) return { userId: value.toLowerCase() };
-  // Half a surrogate pair has no UTF-8 form: all of them would be one subject.
+  // Half a surrogate pair has no UTF-8 form, so all such texts would become the same subject.
   return value.includes('\0') || /\p{Surrogate}/u.test(value) ? undefined : { subject: value };
 }
 

@@ -7,15 +7,15 @@ import type { Principal } from './principal.js';
 /** The outcome of checking a request's token: the user it names, or why there is none. */
 export type Identity = { readonly userId: string } | { readonly problem: string };
 
-/** A user, and the roles of which one is needed wherever something is to be changed. */
+/** A user, and the roles that allow a change: the user needs one of them in the organization. */
 export interface Writer {
   readonly userId: string;
   readonly roles: readonly Role[];
 }
 
 /**
- * What the caller of one request may see and do. Decided from their memberships on every request; whether the data
- * itself came from a cache makes no difference.
+ * Decides what the caller of one request may see and do, from the caller's memberships on every request. It does not
+ * matter whether the data came from a cache.
  */
 export class Authorization {
   constructor(
@@ -23,12 +23,12 @@ export class Authorization {
     private readonly principals: DataLoader<string, Principal | null>,
   ) {}
 
-  /** Whether the request has a valid token; the user that it names may not exist. */
+  /** Whether the request has a valid token. The user that it names may not exist. */
   get isAuthenticated(): boolean {
     return 'userId' in this.identity;
   }
 
-  /** @throws ApiError UNAUTHENTICATED if there is no valid token; costs nothing. */
+  /** @throws ApiError UNAUTHENTICATED if there is no valid token. It reads nothing. */
   requireToken(): string {
     if ('problem' in this.identity) throw unauthenticated(this.identity.problem);
     return this.identity.userId;
@@ -47,14 +47,14 @@ export class Authorization {
     return memberships.find((membership) => membership.orgId === orgId)?.role;
   }
 
-  /** The caller, for a statement that decides itself where their role allows it. @throws ApiError UNAUTHENTICATED */
+  /** The caller, for a statement that checks their role itself. @throws ApiError UNAUTHENTICATED */
   writer(needed: Role): Writer {
     return { userId: this.requireToken(), roles: rolesThatAllow(needed) };
   }
 
   /**
-   * Lets a member through whose role allows what is needed.
-   * @param what is said to be missing to anyone who is no member.
+   * Requires that the caller is a member whose role allows what is needed.
+   * @param what the thing that is reported as missing to callers who are not members
    * @throws ApiError UNAUTHENTICATED, NOT_FOUND or FORBIDDEN
    */
   async require(needed: Role, orgId: string | undefined, what: string): Promise<void> {
@@ -62,7 +62,10 @@ export class Authorization {
   }
 }
 
-/** As {@link Authorization.require}, of a caller who was read elsewhere. @throws ApiError UNAUTHENTICATED, NOT_FOUND or FORBIDDEN */
+/**
+ * As {@link Authorization.require}, for a caller read elsewhere. @throws ApiError UNAUTHENTICATED, NOT_FOUND or
+ * FORBIDDEN
+ */
 export function requireRole(
   caller: Principal | null | undefined,
   needed: Role,

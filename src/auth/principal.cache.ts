@@ -4,7 +4,7 @@ import { userTag } from '../invalidation/tags.js';
 import type { Principal } from './principal.js';
 import type { PrincipalRepository } from './principal.repository.js';
 
-/** Who a user is and which organizations they belong to; every request's authorization reads it. */
+/** A user and their memberships; every request's authorization reads them. */
 export const principalResources = (principals: PrincipalRepository, ttl: Ttls) => ({
   principal: cached<Principal>({
     key: 'user:{id}',

@@ -5,10 +5,10 @@ import type { Ttls } from '../config.js';
 import { subjectTag } from '../invalidation/tags.js';
 import type { SubjectRepository } from './subject.repository.js';
 
-/** The digest that keys and tags have instead of a subject; the trigger on `users` logs the same. */
+/** The digest of a subject, used in keys and tags; the trigger on `users` logs the same digest. */
 const digestOf = (subject: string): string => createHash('sha256').update(subject, 'utf8').digest('hex');
 
-/** The id of the user whom the identity provider calls by a subject. */
+/** The id of the user with a given subject at the identity provider. */
 export const subjectResources = (subjects: SubjectRepository, ttl: Ttls) => ({
   subject: cached<string>({
     key: 'subject:{digest}',

@@ -17,7 +17,7 @@ export class SubjectRepository {
       .prepare('users_by_subjects');
   }
 
-  /** The ids of the users whom the identity provider calls so, aligned with the subjects, in one statement. */
+  /** The ids of the users with these subjects, aligned with the subjects, in one statement. */
   async findUserIds(subjects: readonly string[]): Promise<Snapshotted<string>[]> {
     const rows = await this.bySubjects.execute({ subjects });
     return rows.map(({ snapshot, id }) => ({ snapshot, value: id }));

@@ -2,10 +2,10 @@ import { Field, Int, ObjectType } from 'type-graphql';
 
 import { Bot } from './bot.type.js';
 
-/** The most bots that a page may hold. */
+/** The maximum number of bots on a page. */
 export const MAX_PAGE_LENGTH = 100;
 
-/** What the cache keeps of a list page; the rest follows from the arguments. */
+/** The cached part of a list page; the rest follows from the arguments. */
 export interface BotPageContent {
   readonly items: readonly Bot[];
   readonly total: number;

@@ -7,7 +7,6 @@ import type { BotPageContent } from './bot-page.type.js';
 import type { BotPageQuery, BotRepository } from './bot.repository.js';
 import type { Bot } from './bot.type.js';
 
-/** The fields of a bot, as they are cached. */
 export const BOT_SHAPE: ShapeOf<Bot> = {
   id: 'string',
   orgId: 'string',

@@ -56,7 +56,7 @@ export const updateBotRules = z.object({
 
 const MAX_SEARCH_CHARACTERS = 200;
 
-/** A search text of any characters: one that no stored text can hold is no mistake, it only finds nothing. */
+/** Any text is a valid search; text that PostgreSQL cannot store matches nothing. */
 const search = z
   .string()
   .transform((value) => value.trim())

@@ -10,7 +10,6 @@ import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
-/** A row of `bots`. */
 export type BotRow = typeof bots.$inferSelect;
 
 export const botColumns = {
@@ -25,7 +24,7 @@ export const botColumns = {
   startedAt: bots.startedAt,
 };
 
-/** A bot as clients see it, from its row. */
+/** Turns a row into the bot that clients see. */
 export const toBot = (row: BotRow): Bot => ({
   id: row.id,
   orgId: row.orgId,
@@ -38,7 +37,7 @@ export const toBot = (row: BotRow): Bot => ({
   startedAt: row.startedAt,
 });
 
-/** Which page of an organization's bots: 1 is the first. An empty search is none. */
+/** A page of an organization's bots: 1 is the first. An empty search finds all bots. */
 export interface BotPageQuery {
   readonly orgId: string;
   readonly page: number;
@@ -46,34 +45,34 @@ export interface BotPageQuery {
   readonly search: string;
 }
 
-/** A bot that is to be written if the writer may: the statement itself finds out. */
+/** A bot to be written. The statement itself checks whether the writer may. */
 export interface WritableBot extends Writer {
   readonly id: string;
 }
 
-/** Whether a bot is where the writer's role allows the change; parameters as in {@link Writer}. */
+/** Whether the writer's role allows the change in the bot's organization; parameters as in {@link Writer}. */
 export const callerMayWrite = sql`${bots.orgId} in (
   select ${memberships.orgId} from ${memberships}
   where ${memberships.userId} = ${sql.placeholder('userId')}
     and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
 
-/** Whether there is the organization that a query wants. */
+/** Whether the organization of a query exists. */
 const organizationExists = (orgId: SQL): SQL<boolean> =>
   sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
-/** A LIKE pattern that matches any text holding this one, whatever characters it has. */
+/** A LIKE pattern for any text that contains this one, whatever characters it has. */
 const containing = (search: string): string => `%${search.replace(/[\\%_]/g, '\\$&')}%`;
 
 /**
- * Which bots hold a text in their name or description, case folded. Both ways are right for any text; which one is taken
- * only decides which index finds them. Under the locale "C" trigrams know no letters but the ASCII ones, so that texts
- * without three of those in a row are found by the pairs of characters they are made of, and one or two characters by
+ * A condition for bots whose name or description contains a text, case folded. Both forms are right for any text; the
+ * choice only decides which index finds the bots. Under the locale "C" trigrams know only ASCII letters. Texts
+ * without three of those in a row are found by their pairs of characters, and texts of one or two characters by
  * themselves.
  */
 function holding(search: string): SQL {
-  // What is searched for stands in subqueries, so that the planner does not know it: knowing that nearly every row holds
-  // it, it would rather look at all rows, or even compute the grams of all, than use the index.
+  // The search text is in subqueries to hide it from the planner. If the planner knew that nearly every row contains
+  // the text, it would scan all rows, or even compute the grams of all, instead of using the index.
   const [name, description] = [sql`search_fold(${bots.name})`, sql`search_fold(${bots.description})`];
   if (/[a-z0-9]{3}/.test(search.toLowerCase())) {
     const pattern = sql`(select search_fold(${containing(search)}))`;
@@ -84,17 +83,17 @@ function holding(search: string): SQL {
     select case when char_length(text) <= 2 then array[text]
       else array(select substr(text, n, 2) from generate_series(1, char_length(text) - 1) as n) end
     from ${text} as text)`;
-  // Not LIKE, lest the planner take the trigram index for it, which may have to read all of it.
+  // LIKE would let the planner choose the trigram index, which it may have to read completely.
   return sql`search_grams(${name}, ${description}) collate "C" @> ${grams} and (
     char_length(${text}) <= 2 or position(${text} in ${name}) > 0 or position(${text} in ${description}) > 0)`;
 }
 
-/** How many bots come before a page. */
+/** How many bots precede a page. */
 const offsetOf = ({ page, limit }: BotPageQuery): number => (page - 1) * limit;
 
 /**
- * The rows of each position, in their order. A statement answers every position with one row at least, which has no bot
- * where there is none.
+ * The rows of each position, in their order. Every position has at least one row; the row has no bot if there is
+ * none.
  */
 function grouped<Row extends { readonly position: number }>(
   rows: readonly Row[],
@@ -103,7 +102,7 @@ function grouped<Row extends { readonly position: number }>(
   const groups: Row[][] = Array.from({ length: count }, () => []);
   for (const row of rows) groups[row.position]?.push(row);
   return groups.map(([first, ...others]) => {
-    if (first === undefined) throw new Error('The database has left out what was asked for');
+    if (first === undefined) throw new Error('The database returned no row for a requested page');
     return [first, ...others];
   });
 }
@@ -111,7 +110,7 @@ function grouped<Row extends { readonly position: number }>(
 const botsOf = (rows: readonly { readonly bot: BotRow | null }[]): Bot[] =>
   rows.flatMap(({ bot }) => (bot ? [toBot(bot)] : []));
 
-/** The SQL of bots. Reads for the cache also return the snapshot that they saw. */
+/** The SQL of bots. Reads for the cache also return their snapshot. */
 export class BotRepository {
   private readonly byIds;
   private readonly pages;
@@ -129,9 +128,10 @@ export class BotRepository {
       .orderBy(wantedPosition)
       .prepare('bots_by_ids');
 
-    // Each page is cut in the index alone, however deep it lies; only its own rows are fetched. The longest page is
-    // told apart from the size wanted, so that a plan for any pages expects no more rows than there can be. The arrays
-    // are subqueries, so that their lengths change no estimate: one plan then serves all executions.
+    // Each page is cut from the index alone, however deep it is; only its own rows are fetched. The maximum page
+    // length is given separately from the wanted size, so that a plan for any pages expects no more rows than there
+    // can be. The arrays are subqueries, so that their lengths change no estimate: one plan then serves all
+    // executions.
     this.pages = db
       .select({
         position: sql<number>`wanted.position`,
@@ -160,13 +160,13 @@ export class BotRepository {
       .orderBy(sql`wanted.position`, ...newestFirst)
       .prepare('bots_pages');
 
-    // Named as the table is, so that the columns of a bot are its columns.
+    // This has the name of the table, so that the columns of a bot are its columns.
     const newest = db
       .select()
       .from(bots)
       .where(eq(bots.orgId, wantedId))
       .orderBy(...newestFirst)
-      .limit(sql.placeholder('most'))
+      .limit(sql.placeholder('limit'))
       .as('bots');
     this.byOrganizations = db
       .select({ snapshot: currentSnapshot, position: wantedPosition, bot: botColumns })
@@ -200,7 +200,7 @@ export class BotRepository {
 
     this.remove = db.delete(bots).where(editableBot).returning({ orgId: bots.orgId }).prepare('bot_delete');
 
-    // All columns of the table in their order; what a new bot does not say has its default here as well.
+    // All columns of the table, in their order; the values that a new bot does not give are repeated here.
     this.create = db
       .insert(bots)
       .select(
@@ -221,8 +221,8 @@ export class BotRepository {
   }
 
   /**
-   * Pages aligned with the queries, each with the number of all bots that match; null where there is no such
-   * organization. The pages without a search are one statement, the searches another.
+   * Pages aligned with the queries, each with the number of all matching bots; null if there is no such organization.
+   * The pages without a search are one statement, the searches another.
    */
   async findPages(queries: readonly BotPageQuery[]): Promise<Snapshotted<BotPageContent>[]> {
     const wanted = queries.map((query, position) => ({ ...query, position }));
@@ -247,9 +247,7 @@ export class BotRepository {
     }));
   }
 
-  /**
-   * Not a prepared statement: how many texts there are, and which index finds each, makes it another statement.
-   */
+  /** Not prepared: the number of texts, and the index that finds each, change the statement. */
   private async search(wanted: readonly (BotPageQuery & { readonly position: number })[]) {
     const pages = wanted.map(
       (query) => sql`(
@@ -277,10 +275,13 @@ export class BotRepository {
       .orderBy(sql`found.position`, ...newestFirst);
   }
 
-  /** All bots of each organization, newest first, `most` at most, aligned with the ids, in one statement. */
-  async findByOrganizations(orgIds: readonly string[], most: number): Promise<Snapshotted<readonly Bot[]>[]> {
-    const rows = await this.byOrganizations.execute({ ids: orgIds, most });
-    // An ordinality begins at 1.
+  /** The newest `limit` bots of each organization, newest first, aligned with the ids, in one statement. */
+  async findByOrganizations(
+    orgIds: readonly string[],
+    limit: number,
+  ): Promise<Snapshotted<readonly Bot[]>[]> {
+    const rows = await this.byOrganizations.execute({ ids: orgIds, limit });
+    // SQL counts positions from 1.
     const aligned = rows.map((row) => ({ ...row, position: row.position - 1 }));
     return grouped(aligned, orgIds.length).map((found) => ({
       snapshot: found[0].snapshot,
@@ -289,7 +290,7 @@ export class BotRepository {
   }
 
   /**
-   * The new bot; undefined if the organization is not the writer's to change.
+   * Returns the new bot; undefined if the writer may not change the organization.
    * @throws SQLSTATE 23503 if the organization is deleted meanwhile
    */
   async insert(
@@ -299,7 +300,7 @@ export class BotRepository {
     return row && toBot(row);
   }
 
-  /** The changed bot; undefined if it is not there, not the writer's to change, or not of the expected version. */
+  /** Returns the changed bot; undefined if it is missing, the writer may not change it, or its version is another. */
   async update(
     which: WritableBot,
     changes: {
@@ -313,13 +314,17 @@ export class BotRepository {
     return row && toBot(row);
   }
 
-  /** The changed bot; undefined if it is not there, not the writer's to change, or has that status already. */
+  /**
+   * Returns the changed bot; undefined if it is missing, the writer may not change it, or it has that status already.
+   */
   async updateStatus(which: WritableBot, status: BotStatus): Promise<Bot | undefined> {
     const [row] = await this.setStatus.execute({ ...which, status });
     return row && toBot(row);
   }
 
-  /** Deletes a bot with its messages and totals. Returns where it was; undefined if it is not the writer's to delete. */
+  /**
+   * Deletes a bot with its messages and totals. Returns its organization; undefined if the writer may not delete it.
+   */
   async delete(which: WritableBot): Promise<{ orgId: string } | undefined> {
     const [row] = await this.remove.execute({ ...which });
     return row;

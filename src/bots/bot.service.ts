@@ -11,16 +11,19 @@ import type { BotRepository, WritableBot } from './bot.repository.js';
 import { BotStatus, type Bot } from './bot.type.js';
 import type { RefusedWrites } from './refused-writes.js';
 
-/** How long the organization of a bot is looked for after a write has failed (ms). */
+/** The time limit for finding the organization of a bot after a failed write (ms). */
 const MAX_SEARCH_MS = 1_000;
-/** How often a bot is started or stopped again while others do the opposite. */
+/** How often a status change is tried again while other callers set the opposite status. */
 const MAX_STATUS_ATTEMPTS = 5;
 
-/** What forbade a change was gone a moment later: to answer as if it had been made would be wrong. */
+/**
+ * The reason that forbade a change has disappeared since. The change was not made, so the caller must not get
+ * success.
+ */
 export const justChanged = ({ version: currentVersion }: Bot): ApiError =>
   conflict('The bot has just been changed by somebody else', { currentVersion });
 
-/** The changes of bots. Each invalidates after its transaction has committed and before it answers. */
+/** Changes bots. Every change invalidates after its transaction has committed and before the caller gets the result. */
 export class BotService {
   constructor(
     private readonly repository: BotRepository,
@@ -68,7 +71,7 @@ export class BotService {
     return current;
   }
 
-  /** Starts or stops a bot; one that has the status already is returned as it is. */
+  /** Starts or stops a bot. A bot that already has the status is returned unchanged. */
   async setStatus(context: BotContext, id: string, status: BotStatus): Promise<Bot> {
     const which = editableBot(context, id, Role.EDITOR);
     for (let attempt = 1; ; attempt++) {
@@ -83,17 +86,17 @@ export class BotService {
       }
       const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
       if (current.status === status) return current;
-      // The bot had the status when it was to be changed, and somebody changed it before it was read.
+      // The bot had the status when the statement ran, and somebody changed it before it was read.
       if (attempt === MAX_STATUS_ATTEMPTS) throw justChanged(current);
     }
   }
 
-  /** Deletes a bot with all that belongs to it. Returns its id. */
+  /** Deletes a bot with everything that belongs to it. Returns its id. */
   async delete(context: BotContext, id: string): Promise<string> {
     const which = editableBot(context, id, Role.OWNER);
     const deleted = await this.writeBot(context, which, async () => await this.repository.delete(which));
     if (!deleted) {
-      // If they may delete it now, the caller became an owner, or the bot came to be, a moment later.
+      // If the caller may delete the bot now, they became an owner, or the bot was created, a moment later.
       throw justChanged(await this.refused.ofBot(context, which.id, Role.OWNER));
     }
     await this.changed(context, { id: which.id, orgId: deleted.orgId });
@@ -115,14 +118,18 @@ export class BotService {
     write: () => Promise<Result>,
   ): Promise<Result> {
     return await this.write(async () => {
-      // What is cached is good enough to know where the bot is. If nothing is, the invalidation log tells of the write.
+      // A cached bot is good enough to find its organization. If there is none, the invalidation log covers the
+      // write.
       const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
       const bot = await search.catch(() => null);
       return [botTag.of(id), botStatsTag.of(id), ...(bot ? [orgTag.of(bot.orgId)] : [])];
     }, write);
   }
 
-  /** Makes a write; if nobody knows what has become of it, what it may have changed is invalidated before that is told. */
+  /**
+   * Runs a write. If its outcome is unknown, invalidates everything it may have changed before the caller gets the
+   * error.
+   */
   private async write<Result>(
     tags: () => readonly string[] | Promise<readonly string[]>,
     write: () => Promise<Result>,
@@ -142,9 +149,9 @@ export class BotService {
 }
 
 /**
- * A bot and who wants to change it, for a statement that changes it only if they may: so nothing need be looked up first,
- * and the memberships that count are those at the time of the change. Why it leaves something undone,
- * {@link RefusedWrites} says.
+ * A bot and the caller who wants to change it, for a statement that itself checks whether they may. So nothing need
+ * be read first, and the memberships at the time of the change count. If the statement changes nothing, {@link
+ * RefusedWrites} finds the reason.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
  */
 export function editableBot(context: BotContext, id: string, needed: Role): WritableBot {
@@ -153,7 +160,7 @@ export function editableBot(context: BotContext, id: string, needed: Role): Writ
 }
 
 /**
- * Lets a caller through who may do this to a bot of theirs.
+ * Returns a bot if the caller's role in its organization allows what is needed.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT, NOT_FOUND, FORBIDDEN
  */
 export async function requireBot(context: BotContext, id: string, needed: Role): Promise<Bot> {

@@ -10,8 +10,8 @@ export enum BotStatus {
 registerEnumType(BotStatus, { name: 'BotStatus', description: 'Whether a bot answers messages.' });
 
 /**
- * A bot, as clients see it and as the cache keeps it: instants are ISO 8601 strings. Its statistics and organization
- * are added to the GraphQL type by their own resolvers.
+ * A bot, as clients see it and as it is cached: instants are ISO 8601 strings. Other resolvers add its statistics and
+ * organization to the GraphQL type.
  */
 @ObjectType({ simpleResolvers: true, description: 'A chat bot of an organization.' })
 export class Bot {

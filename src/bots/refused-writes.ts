@@ -8,8 +8,8 @@ import type { BotRepository } from './bot.repository.js';
 import type { Bot } from './bot.type.js';
 
 /**
- * Says why the statement of a write has changed nothing, by what PostgreSQL holds now: the statement has decided by that,
- * and the cache may be older.
+ * Finds out why the statement of a write changed nothing. It reads PostgreSQL, because the statement decided by the
+ * state there, and the cache may be older.
  */
 export class RefusedWrites {
   constructor(
@@ -18,7 +18,7 @@ export class RefusedWrites {
     private readonly invalidation: Pick<InvalidationService<unknown>, 'reveal'>,
   ) {}
 
-  /** The bot, which the caller may change. @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN */
+  /** Returns the bot if the caller may change it. @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN */
   async ofBot(context: BotContext, id: string, needed: Role): Promise<Bot> {
     const [[found], caller] = await Promise.all([this.bots.findMany([id]), this.callerOf(context)]);
     const bot = found?.value ?? undefined;
@@ -27,7 +27,7 @@ export class RefusedWrites {
     return bot as Bot;
   }
 
-  /** @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is why */
+  /** @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is the reason */
   async ofOrganization(context: BotContext, orgId: string, needed: Role): Promise<void> {
     const caller = await this.callerOf(context);
     await this.reveal(context, [orgTag.of(orgId)]);
@@ -35,8 +35,8 @@ export class RefusedWrites {
   }
 
   /**
-   * @param bot whose message it is; undefined if there is no such message
-   * @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is why
+   * @param bot the bot of the message; undefined if there is no such message
+   * @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is the reason
    */
   async ofMessage(
     context: BotContext,

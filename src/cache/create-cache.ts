@@ -20,53 +20,54 @@ import type { Tag } from './core/tags.js';
 
 export interface CacheOptions {
   /**
-   * Where Redis is: a URL (`redis://`, `rediss://`, `redis+sentinel://host:port/master`), or the nodes of a cluster. Undefined:
-   * everything is read from the database.
+   * The address of Redis: a URL (`redis://`, `rediss://`, `redis+sentinel://host:port/master`), or the nodes of a
+   * cluster. Undefined: every read goes to the database.
    */
   readonly redis: string | RedisTarget | undefined;
   /**
-   * Where the primary PostgreSQL is, for the invalidation log: a URL, or a function that opens a connection (or, in tests,
-   * the log itself).
+   * The primary PostgreSQL, for the invalidation log: a URL, or a function that opens a connection. Tests pass the
+   * log itself.
    */
   readonly postgres: string | OpenConnection | LogSource;
-  /** Goes before every key; nothing by default. */
+  /** The prefix of every key; empty by default. */
   readonly prefix?: string;
-  /** The longest that one round trip to Redis may take, in ms; 100 by default. */
+  /** The timeout of one round trip to Redis, in ms; 100 by default. */
   readonly redisTimeoutMs?: number;
-  /** The most bytes of whole responses to keep in memory; 64 MB by default, 0 keeps none. */
+  /** The maximum size of the response cache, in bytes of memory; 64 MB by default, 0 switches it off. */
   readonly responseCacheBytes?: number;
-  /** Is told of hits, misses and failures, for metrics; nobody by default. */
+  /** Receives hits, misses and failures, for metrics; none by default. */
   readonly observer?: CacheObserver;
-  /** Where the cache logs to; nowhere by default. */
+  /** The logger; silent by default. */
   readonly log?: Logger;
   readonly logRetention?: LogRetention | undefined;
 }
 
 export interface Cache {
-  /** Binds descriptions to this cache, each under its name: what can be read. Call it before {@link start}. */
+  /** Binds descriptions to this cache, each under its name. Call it before {@link start}. */
   bind<Described extends Readonly<Record<string, object>>>(
     descriptions: Described,
   ): BoundResources<Described>;
   /** Binds one description. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
   /**
-   * Invalidates tags: after the transaction has committed, and before anybody is told of it. One round trip; never fails,
-   * because the invalidation log keeps outdated values from being used where Redis cannot be told.
+   * Invalidates tags. Call it after the transaction has committed, and before the client is told of it. One round
+   * trip; never fails: if Redis cannot be reached, the invalidation log keeps outdated values from being used.
    */
   invalidate(tags: readonly Tag[]): Promise<void>;
   /**
-   * Answers with the response that is kept under a key, or makes it. It is kept if `make` has read everything with the
-   * `dependencies`, and called their `complete()`. What decides about the response, such as who asks, belongs in the key.
+   * Returns the cached response of a key, or makes the response and caches it. A response is cached if `make` read
+   * everything with the `dependencies` and called their `complete()`. The key must contain everything that decides
+   * the response, such as the caller's identity.
    */
   respond(key: string, make: (dependencies: ResponseDependencies) => Promise<string>): Promise<Buffer>;
-  /** Whole responses; undefined where they are not kept. */
+  /** The response cache; undefined if it is switched off. */
   readonly responseCache: ResponseCache | undefined;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
   state(): RedisState | 'off';
-  /** What Redis refuses, while the state is `degraded`. */
+  /** The command that Redis refuses, while the state is `degraded`. */
   refusal(): string | undefined;
-  /** Starts to read the invalidation log, and waits for Redis, `timeoutMs` at most (1,000 by default). */
+  /** Starts to read the invalidation log, and waits for Redis for at most `timeoutMs` (1,000 by default). */
   start(timeoutMs?: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -76,8 +77,8 @@ const DEFAULT_RESPONSE_CACHE_BYTES = 64 * 1_048_576;
 const DEFAULT_START_TIMEOUT_MS = 1_000;
 
 /**
- * Makes a cache for one process, and connects to Redis. Nothing is read from it before {@link Cache.start}.
- * @throws TypeError if a URL is none
+ * Makes the cache of one process, and connects to Redis. Before {@link Cache.start}, every read goes to the database.
+ * @throws TypeError if a URL is invalid
  */
 export function createCache(options: CacheOptions): Cache {
   const {
@@ -102,10 +103,10 @@ export function createCache(options: CacheOptions): Cache {
     });
   const store = circuitBreaker && new RedisStore(circuitBreaker, cluster);
   const invalidationLog = new InvalidationLog({ source, log });
-  // After an outage, the invalidation log is read again before cached values are trusted.
+  // After an outage, re-read the invalidation log before trusting cached values.
   circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
   const invalidator = new Invalidator({ store, circuitBreaker, keys, log });
-  const keeper = new InvalidationLogMaintenance({
+  const maintenance = new InvalidationLogMaintenance({
     invalidationLog,
     source,
     invalidator,
@@ -138,8 +139,8 @@ export function createCache(options: CacheOptions): Cache {
     bind: (descriptions) => bindAll(bindOne, descriptions),
     invalidate: async (tags) => await invalidator.invalidate(tags),
     respond: async (key, make) => {
-      const kept = await responseCache?.find(key);
-      if (kept) return kept;
+      const found = await responseCache?.find(key);
+      if (found) return found;
       const dependencies = new ResponseDependencies();
       const body = await make(dependencies);
       responseCache?.keep(key, body, dependencies);
@@ -152,10 +153,10 @@ export function createCache(options: CacheOptions): Cache {
     refusal: () => circuitBreaker?.refusal,
     async start(timeoutMs = DEFAULT_START_TIMEOUT_MS) {
       await Promise.all([invalidationLog.start(), circuitBreaker?.ready(timeoutMs)]);
-      keeper.start();
+      maintenance.start();
     },
     async close() {
-      await keeper.stop();
+      await maintenance.stop();
       circuitBreaker?.stop();
       client?.disconnect();
       await invalidationLog.stop();
@@ -166,7 +167,7 @@ export function createCache(options: CacheOptions): Cache {
 function logSourceOf(from: CacheOptions['postgres']): LogSource {
   if (typeof from === 'object') return from;
   if (typeof from === 'function') return invalidationLogSource(from);
-  // Without the text, which may hold a password.
+  // The message leaves out the URL, because it may contain a password.
   if (!/^postgres(ql)?:\/\//.test(from))
     throw new TypeError('postgres must be a URL: postgres://host:port/database');
   return invalidationLogSource(connectionTo(from));

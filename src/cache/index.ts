@@ -1,6 +1,6 @@
 /**
- * A coherent cache between PostgreSQL and Redis for any server: no read that starts after an answered write shows the state
- * before it. `docs/cache-library.md` explains how to use it; what is not exported here may change.
+ * A coherent cache between PostgreSQL and Redis, for any server: a read that starts after a write was answered never
+ * returns the state before it. `docs/cache-library.md` explains how to use it. Anything not exported here may change.
  */
 export { createCache, type Cache, type CacheOptions } from './create-cache.js';
 export {

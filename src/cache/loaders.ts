@@ -2,19 +2,19 @@ import DataLoader from 'dataloader';
 
 import type { CachedResource, ReadDependencies } from './core/resource.js';
 
-/** The most ids that a loader reads at once. */
+/** The maximum number of ids in one read of a loader. */
 const MAX_BATCH = 1_000;
 
 type LoaderOf<Cached> =
   Cached extends CachedResource<infer Id, infer Value> ? DataLoader<Id, Value | null, string> : never;
 
-/** A loader for each of the resources, by the same names. */
+/** A loader for each resource, by the same names. */
 export type Loaders<Resources> = { readonly [Name in keyof Resources]: LoaderOf<Resources[Name]> };
 
 /**
- * A loader for each cached thing, for one request: ids that are asked for together are read together, and each once. After a
- * change the request clears them.
- * @param dependencies is told what the values depend on, where the response is to be cached.
+ * Makes a loader for each resource, for one request. A loader reads ids that are requested together in one batch, and
+ * each id once. The request clears the loaders after a write.
+ * @param dependencies collects the dependencies of the values, if the response is to be cached
  */
 export function createLoaders<Resources extends object>(
   resources: Resources,
@@ -32,7 +32,7 @@ export function createLoaders<Resources extends object>(
   return Object.fromEntries(loaders) as Loaders<Resources>;
 }
 
-/** Makes the rest of a request read again. */
+/** Clears loaders, so that the rest of the request reads again. */
 export function clearLoaders(
   loaders: Readonly<Record<string, Pick<DataLoader<unknown, unknown>, 'clearAll'>>>,
 ): void {

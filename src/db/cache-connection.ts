@@ -1,7 +1,7 @@
 import type { OpenConnection } from '../cache/postgres/connection.js';
 import { openDriver } from './driver.js';
 
-/** Lets the cache connect as the server does. @param url where the database is. */
+/** Opens the cache's connections with the server's driver. @param url of the database */
 export const cacheConnection =
   (url: string): OpenConnection =>
   (options) =>

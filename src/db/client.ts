@@ -17,7 +17,7 @@ export type Database = PostgresJsDatabase<typeof tables>;
 
 export interface DatabaseConnection {
   readonly db: Database;
-  /** Waits for running statements, 5 s at most, and disconnects. */
+  /** Waits for running statements for at most 5 s, and disconnects. */
   close(): Promise<void>;
 }
 
@@ -29,7 +29,7 @@ export interface DatabaseOptions {
   readonly statementTimeoutMs?: number;
   readonly lockTimeoutMs?: number;
   readonly onStatement?: StatementListener | undefined;
-  /** Makes the error for a statement that could not be served, for a reason that passes by itself. */
+  /** Makes the error for a statement that failed for a temporary reason. */
   readonly toError?: (unserved: Unserved) => Error;
 }
 
@@ -37,7 +37,7 @@ const DEFAULT_LIMITS = { poolTimeoutMs: 5_000, statementTimeoutMs: 10_000, lockT
 const OPEN_TIMEOUT_MS = 6_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 
-/** Opens a pool. Connections are made when first needed; every wait ends, see {@link DatabaseOptions}. */
+/** Opens a pool, which connects when it is first needed. Every wait has a limit, see {@link DatabaseOptions}. */
 export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
   const { url } = options;
   const limits = { ...DEFAULT_LIMITS, ...options };
@@ -61,7 +61,7 @@ export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
   return { db: drizzleOn(statements), close: async () => await pool.close(CLOSE_TIMEOUT_MS) };
 }
 
-/** What Drizzle keeps of a statement. */
+/** Drizzle's form of a prepared statement. */
 interface PreparedQuery {
   execute(values?: Record<string, unknown>): Promise<unknown>;
   getQuery(): { readonly sql: string };
@@ -72,8 +72,8 @@ interface Session {
 }
 
 /**
- * Drizzle, whose statements all go through the runner. Each execution gets the connection that the runner chose; Drizzle
- * itself only writes the SQL and reads the rows.
+ * A Drizzle client that sends all statements through the runner. Each execution uses the connection that the runner
+ * chose; Drizzle only writes the SQL and reads the rows.
  */
 function drizzleOn(statements: StatementRunner): Database {
   const client = {

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 
-/** What a `postgres://` URL says. */
+/** The parts of a `postgres://` URL. */
 export interface ConnectionTarget {
   readonly hosts: readonly string[];
   readonly ports: readonly number[];
-  /** The file of a Unix socket, instead of hosts. */
+  /** The file of a Unix socket, used instead of hosts. */
   readonly socketPath: string | undefined;
   readonly user: string | undefined;
   readonly password: string | undefined;
@@ -15,10 +15,10 @@ export interface ConnectionTarget {
   readonly connectTimeoutSeconds: number | undefined;
   /** Prisma's `connection_limit`: the size of the pool. */
   readonly connectionLimit: number | undefined;
-  /** Whether named prepared statements may be used; undefined: find out. */
+  /** Whether named prepared statements may be used; undefined if that is to be detected. */
   readonly preparedStatements: boolean | undefined;
   readonly targetSessionAttributes: string | undefined;
-  /** Parameters that PostgreSQL itself is given at the start of a session. */
+  /** Parameters that are sent to PostgreSQL at the start of a session. */
   readonly startup: Readonly<Record<string, string>>;
 }
 
@@ -32,7 +32,7 @@ const SHAPE =
 const DEFAULT_PORT = 5432;
 const DEFAULT_SOCKET_FOLDER = '/var/run/postgresql';
 
-/** Parameters that providers print, and that change nothing for this driver. */
+/** Parameters that providers print but that do not change this driver. */
 const WITHOUT_EFFECT = new Set([
   // The driver has no channel binding; TLS is governed by sslmode alone.
   'channel_binding',
@@ -53,7 +53,7 @@ const WITHOUT_EFFECT = new Set([
   'workaround',
 ]);
 
-/** Parameters that stand for a setting of this server. */
+/** Parameters for which this server has a setting. */
 const INSTEAD: Readonly<Record<string, string>> = {
   statement_timeout: 'DATABASE_STATEMENT_TIMEOUT_MS',
   lock_timeout: 'DATABASE_LOCK_TIMEOUT_MS',
@@ -69,8 +69,8 @@ const SWITCH: Readonly<Record<string, boolean>> = {
 };
 
 /**
- * Reads a connection URL as libpq, Prisma and the usual providers write it.
- * @throws ConnectionUrlError with one sentence that names what is not understood, without any secret
+ * Reads a connection URL in the form of libpq, Prisma or the usual providers.
+ * @throws ConnectionUrlError with one sentence that names the mistake and contains no secret
  */
 export function parseConnectionUrl(url: string): ConnectionTarget {
   const parts = SHAPE.exec(url)?.groups;
@@ -151,7 +151,7 @@ function splitOnce(text: string, separator: string): [string, string | undefined
   return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** `host`, `host:port`, `[::1]:port` or the folder of a Unix socket. */
+/** Reads `host`, `host:port`, `[::1]:port` or the folder of a Unix socket. */
 function parseAddress(address: string, portList: string | undefined): { host: string; port: number } {
   const given = wholeNumber('port', portList?.split(',')[0]) ?? DEFAULT_PORT;
   if (address.startsWith('/')) return { host: address, port: given };
@@ -191,7 +191,7 @@ function sessionAttributes(value: string | undefined): string | undefined {
   return value;
 }
 
-/** libpq's `sslmode` in Node's terms; `ssl=true` is short for `require`. */
+/** Translates libpq's `sslmode` for Node.js; `ssl=true` is short for `require`. */
 function tlsOf(
   take: (name: string) => string | undefined,
   host: string | undefined,
@@ -199,7 +199,7 @@ function tlsOf(
   const short = switched('ssl', take('ssl'));
   const mode = take('sslmode') ?? (short === true ? 'require' : 'disable');
   const rootCertificate = take('sslrootcert');
-  // Prisma's word for whether a certificate is checked.
+  // Prisma's parameter for whether the certificate is verified.
   const isStrict = take('sslaccept') === 'strict';
   const files = defined({
     cert: readCertificate('sslcert', take('sslcert')),

@@ -1,8 +1,8 @@
-/** The largest number that GraphQL's Int can be. */
+/** The maximum of GraphQL's Int. */
 export const MAX_INT = 2_147_483_647;
 
 /**
- * A count as GraphQL's Int can say it: the nearest that it can. A count beyond would be an error instead, and cost the
- * answer everything up to the next field that may be null: a whole page of bots for the totals of one.
+ * The nearest count that GraphQL's Int can hold. A larger count would be an error, and remove everything from the
+ * answer up to the next nullable field: a whole page of bots because of the totals of one.
  */
 export const toCount = (count: number): number => Math.max(0, Math.min(count, MAX_INT));

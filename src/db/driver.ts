@@ -10,7 +10,7 @@ export type DriverOptions = Pick<
   'max' | 'connect_timeout' | 'idle_timeout' | 'max_lifetime' | 'onclose'
 > & {
   readonly connection?: Readonly<Record<string, string>>;
-  /** Settings of each session, where sessions are the connection's own: not behind a pooler. */
+  /** Settings of each session. They are not sent behind a pooler, where sessions do not belong to a connection. */
   readonly sessionSettings?: Readonly<Record<string, string>>;
 };
 
@@ -18,26 +18,29 @@ const DEFAULT_CONNECT_TIMEOUT_S = 5;
 
 /** Types of the statements' array parameters, by their oids in `pg_type`. */
 const ARRAY_TYPES = { int4: 1007, text: 1009, int8: 1016, uuid: 2951 };
-/** `timestamptz`, `date`, `timestamp`: read as PostgreSQL writes them. */
+/** `timestamptz`, `date`, `timestamp`: returned in PostgreSQL's own text form. */
 const TIME_TYPES = [1184, 1082, 1114];
 
 /**
- * What decides how values are written and statements are read, whatever the database, the role or the URL say. PgBouncer
- * keeps these for each of its clients, so they hold behind it as well.
+ * Settings that decide how values are written and statements are read, whatever the database, the role or the URL
+ * set. They hold behind PgBouncer as well, which keeps them for each of its clients.
  */
 const TEXT_SETTINGS = { DateStyle: 'ISO, MDY', TimeZone: 'UTC', standard_conforming_strings: 'on' };
-/** Migrations create everything in this schema. Poolers refuse the parameter; the database's own setting holds there. */
+/**
+ * Migrations create everything in this schema. Poolers refuse the parameter; the database's own setting applies
+ * there.
+ */
 const SEARCH_PATH = 'public';
 
 const asWritten = (value: unknown): unknown => value;
 
 /**
- * Opens the driver, as every connection to the database is opened.
+ * Opens the driver for any connection to the database.
  *
- * It does not ask each new connection for the array types that there are, as the driver does by default: nobody waits for
- * that query, so losing the connection during it ends the process (https://github.com/porsager/postgres/issues/1192). The
- * array types of parameters are declared here instead; arrays of enums are to be cast from `text[]`, and arrays in
- * results to be read as JSON. What else the driver gets wrong about lost connections is mended in `patches/`.
+ * The driver's default is to query the array types on each new connection. No caller waits for that query, so losing
+ * the connection during it ends the process (https://github.com/porsager/postgres/issues/1192). The query is switched
+ * off, and the array types of parameters are declared here. Cast arrays of enums from `text[]`, and read arrays in
+ * results as JSON. `patches/` fixes other mistakes of the driver with lost connections.
  * @throws ConnectionUrlError
  */
 export function openDriver(url: string, options: DriverOptions): Sql {
@@ -83,8 +86,8 @@ const definedOnly = (values: Record<string, unknown>): Record<string, unknown> =
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 
 /**
- * An array as PostgreSQL reads it: `{"a","say \"hi\"",NULL}`. When the driver repeats a statement (its plan has become
- * invalid), it passes what it has serialized before.
+ * Writes an array as PostgreSQL reads it: `{"a","say \"hi\"",NULL}`. When the driver repeats a statement because its
+ * plan has become invalid, it passes the text that was written before.
  */
 function toArrayLiteral(values: readonly (string | number | null)[] | string): string {
   if (typeof values === 'string') return values;

@@ -1,4 +1,4 @@
-/** The SQLSTATEs that this server treats in a way of their own. What each says to operators: `src/start-failure.ts`. */
+/** The SQLSTATEs that this server handles specially. `src/start-failure.ts` explains them to operators. */
 const FOREIGN_KEY_VIOLATION = '23503';
 const UNIQUE_VIOLATION = '23505';
 const STARTING_UP = '57P03';
@@ -7,7 +7,7 @@ const QUERY_CANCELED = '57014';
 
 const MAX_CAUSES = 10;
 
-/** The SQLSTATE of a database error, however deep it is wrapped: `23503` foreign key, `23505` unique, … */
+/** The SQLSTATE of a database error, even if other errors wrap it: `23503` foreign key, `23505` unique, … */
 export function sqlState(error: unknown): string | undefined {
   const code = codeOf(error);
   return code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
@@ -17,12 +17,12 @@ export const isForeignKeyViolation = (error: unknown): boolean => sqlState(error
 
 export const isUniqueViolation = (error: unknown): boolean => sqlState(error) === UNIQUE_VIOLATION;
 
-/** Whether PostgreSQL refuses connections because it has not finished starting. */
+/** Whether PostgreSQL refuses connections because it is still starting. */
 export const isStartingUp = (error: unknown): boolean => sqlState(error) === STARTING_UP;
 
 export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_NOT_AVAILABLE;
 
-/** A statement that was not served in time, or not at all, for a reason of ours. */
+/** A statement that this server did not complete in time, or did not send at all. */
 export class StatementError extends Error {
   override readonly name = 'StatementError';
 
@@ -35,17 +35,17 @@ export class StatementError extends Error {
   }
 }
 
-/** A failure that passes by itself. */
+/** A temporary failure. */
 export interface TransientFailure {
-  /** What is told to clients: what happened and what to do. */
+  /** The message for clients: the failure, and the next step. */
   readonly message: string;
-  /** Whether the database has certainly done nothing, so that a write may be tried again. */
+  /** Whether the database has certainly changed nothing, so that a write may be tried again. */
   readonly nothingDone: boolean;
   /** Whether trying again at once is likely to succeed. */
   readonly retryAtOnce: boolean;
   /** Whether the connection may be used again. */
   readonly keepsConnection: boolean;
-  /** The connection turned out to lead to a pooler, see {@link endpointKind}. */
+  /** The connection turned out to be to a pooler, see {@link endpointKind}. */
   readonly showsPooler: boolean;
 }
 
@@ -69,7 +69,7 @@ const REFUSED = failure(AWAY, { nothingDone: true, retryAtOnce: true });
 const POOLER = failure(AWAY, { nothingDone: true, retryAtOnce: true, showsPooler: true });
 const TOO_SLOW = 'The database took longer than allowed; try again later';
 
-/** By SQLSTATE, by the first two characters of one, or by the code of the driver, the operating system or this server. */
+/** By SQLSTATE, by its first two characters, or by the code of the driver, the operating system or this server. */
 const FAILURES: Readonly<Record<string, TransientFailure>> = {
   // Deadlocks and serialization failures: PostgreSQL has rolled the statement back.
   '40001': COLLIDED,
@@ -83,9 +83,9 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   ),
   [QUERY_CANCELED]: failure(TOO_SLOW, { nothingDone: true, keepsConnection: true }),
   '25P04': failure(TOO_SLOW, { nothingDone: true }),
-  // A primary that has become a standby: another connection may lead to its successor.
+  // The primary has become a standby. Another connection may reach the new primary.
   '25006': REFUSED,
-  // Ended while idle, or not let in.
+  // The connection was ended while idle, or refused.
   [STARTING_UP]: REFUSED,
   '57P05': REFUSED,
   '53300': REFUSED,
@@ -96,7 +96,7 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   '57P01': LOST,
   '57P02': LOST,
   '08': LOST,
-  // Named statements and session settings that a pooler does not know.
+  // Named statements and session settings that a pooler does not support.
   '26000': POOLER,
   '42P05': POOLER,
   '08P01': POOLER,
@@ -121,18 +121,18 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   }),
 };
 
-/** What kind of passing failure an error is; undefined if it is none. */
+/** The kind of temporary failure; undefined for any other error. */
 export function transientFailure(error: unknown): TransientFailure | undefined {
   const code = codeOf(error);
   if (code === undefined) return undefined;
   const found = FAILURES[code] ?? (/^[0-9A-Z]{5}$/.test(code) ? FAILURES[code.slice(0, 2)] : undefined);
-  // While a connection is being opened, no statement has been sent.
+  // No statement is sent before the connection is open.
   return found && isNotConnected(error) ? { ...found, nothingDone: true } : found;
 }
 
 /**
- * Whether a write that failed may have been committed all the same: its connection was lost, or nobody has answered in
- * time. What PostgreSQL itself refuses was rolled back.
+ * Whether a failed write may have been committed: its connection was lost, or no reply came in time. PostgreSQL rolls
+ * back everything that it refuses itself.
  */
 export function isOutcomeUnknown(error: unknown): boolean {
   const passing = transientFailure(error);
@@ -143,22 +143,22 @@ function isNotConnected(error: unknown): boolean {
   return causesOf(error).some((cause) => cause instanceof StatementError && cause.code === 'NOT_CONNECTED');
 }
 
-/** The innermost code that an error or one of its causes has. */
+/** The innermost code of an error and its causes. */
 export function codeOf(error: unknown): string | undefined {
   return causesOf(error)
     .map(({ code }) => code)
     .findLast((code) => typeof code === 'string');
 }
 
-/** An error and what caused it, the outermost first. */
+/** An error and its causes, the outermost first. */
 function causesOf(error: unknown): { readonly code?: unknown }[] {
   const causes: { readonly code?: unknown; readonly cause?: unknown; readonly errors?: unknown }[] = [];
-  // Not by `instanceof Error`: the system's errors may come from another realm.
+  // `instanceof Error` would miss the system's errors, which may come from another realm.
   let cause = error;
   while (typeof cause === 'object' && cause !== null && causes.length < MAX_CAUSES) {
     causes.push(cause);
     const { cause: next, errors } = cause as { cause?: unknown; errors?: unknown };
-    // Several errors: one for each address that a host name stands for.
+    // Several errors: one for each address of a host name.
     cause = next ?? (Array.isArray(errors) ? errors[0] : undefined);
   }
   return causes;

@@ -1,16 +1,16 @@
-/** How PostgreSQL writes an instant of this era in a session whose time zone is UTC. */
+/** PostgreSQL's text form of an instant of this era, if the session's time zone is UTC. */
 const USUAL = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00$/;
-/** How it writes any instant in the style ISO: of any year, in any time zone. */
+/** PostgreSQL's text form of any instant in the style ISO: of any year, in any time zone. */
 const ISO =
   /^(?<year>\d{4,6})-(?<month>\d\d)-(?<day>\d\d) (?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d)(?:\.(?<fraction>\d{1,6}))?(?<zone>[+-]\d\d)(?::(?<zoneMinutes>\d\d))?(?::(?<zoneSeconds>\d\d))?(?<bc> BC)?$/;
 
-/** The last and the first instant that a JavaScript `Date`, and so most clients, can hold (ms since 1970). */
+/** The range of a JavaScript `Date`, and so of most clients (ms before and after 1970). */
 const MAX_INSTANT_MS = 8.64e15;
 
 /**
- * An instant as PostgreSQL writes it, in ISO 8601 with milliseconds: `2026-01-31 09:30:00.123456+00` is
- * `2026-01-31T09:30:00.123Z`. What no `Date` can hold (`infinity`, the year 290000) becomes the nearest that it can, so
- * that one odd row does not cost an answer its others.
+ * Turns PostgreSQL's text form of an instant into ISO 8601 with milliseconds: `2026-01-31 09:30:00.123456+00` becomes
+ * `2026-01-31T09:30:00.123Z`. An instant that no `Date` can hold (`infinity`, the year 290000) becomes the nearest
+ * one that can be held, so that one odd row does not fail a whole answer.
  * @throws Error for any other style, in which day and month cannot be told apart
  */
 export function toIsoInstant(written: string): string {

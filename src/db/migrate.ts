@@ -9,9 +9,9 @@ import { findEndpointKind } from './pooler-detection.js';
 
 /** The folder of the migrations, beside the compiled code. */
 export const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url));
-/** Any constant serves, as long as nothing else in the database takes the same advisory lock. */
+/** Any constant works if nothing else in the database takes the same advisory lock. */
 const MIGRATION_LOCK = 7_305_190_412;
-/** How long another process's migration, or a lock on a table, is waited for (ms). */
+/** How long to wait for the migration of another process, or for a lock on a table (ms). */
 const LOCK_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_S = 10;
 
@@ -21,8 +21,8 @@ export class MigrationError extends Error {
 }
 
 /**
- * Brings the database to the newest migration. Processes that start together take turns. Returns how many migrations were
- * applied; where there are none to apply, nothing is locked, and no right to change the schema is needed.
+ * Brings the database to the newest migration. Processes that start together take turns. Returns how many migrations
+ * were applied. If there are none to apply, it locks nothing and needs no right to change the schema.
  * @throws MigrationError
  */
 export async function migrateDatabase(url: string): Promise<number> {
@@ -30,7 +30,7 @@ export async function migrateDatabase(url: string): Promise<number> {
   try {
     if (await isMigrated(sql)) return 0;
     return await sql.begin(async (tx) => {
-      // Of this transaction, not of the session: behind a pooler, a session outlives the connection.
+      // The settings belong to this transaction: behind a pooler, a session outlives the connection.
       await tx.unsafe(`set local lock_timeout = ${LOCK_TIMEOUT_MS}; set local statement_timeout = 0;
         set local search_path = public; set local standard_conforming_strings = on`);
       await tx`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
@@ -60,7 +60,7 @@ async function open(url: string): Promise<Sql> {
   }
 }
 
-/** Keeps the books as Drizzle's own migrator does, so that its tools can be used as well. */
+/** Records migrations as Drizzle's own migrator does, so that Drizzle's tools work as well. */
 async function applyPending(tx: postgres.TransactionSql): Promise<number> {
   await tx.unsafe(`create schema if not exists drizzle;
     create table if not exists drizzle.__drizzle_migrations (
@@ -84,11 +84,11 @@ async function explained(sql: Sql, error: unknown): Promise<MigrationError> {
       select pid from pg_locks where locktype = 'advisory' and granted
         and (classid::bigint << 32 | objid::bigint) = ${MIGRATION_LOCK}`.catch(() => []);
     const [holder] = holders;
-    const who = holder
+    const reason = holder
       ? `the session with the process id ${holder.pid} holds the lock for migrations`
       : 'a table is locked';
     return new MigrationError(
-      `The database could not be migrated within ${LOCK_TIMEOUT_MS / 1_000} s: ${who}`,
+      `The database could not be migrated within ${LOCK_TIMEOUT_MS / 1_000} s: ${reason}`,
       options,
     );
   }
@@ -98,7 +98,7 @@ async function explained(sql: Sql, error: unknown): Promise<MigrationError> {
   return new MigrationError(`The database could not be migrated: ${message}${advice}`, options);
 }
 
-/** Whether the database has had every migration of this version. Reads the database once. */
+/** Whether every migration of this release was applied. Reads the database once. */
 export async function isMigrated(sql: Sql): Promise<boolean> {
   const journal = JSON.parse(await readFile(`${MIGRATIONS}/meta/_journal.json`, 'utf8')) as {
     entries: unknown[];

@@ -5,7 +5,7 @@ import { rememberEndpointKind } from './endpoint-kind.js';
 import { StatementError } from './failures.js';
 import { askEndpointKind, findEndpointKind } from './pooler-detection.js';
 
-/** A connection is replaced after this long (ms), and up to half as long again. */
+/** A connection is replaced after 100 to 150 % of this time (ms). */
 const LIFETIME_MS = 30 * 60_000;
 const CLOSE_POLL_MS = 5;
 
@@ -39,25 +39,25 @@ export interface Lease {
 }
 
 /**
- * Connections that serve one statement at a time. The driver's own pool sends statements behind running ones on the same
- * connection, where they wait as long as those do, be it for another's lock; and it lets them wait without an end.
+ * Connections that serve one statement at a time. The driver's own pool queues statements behind running ones on the
+ * same connection. There they wait as long as those do, for instance for a lock, and without a limit.
  */
 export class ConnectionPool {
-  /** Those that are open, whether in use or not. */
+  /** All open connections, idle or in use. */
   private readonly open = new Set<Entry>();
   private readonly idle: Entry[] = [];
   private readonly waiting = new Set<Waiter>();
   private opening = 0;
   private writing = 0;
   private isClosed = false;
-  /** Writes wait for locks; some connections are kept for reads, which wait for nobody. */
+  /** Writes wait for locks. Some connections are reserved for reads, which do not. */
   private readonly maxWriting: number;
 
   constructor(private readonly options: PoolOptions) {
     this.maxWriting = Math.max(1, Math.floor(options.max * 0.75));
   }
 
-  /** @throws StatementError POOL_TIMEOUT if no connection becomes free in time; what opening one throws */
+  /** @throws StatementError POOL_TIMEOUT if no connection becomes free in time; any error of opening one */
   async acquire(isRead: boolean): Promise<Lease> {
     if (this.isClosed)
       throw new StatementError('NOT_CONNECTED', 'The connections to the database are closed');
@@ -80,7 +80,7 @@ export class ConnectionPool {
     });
   }
 
-  /** Gives a connection back that may be used again. */
+  /** Returns a connection that may be used again. */
   release(lease: Lease): void {
     this.returned(lease);
     const { entry } = lease;
@@ -89,19 +89,19 @@ export class ConnectionPool {
     this.serve();
   }
 
-  /** Gives a connection back that must not be used again. What is under way on it is given up. */
+  /** Returns a connection that must not be used again. Statements under way on it fail. */
   discard(lease: Lease): void {
     this.returned(lease);
     this.remove(lease.entry);
     this.serve();
   }
 
-  /** Replaces the connections that are not in use: one of the same age has turned out to lead nowhere. */
+  /** Replaces the idle connections, because one of the same age turned out to be dead. */
   discardIdle(): void {
     for (const entry of this.idle.splice(0)) this.remove(entry);
   }
 
-  /** Waits for running statements, `timeoutMs` at most, and disconnects. */
+  /** Waits for running statements for at most `timeoutMs`, and disconnects. */
   async close(timeoutMs: number): Promise<void> {
     this.isClosed = true;
     this.discardIdle();
@@ -119,7 +119,7 @@ export class ConnectionPool {
     if (!isRead) this.writing -= 1;
   }
 
-  /** Hands connections that are not in use to those who have waited longest. */
+  /** Gives idle connections to the callers that have waited longest. */
   private serve(): void {
     for (const waiter of this.waiting) {
       if (this.idle.length === 0) break;
@@ -145,7 +145,9 @@ export class ConnectionPool {
     }
   }
 
-  /** Opens a connection for whoever waits longest by then; if it fails, they are told. */
+  /**
+   * Opens a connection for the caller that has waited longest by then. If opening fails, that caller gets the error.
+   */
   private async openOne(): Promise<void> {
     try {
       const entry = await this.connect();
@@ -163,7 +165,7 @@ export class ConnectionPool {
     this.serve();
   }
 
-  /** Opens a connection and makes sure that it answers. */
+  /** Opens a connection and checks that the server answers. */
   private async connect(): Promise<Entry> {
     const { url, sessionSettings, openMs } = this.options;
     const expected = await findEndpointKind(url);
@@ -179,8 +181,7 @@ export class ConnectionPool {
     try {
       const kind = await askEndpointKind(driver);
       rememberEndpointKind(url, kind);
-      if (kind === 'pooled' && expected === 'direct')
-        throw new Error('The connection leads to a pooler by now');
+      if (kind === 'pooled' && expected === 'direct') throw new Error('The connection now leads to a pooler');
     } catch (error) {
       giveUp(driver);
       throw error;
@@ -191,7 +192,7 @@ export class ConnectionPool {
     return entry;
   }
 
-  /** The database or the network has closed a connection. */
+  /** Removes a connection that the database or the network has closed. */
   private lost(entry: Entry): void {
     const at = this.idle.indexOf(entry);
     if (at >= 0) this.idle.splice(at, 1);
@@ -204,7 +205,7 @@ export class ConnectionPool {
   }
 }
 
-/** Disconnects at once. What is still under way fails. */
+/** Disconnects at once. Statements under way fail. */
 function giveUp(driver: Sql): void {
   driver.end({ timeout: 0 }).catch(() => undefined);
 }

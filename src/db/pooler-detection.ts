@@ -1,14 +1,14 @@
 import { openDriver, type Sql } from './driver.js';
 import { endpointKind, rememberEndpointKind, type EndpointKind } from './endpoint-kind.js';
 
-/** Opening the connection included (ms). */
+/** Includes opening the connection (ms). */
 const DETECTION_TIMEOUT_MS = 6_000;
 
 const underWay = new Map<string, Promise<EndpointKind>>();
 
 /**
- * Whether the session behind a connection is the connection's own: PostgreSQL tells each connection the process id of
- * its session, and a pooler, which has no such session yet, makes one up.
+ * Whether the session belongs to the connection. PostgreSQL reports the process id of its session to each connection;
+ * a pooler has no session yet at that time, and makes up an id.
  */
 export async function askEndpointKind(sql: Sql): Promise<EndpointKind> {
   const rows = await sql.unsafe<{ pid: number }[]>('select pg_catalog.pg_backend_pid() as pid');
@@ -16,8 +16,8 @@ export async function askEndpointKind(sql: Sql): Promise<EndpointKind> {
 }
 
 /**
- * Finds out once in a process what answers at a URL, with a connection of its own.
- * @throws what opening the connection throws
+ * Detects once in a process what kind of server is at a URL, over a separate connection.
+ * @throws any error of opening the connection
  */
 export async function findEndpointKind(url: string): Promise<EndpointKind> {
   const known = endpointKind(url);
@@ -38,7 +38,7 @@ async function detect(url: string): Promise<EndpointKind> {
     return kind;
   } finally {
     clearTimeout(timer);
-    // Nobody waits for the farewell.
+    // Do not wait for the connection to close.
     sql.end({ timeout: 1 }).catch(() => undefined);
   }
 }

@@ -2,15 +2,15 @@ import { openDriver, type Sql } from './driver.js';
 import { findEndpointKind } from './pooler-detection.js';
 import { isMigrated } from './migrate.js';
 
-/** How the database looks to somebody who asks whether this server can work. */
+/** The state of the database, as the readiness check reports it. */
 export interface DatabaseState {
   readonly reachable: boolean;
   readonly migrated: boolean;
 }
 
-/** When a second connection is tried (ms): one that gives no answer may lead nowhere. */
+/** A second connection is tried after this long (ms): a first one without a reply may be dead. */
 const SECOND_LOOK_AFTER_MS = 250;
-/** When the answer is given, whatever is known by then (ms). */
+/** The state is returned after this long (ms), with what is known by then. */
 const ANSWER_AFTER_MS = 750;
 
 const CONNECTION = {
@@ -18,15 +18,15 @@ const CONNECTION = {
   connect_timeout: 1,
   max_lifetime: null,
   connection: { application_name: 'flovo-bots readiness' },
-  // Nobody waits for the answer by then, so PostgreSQL need not go on.
+  // The check does not wait longer than this, so PostgreSQL need not continue either.
   sessionSettings: { lock_timeout: '500', statement_timeout: '700' },
 };
 
-/** Looks after the database over a connection of its own, and answers within a second whatever the database does. */
+/** Checks the database over a separate connection, and returns within a second, whatever the database does. */
 export class DatabaseProbe {
-  private kept: Sql | undefined;
+  private connection: Sql | undefined;
   private looking: Promise<DatabaseState> | undefined;
-  /** What was found last; it stands while the list of migrations is locked. */
+  /** The last result; it is returned while the list of migrations is locked. */
   private wasMigrated = false;
 
   constructor(private readonly url: string) {}
@@ -39,11 +39,11 @@ export class DatabaseProbe {
   }
 
   async close(): Promise<void> {
-    await this.kept?.end({ timeout: 1 });
+    await this.connection?.end({ timeout: 1 });
   }
 
   private async look(): Promise<DatabaseState> {
-    const connections: Sql[] = this.kept ? [this.kept] : [];
+    const connections: Sql[] = this.connection ? [this.connection] : [];
     const timers: NodeJS.Timeout[] = [];
     const wait = async (ms: number): Promise<void> =>
       await new Promise((resolve) => timers.push(setTimeout(resolve, ms)));
@@ -59,11 +59,13 @@ export class DatabaseProbe {
       this.wasMigrated = await isMigrated(sql);
     };
     const second = wait(SECOND_LOOK_AFTER_MS).then(async () => await ask(undefined));
-    // What keeps the database from answering is its own affair: it is away, and that is what is told.
-    await Promise.race([Promise.any([ask(this.kept), second]), wait(ANSWER_AFTER_MS)]).catch(() => undefined);
+    // The reason of a failure does not matter: the database counts as unreachable.
+    await Promise.race([Promise.any([ask(this.connection), second]), wait(ANSWER_AFTER_MS)]).catch(
+      () => undefined,
+    );
     isOver = true;
     timers.forEach(clearTimeout);
-    this.kept = answered;
+    this.connection = answered;
     for (const sql of connections) if (sql !== answered) sql.end({ timeout: 0 }).catch(() => undefined);
     return { reachable: answered !== undefined, migrated: answered !== undefined && this.wasMigrated };
   }

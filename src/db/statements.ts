@@ -9,19 +9,19 @@ import type { ConnectionPool, Lease } from './pool.js';
 /** Called with each SQL statement that is sent; tests count them. */
 export type StatementListener = (statement: string) => void;
 
-/** A statement that the database could not serve, for a reason that passes. */
+/** A statement that the database could not complete, for a temporary reason. */
 export interface Unserved {
-  /** For the client: what happened, and what to do. */
+  /** For the client: the failure, and the next step. */
   readonly message: string;
-  /** Whether a change may have been made all the same. */
+  /** Whether the change may have been made nevertheless. */
   readonly isOutcomeUnknown: boolean;
   readonly cause: unknown;
 }
 
-/** How often a statement is tried again, and the longest pause before that (ms). */
+/** How often a failed statement is tried again, and the maximum pause before that (ms). */
 const MAX_RETRIES = 3;
 const MAX_RETRY_PAUSE_MS = 100;
-/** After the time limit that PostgreSQL itself keeps: when it is asked to cancel, and when the connection is given up (ms). */
+/** How long after its own time limit PostgreSQL is asked to cancel, and the connection is dropped (ms). */
 const CANCEL_AFTER_MS = 250;
 const GIVE_UP_AFTER_MS = 1_000;
 
@@ -33,7 +33,7 @@ export interface StatementRunnerOptions {
   readonly pool: ConnectionPool;
   readonly statementTimeoutMs: number;
   readonly onStatement: StatementListener | undefined;
-  /** Makes the error that callers get. */
+  /** Makes the error for callers. */
   readonly toError: (unserved: Unserved) => Error;
 }
 
@@ -41,13 +41,14 @@ export interface StatementRunnerOptions {
 export type StatementClient = Pick<Sql, 'unsafe'>;
 
 /**
- * Executes single statements, each with an end: on a connection of its own, within the time limits, and once more where a
- * failure passes by itself and nothing was done. A statement that only reads is repeated after a lost connection as well.
+ * Executes single statements with a limit on every wait, each on a connection of its own. A statement is tried again
+ * after a temporary failure if the database has changed nothing. A statement that only reads is also repeated after a
+ * lost connection.
  */
 export class StatementRunner {
   constructor(private readonly options: StatementRunnerOptions) {}
 
-  /** @throws the error made by `toError` after passing failures; others as they are */
+  /** @throws the error made by `toError` for temporary failures; any other error unchanged */
   async run<T>(isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T> {
     return await this.attempt(isRead, MAX_RETRIES, async (lease, track) => {
       const { unsafe } = lease.entry.driver;
@@ -60,7 +61,10 @@ export class StatementRunner {
     });
   }
 
-  /** Executes a transaction within the time limit of one statement. It is not tried again: only its author could say. */
+  /**
+   * Executes a transaction within the time limit of one statement. It is never repeated, because only the caller
+   * could decide that.
+   */
   async transaction<T>(options: string, work: (sql: postgres.TransactionSql) => Promise<T>): Promise<T> {
     return (await this.attempt(false, 0, async ({ entry }) => await entry.driver.begin(options, work))) as T;
   }
@@ -104,8 +108,9 @@ export class StatementRunner {
   }
 
   /**
-   * PostgreSQL ends statements by itself, where its sessions have our settings. Behind a pooler it is asked to. A
-   * connection that gives no answer even then leads nowhere, and so may the others of its age.
+   * PostgreSQL ends statements by itself if its sessions have our settings. Behind a pooler the statement is
+   * cancelled from here. A connection that gives no reply even then is dead, and the others of its age may be dead,
+   * too.
    */
   private async withinLimit<T>(lease: Lease, work: Work<T>): Promise<T> {
     const { pool, statementTimeoutMs, url } = this.options;
@@ -130,5 +135,5 @@ export class StatementRunner {
   }
 }
 
-/** Work on one connection. What it tracks can be cancelled. */
+/** Work on one connection. Tracked queries can be cancelled. */
 type Work<T> = (lease: Lease, track: <Query extends { cancel(): void }>(query: Query) => Query) => Promise<T>;

@@ -25,18 +25,18 @@ export const botStatus = pgEnum('bot_status', ['STOPPED', 'RUNNING']);
 export const messageDirection = pgEnum('message_direction', ['INBOUND', 'OUTBOUND']);
 export const messageStatus = pgEnum('message_status', ['PENDING', 'DELIVERED', 'FAILED']);
 
-/** A 64-bit transaction id, which never wraps; kept as text because it can exceed a JavaScript number. */
+/** A 64-bit transaction id, which never wraps; a text, because it can exceed a JavaScript number. */
 const xid8 = customType<{ data: string }>({ dataType: () => 'xid8' });
 
 const pgSnapshot = customType<{ data: string }>({ dataType: () => 'pg_snapshot' });
 
-/** An instant, in ISO 8601 with milliseconds: as clients get it, without a `Date` in between. */
+/** An instant in ISO 8601 with milliseconds, as clients get it, without the detour of a `Date`. */
 const instant = customType<{ data: string; driverData: string }>({
   dataType: () => 'timestamp with time zone',
   fromDriver: toIsoInstant,
 });
 
-/** A sum of any size, as GraphQL can say it. */
+/** A sum of any size, limited to the range of GraphQL's Int. */
 const count = customType<{ data: number; driverData: string }>({
   dataType: () => 'numeric',
   fromDriver: (written) => toCount(Number(written)),
@@ -57,7 +57,7 @@ export const users = pgTable(
     id: uuid('id').primaryKey().defaultRandom(),
     email: text('email').notNull(),
     name: text('name').notNull().default(''),
-    /** What the identity provider calls the user, where that is no uuid; a uuid is the user's id itself. */
+    /** The user's name at the identity provider, if that is not a uuid; a uuid is the user's id itself. */
     subject: text('subject').unique(),
   },
   (table) => [
@@ -113,7 +113,7 @@ export const bots = pgTable(
   ],
 );
 
-/** How many bots an organization has, kept by triggers, so that a list page need not count rows. */
+/** The number of bots of an organization, maintained by triggers, so that a list page need not count rows. */
 export const botCounts = pgTable('bot_counts', {
   orgId: uuid('org_id')
     .primaryKey()
@@ -139,7 +139,7 @@ export const messages = pgTable(
       .default(sql`now()`),
   },
   (table) => [
-    // All messages of a bot; those of one kind; those of one kind in a conversation: each in the order of a page.
+    // For pages of all messages of a bot, of those of one kind, and of those of one kind in a conversation.
     index('messages_page_idx').on(
       table.botId,
       table.createdAt.desc().nullsFirst(),
@@ -171,7 +171,7 @@ export const messages = pgTable(
   ],
 );
 
-/** Running totals of a bot's messages, kept by triggers in the transaction that writes the messages. */
+/** Running totals of a bot's messages, maintained by triggers in the transaction that writes the messages. */
 export const botStats = pgTable(
   'bot_stats',
   {
@@ -188,7 +188,7 @@ export const botStats = pgTable(
     responseTimeCount: bigint('response_time_count', { mode: 'number' }).notNull().default(0),
     lastMessageAt: instant('last_message_at'),
     revision: bigint('revision', { mode: 'number' }).notNull().default(0),
-    /** The bot's organization, kept by triggers: when a bot is deleted, its totals outlive its row. */
+    /** The bot's organization, maintained by triggers: when a bot is deleted, its totals outlive its row. */
     orgId: uuid('org_id').notNull(),
   },
   // Every message changes the other columns, and an index on any of them would make those updates expensive.
@@ -196,9 +196,9 @@ export const botStats = pgTable(
 );
 
 /**
- * Running totals of an organization, kept by triggers. Its bots are spread over up to 64 shards, so that writers of
- * different bots seldom wait for each other; the totals are the sums of the shards. Sums of messages are numeric, because
- * a bot with an absurd total must not stop the writers of the others.
+ * Running totals of an organization, maintained by triggers. Its bots are spread over up to 64 shards, so that
+ * writers of different bots seldom wait for each other; the totals are the sums of the shards. Sums of messages are
+ * numeric, because a bot with an absurd total must not stop the writers of the others.
  */
 export const organizationTotals = pgTable(
   'organization_totals',
@@ -215,7 +215,7 @@ export const organizationTotals = pgTable(
   (table) => [primaryKey({ columns: [table.orgId, table.shard] })],
 );
 
-/** Statistics of organizations, from their totals; a view that the migration makes. */
+/** Statistics of organizations, computed from their totals; a migration makes this view. */
 export const organizationStats = pgView('organization_stats', {
   id: uuid('id').notNull(),
   bots: count('bots').notNull(),
@@ -226,7 +226,7 @@ export const organizationStats = pgView('organization_stats', {
   computedAt: instant('computed_at').notNull(),
 }).existing();
 
-/** How many messages each conversation of a bot holds: what makes the count of conversations exact. */
+/** The number of messages in each conversation of a bot, which makes the count of conversations exact. */
 export const conversations = pgTable(
   'conversations',
   {
@@ -239,7 +239,7 @@ export const conversations = pgTable(
   (table) => [primaryKey({ columns: [table.botId, table.conversationId] })],
 );
 
-/** The log that says which cached values a committed transaction has outdated; written by triggers only. */
+/** The log of the tags that each committed transaction has outdated; only triggers write it. */
 export const cacheInvalidations = pgTable(
   'cache_invalidations',
   {
@@ -254,13 +254,13 @@ export const cacheInvalidations = pgTable(
   (table) => [index('cache_invalidations_xid_idx').on(table.xid)],
 );
 
-/** One row: entries of the log below this transaction id may be gone, so older snapshots can no longer be judged. */
+/** One row: entries of the log below this transaction id may be missing, so values with older snapshots are refused. */
 export const cacheLogState = pgTable(
   'cache_log_state',
   {
     single: boolean('single').primaryKey().default(true),
     prunedBelow: xid8('pruned_below').notNull(),
-    /** Part of every snapshot; a new one, made when the database was restored or moved, refuses all cached values. */
+    /** Part of every snapshot. A restored or moved database gets a new epoch, so that all cached values are refused. */
     epoch: text('epoch')
       .notNull()
       .default(sql`left(md5(gen_random_uuid()::text), 12)`),
@@ -270,7 +270,7 @@ export const cacheLogState = pgTable(
   (table) => [check('cache_log_state_single', sql`${table.single}`)],
 );
 
-/** Snapshots taken now and then, so that the log can be cut by what they have seen instead of by clocks alone. */
+/** Snapshots taken now and then, so that the log can be pruned by what they have seen instead of by clocks alone. */
 export const cacheLogHorizons = pgTable('cache_log_horizons', {
   takenAt: instant('taken_at').primaryKey(),
   snapshot: pgSnapshot('snapshot').notNull(),

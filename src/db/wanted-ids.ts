@@ -7,5 +7,5 @@ import { sql } from 'drizzle-orm';
  */
 export const wantedIds = sql`unnest(${sql.placeholder('ids')}::uuid[]) with ordinality as wanted(id, position)`;
 export const wantedId = sql`wanted.id`;
-/** Begins at 1. */
+/** The first position is 1. */
 export const wantedPosition = sql<number>`wanted.position::int`;

@@ -5,9 +5,9 @@ import { withLock } from './services/lock.js';
 import { processIdentity } from './services/owned-process.js';
 
 /**
- * Makes this process the only server of a data folder, because it stops the folder's services when it ends. A server
- * that was killed leaves its claim behind; it is taken over.
- * @returns how to give the claim up.
+ * Makes this process the only server of a data folder, because it stops the folder's services when it ends. The claim
+ * of a server that was killed is taken over.
+ * @returns a function that gives the claim up.
  * @throws Error naming the process that has the folder.
  */
 export async function claimDataDir(dataDir: string): Promise<() => Promise<void>> {

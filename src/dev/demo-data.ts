@@ -9,13 +9,13 @@ export const DEMO = {
   owner: { id: '00000000-0000-4000-8000-000000000101', email: 'owner@acme.example' },
 } as const;
 
-/** Any constant serves, as long as nothing else in the database takes the same advisory lock. */
+/** Any constant works if nothing else in the database takes the same advisory lock. */
 const SEED_LOCK = 7_305_190_413;
 
-/** Beside the commands that use it: it is read as it is, not compiled. */
+/** The statements are read at run time, so the file lies outside of what is compiled. */
 const STATEMENTS = new URL('../../scripts/demo-data.sql', import.meta.url);
 
-/** Fills an empty database. Returns false, and changes nothing, if there is an organization already. */
+/** Fills an empty database. Returns false, and changes nothing, if the database already has an organization. */
 export async function seedDemoData(sql: Sql): Promise<boolean> {
   const statements = await readFile(STATEMENTS, 'utf8');
   return await sql.begin(async (tx) => {

@@ -15,7 +15,7 @@ export interface DevelopmentServer {
 }
 
 /**
- * Migrates, fills an empty database with the demo data, and serves. How to close it is added to `closers`.
+ * Migrates, fills an empty database with the demo data, and serves. Adds the functions that close it to `closers`.
  * @param environment with DATABASE_URL, REDIS_URL, and JWT_SECRET or JWKS_URL.
  */
 export async function serveDemoData(

@@ -11,7 +11,7 @@ import { startRedis } from './services/redis.js';
 type Environment = Record<string, string | undefined>;
 type Log = (line: string) => void;
 
-/** A service in use: one that the environment names, which is never stopped, or one of our own. */
+/** A service in use: one that the environment names, which is never stopped, or one started here. */
 interface ServiceInUse {
   readonly url: string;
   /** Whether it was running before. */
@@ -19,23 +19,23 @@ interface ServiceInUse {
   readonly stop: Closer;
 }
 
-/** What a development server runs on. */
+/** The services of a development server. */
 export interface DevelopmentServices {
-  /** The environment given, with the addresses of the services and the secret. */
+  /** The given environment, with the addresses of the services and the secret. */
   readonly environment: Record<string, string>;
   readonly databaseUrl: string;
-  /** Of an embedded Redis. */
+  /** The address of an embedded Redis. */
   readonly redisUrl: string | undefined;
 }
 
-/** Where the embedded services keep their files, as an absolute path. */
+/** The folder of the embedded services' files, as an absolute path. */
 const dataDirOf = (environment: Environment): string => path.resolve(environment.DATA_DIR ?? '.data');
 
 const given = (url: string): ServiceInUse => ({ url, reused: true, stop: async () => {} });
 
 /**
- * Claims the data folder, and brings up what the environment does not name. How to stop it is added to `closers`, step by
- * step.
+ * Claims the data folder, and starts the services that the environment does not name. Adds the functions that stop
+ * them to `closers`, step by step.
  * @throws Error in production, or if another process serves from the folder.
  */
 export async function bringUpServices(
@@ -51,7 +51,7 @@ export async function bringUpServices(
     closers.push(service.stop);
     return service;
   };
-  // Both are waited for, even if one fails, so that nothing is left starting when the failure is dealt with.
+  // Wait for both, even if one fails, so that neither is still starting when the failure is handled.
   const starting = [
     bringUpDatabase(environment, log).then(keep),
     bringUpRedis(environment, log).then((redis) => redis && keep(redis)),
@@ -88,8 +88,8 @@ export async function developmentSecret(environment: Environment): Promise<strin
   const file = path.join(dataDirOf(environment), 'jwt-secret');
   await mkdir(path.dirname(file), { recursive: true });
   return await withLock(file, async () => {
-    const kept = await readFile(file, 'utf8').catch(() => '');
-    if (kept.length >= 32) return kept;
+    const stored = await readFile(file, 'utf8').catch(() => '');
+    if (stored.length >= 32) return stored;
     const secret = randomBytes(32).toString('hex');
     await writeFile(file, secret, { mode: 0o600 });
     return secret;

@@ -15,7 +15,7 @@ export const FIRST_QUERY = `query FirstBots {
 }
 `;
 
-/** What the development server says of itself once it is ready. */
+/** The text that the development server prints once it is ready. */
 export function introduction(at: {
   url: string;
   token: string;

@@ -10,7 +10,10 @@ const startedAt = performance.now();
 const say = (line: string): void =>
   console.log(`[${((performance.now() - startedAt) / 1_000).toFixed(1)} s] ${line}`);
 
-/** The development server: `npm start`. Brings up what it needs in the data folder, and serves the demo data. */
+/**
+ * The development server: `npm start`. Starts the services that it needs in the data folder, and serves the demo
+ * data.
+ */
 async function main(): Promise<void> {
   const closers: Closer[] = [];
   let interrupted = false;
@@ -23,7 +26,7 @@ async function main(): Promise<void> {
     console.log(introduction({ url, token, ...services }));
   };
   const starting = start();
-  // From the beginning, because the services run on by themselves: what is being brought up is waited for, and stopped.
+  // Registered first, because services outlive this process: those that are being started are awaited and stopped.
   stopOnSignal(async () => {
     interrupted = true;
     await starting.catch(() => undefined);

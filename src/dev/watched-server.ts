@@ -4,7 +4,9 @@ import { processEnvironment } from '../config.js';
 import { closeAll, stopOnSignal, type Closer } from './closers.js';
 import { serveDemoData } from './development-server.js';
 
-/** The server of `npm run dev`, without services of its own. Tells its parent where it serves, and ends with it. */
+/**
+ * The server of `npm run dev`, without its own services. Reports its address to its parent, and ends with the parent.
+ */
 const closers: Closer[] = [];
 const starting = serveDemoData(processEnvironment(), closers, console.log);
 const stop = async (): Promise<void> => {

@@ -15,28 +15,28 @@ import {
 import { badInput } from '../errors.js';
 import { includedWith, mergeSelections, selectionSetsOf } from './selection.js';
 
-/** Fields of the items of all lists in one answer: what executes within some 100 ms. */
+/** The maximum number of fields in the items of all lists in one answer: they execute in about 100 ms. */
 const MAX_FIELDS = 50_000;
-/** Characters that a value which is no text takes in an answer, about. */
+/** The approximate size of a value that is not a text, in characters. */
 const VALUE_CHARACTERS = 12;
-/** Items of a list that are completed in one turn of the event loop. */
+/** How many items of a list are completed in one turn of the event loop. */
 const ITEMS_PER_TURN = 100;
 
-/** A request's context, as far as lists need it. */
+/** The part of a request's context that lists need. */
 export interface BudgetedContext {
   readonly answerBudget: AnswerBudget;
 }
 
 /**
- * What one answer may still hold. Lists are charged with the items that they really have, before their items are
- * completed, so that no selection can make more of an answer than the event loop and the memory bear: nested lists and
- * aliases multiply, texts count by their length.
+ * The remaining size of one answer. A list is charged with its actual items before they are completed, so that no
+ * selection can make an answer too large for the event loop and the memory: nested lists and aliases multiply, and
+ * texts count by their length.
  */
 export class AnswerBudget {
   private fields = 0;
   private characters = 0;
 
-  /** @param maxCharacters the largest answer, in characters of JSON */
+  /** @param maxCharacters the maximum size of the answer, in characters of JSON */
   constructor(private readonly maxCharacters: number) {}
 
   /** @throws ApiError BAD_USER_INPUT naming the list, if the answer would be larger than allowed */
@@ -68,11 +68,11 @@ export class AnswerBudget {
   }
 }
 
-/** What is selected of each item of a list: how many fields, the length of their names, and the texts among them. */
+/** The selection of each item of a list: the number of fields, the length of their names, and the texts among them. */
 interface ItemSelection {
   readonly fields: number;
   readonly names: number;
-  /** How often each text of the item, or of an object in it, is in the answer. */
+  /** How often the answer contains each text of the item, or of an object in it. */
   readonly texts: readonly { readonly path: readonly string[]; readonly times: number }[];
 }
 
@@ -98,7 +98,7 @@ function selectionOf({
         const key = path.join('.');
         texts.set(key, { path, times: (texts.get(key)?.times ?? 0) + 1 });
       }
-      // A list in an item is charged by itself, with the items that it turns out to have.
+      // A list in an item is charged separately, with its actual items.
       if (!isListType(getNullableType(field.type))) count(merged, named, path);
     }
   };
@@ -106,7 +106,7 @@ function selectionOf({
   return { fields, names, texts: [...texts.values()] };
 }
 
-/** Makes every list of a schema charge the request's budget, and long ones leave the event loop to others in between. */
+/** Makes every list of a schema charge the request's budget. Long lists let other requests run between their items. */
 export function chargeLists(schema: GraphQLSchema): void {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type) || isIntrospectionType(type)) continue;
@@ -128,7 +128,7 @@ export function chargeLists(schema: GraphQLSchema): void {
   }
 }
 
-/** The items of a long list, those after the first hundred promised for later turns of the event loop. */
+/** The items of a long list. Those after the first hundred are promises for later turns of the event loop. */
 function inTurns(items: readonly unknown[]): readonly unknown[] {
   if (items.length <= ITEMS_PER_TURN) return items;
   let turn = Promise.resolve();

@@ -8,7 +8,7 @@ const RESPONSE_TYPES = [
   'application/graphql-response+json; charset=utf-8',
   'application/json; callbackSpec=1.0; charset=utf-8',
 ];
-/** What clients send most: looking it up is cheaper than negotiating. */
+/** The usual headers of clients: a look-up is cheaper than negotiating. */
 const COMMON = new Map(
   ['*/*', 'application/json', 'application/graphql-response+json,application/json;q=0.9'].map((accept) => [
     accept,
@@ -16,7 +16,10 @@ const COMMON = new Map(
   ]),
 );
 
-/** The type of a GraphQL answer that an `Accept` header allows, as Apollo Server chooses it; undefined if it allows none. */
+/**
+ * The content type of a GraphQL answer for an `Accept` header, by Apollo Server's rules; undefined if none is
+ * allowed.
+ */
 export function responseTypeFor(accept: string | undefined): string | undefined {
   if (!accept) return JSON_TYPE;
   return COMMON.get(accept) ?? negotiate(accept);
@@ -26,7 +29,7 @@ function negotiate(accept: string): string | undefined {
   return new Negotiator({ headers: { accept } }).mediaType(RESPONSE_TYPES);
 }
 
-/** Keeps Apollo Server from executing what it could not answer: it negotiates only when it sends the answer. */
+/** Refuses an operation before it is executed: Apollo Server negotiates only when it sends the answer. */
 export const refuseUnacceptable: ApolloServerPlugin = {
   async requestDidStart() {
     return {

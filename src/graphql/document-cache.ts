@@ -7,19 +7,19 @@ import type { OperationContext } from './operation-context.js';
 
 type Apollo = ApolloServerOptions<BaseContext>;
 
-/** Memory of all parsed documents, and of all persisted queries, in bytes. */
+/** The maximum memory of all parsed documents, and of all persisted queries, in bytes. */
 const MAX_DOCUMENT_BYTES = 24 * 1024 * 1024;
 const MAX_PERSISTED_BYTES = 8 * 1024 * 1024;
-/** What V8 takes for a token of a parsed document and the nodes that hold it: measured, and rounded up. */
+/** V8's memory for a token of a parsed document and its nodes, in bytes: measured, and rounded up. */
 const BYTES_PER_TOKEN = 400;
 const BYTES_PER_ENTRY = 1_000;
-/** Documents are remembered up to this length; longer ones hold their data, and hardly come again. */
+/** The maximum length of a remembered document; longer ones contain their data, and seldom come again. */
 const MAX_CHARACTERS = 100_000;
 
 /**
- * Documents that Apollo Server has parsed and found valid, by the SHA-256 of their text, so that they need be neither
- * parsed nor validated again. Only documents of callers with a valid token are remembered, persisted queries included,
- * and all of them take a bounded amount of memory.
+ * Documents that Apollo Server has parsed and found valid, by the SHA-256 of their text, so that it need not parse or
+ * validate them again. Only documents of callers with a valid token are remembered, persisted queries included. Their
+ * total memory is limited.
  */
 export class DocumentCache {
   private readonly documents: LRUCache<string, DocumentNode>;
@@ -36,7 +36,7 @@ export class DocumentCache {
     return this.documents.get(hash('sha256', text));
   }
 
-  /** Remembers what Apollo Server lets through. */
+  /** Remembers the documents that Apollo Server accepts. */
   get plugin(): ApolloServerPlugin<OperationContext> {
     const { documents } = this;
     return {
@@ -52,7 +52,10 @@ export class DocumentCache {
     };
   }
 
-  /** Where Apollo Server looks for parsed documents; what it would store there comes from {@link plugin}. */
+  /**
+   * Apollo Server reads parsed documents from this store. Writing to it has no effect: {@link plugin} remembers
+   * documents.
+   */
   get documentStore(): NonNullable<Apollo['documentStore']> {
     return {
       get: async (key) => await Promise.resolve(this.documents.get(key.slice(key.lastIndexOf(':') + 1))),
@@ -61,7 +64,7 @@ export class DocumentCache {
     };
   }
 
-  /** Where Apollo Server keeps the texts of automatic persisted queries. */
+  /** The store of the texts of Apollo Server's automatic persisted queries. */
   get persistedQueries(): Exclude<Apollo['persistedQueries'], false | undefined> {
     const { persisted } = this;
     return {
@@ -77,7 +80,7 @@ export class DocumentCache {
   }
 }
 
-/** The memory of a parsed document in bytes, about: its tokens are linked to each other. */
+/** The approximate memory of a parsed document, in bytes. Its tokens are a linked list. */
 function memoryOf(document: DocumentNode): number {
   let tokens = 0;
   for (let token = document.loc?.startToken; token; token = token.next ?? undefined) tokens++;

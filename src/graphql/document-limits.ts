@@ -12,14 +12,14 @@ import {
 import { OperationCosts } from './operation-cost.js';
 
 /**
- * What a document may have. Each limit is far above what a page of a front end asks for, and bounds something that costs
- * more than its bytes: nesting exhausts the parser's stack; names and lines make messages and locations of errors dear;
- * operations and aliases multiply the work of validation and execution.
+ * The limits of a document. Each is far above the needs of a front end, and bounds something that costs more than its
+ * bytes: nesting exhausts the parser's stack; names and lines make error messages and locations expensive; operations
+ * and aliases multiply the work of validation and execution.
  */
 export const DOCUMENT_LIMITS = {
   tokens: 10_000,
   lines: 5_000,
-  /** Brackets of any kind inside each other. */
+  /** Brackets of any kind within each other. */
   nesting: 100,
   /** Characters of a name. */
   nameLength: 200,
@@ -27,11 +27,11 @@ export const DOCUMENT_LIMITS = {
   aliases: 60,
 } as const;
 
-const NESTING_RULE = `has more than ${DOCUMENT_LIMITS.nesting} brackets in each other`;
-/** What graphql-js says of it. */
+const NESTING_RULE = `has more than ${DOCUMENT_LIMITS.nesting} nested brackets`;
+/** The error message of graphql-js for this limit. */
 const TOO_MANY_TOKENS = /Document contains more that \d+ tokens/;
 
-/** A document that is refused for its size; the message is meant for the client. */
+/** A document that exceeds a limit; the message is meant for the client. */
 export class DocumentTooLargeError extends GraphQLError {
   constructor(message: string) {
     super(message, { extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
@@ -39,8 +39,8 @@ export class DocumentTooLargeError extends GraphQLError {
 }
 
 /**
- * Checks the limits of a document before Apollo Server validates it, because validation takes time that can grow with
- * the square of a document. A text that cannot be parsed passes: Apollo Server says what is wrong with it.
+ * Checks the limits of a document before Apollo Server validates it, because the time of validation can grow with the
+ * square of the document. A text that cannot be parsed passes: Apollo Server reports the syntax error.
  *
  * @throws DocumentTooLargeError
  */
@@ -64,7 +64,7 @@ function parseWithinLimits(text: string): DocumentNode | undefined {
   try {
     return parse(text, { maxTokens: DOCUMENT_LIMITS.tokens });
   } catch (error) {
-    // The parser calls itself for each bracket, and the stack has an end.
+    // The parser calls itself for each bracket, and the stack is limited.
     if (error instanceof RangeError) refuse(NESTING_RULE);
     if (error instanceof Error && TOO_MANY_TOKENS.test(error.message)) {
       refuse(`has more than ${DOCUMENT_LIMITS.tokens} tokens`);

@@ -1,7 +1,7 @@
-/** Errors that a refused request is answered with, the one included that says that there are more. */
+/** The maximum number of errors in the answer to a refused request, including the one that says that there are more. */
 export const MAX_ERRORS = 10;
 
-/** Characters of an error's message and of the name of its field: both can repeat what the client sent. */
+/** The maximum length of an error's message, and of its field's name: both can repeat text of the client. */
 export const MAX_MESSAGE_CHARACTERS = 500;
 
 export const shorten = (text: string): string =>

@@ -10,21 +10,21 @@ import { InvalidValuePaths } from './invalid-value-path.js';
 
 const MASKED_MESSAGE = 'Internal server error';
 
-/** What is known of a request when one of its errors is reported. */
+/** The details of a request that are needed to report its errors. */
 export interface FailedRequest {
   readonly requestId: string;
   readonly operationName: string | null | undefined;
   readonly schema: GraphQLSchema;
-  /** Undefined if it could not be parsed. */
+  /** Undefined if the document could not be parsed. */
   readonly document: DocumentNode | undefined;
   readonly variables: Readonly<Record<string, unknown>> | undefined;
-  /** Whether errors may name similar names of the schema. */
+  /** Whether errors may suggest similar names of the schema. */
   readonly suggestions: boolean;
 }
 
 /**
- * Reports the errors of one request: logs every unexpected one where it is masked, under the request id that the client
- * gets too, and gives the code BAD_USER_INPUT and the field to values that GraphQL itself has refused.
+ * Reports the errors of one request. It logs every unexpected error that is masked, under the request id that the
+ * client gets as well, and gives values that GraphQL itself refused the code BAD_USER_INPUT and the field.
  */
 export function reportErrors(log: Logger, errors: readonly GraphQLError[], request: FailedRequest): void {
   let paths: InvalidValuePaths | undefined;
@@ -56,7 +56,7 @@ export function reportErrors(log: Logger, errors: readonly GraphQLError[], reque
   }
 }
 
-/** Reports the errors that Apollo Server meets. */
+/** Reports the errors that Apollo Server encounters. */
 export const errorReporting = (
   log: Logger,
   { suggestions }: Pick<FailedRequest, 'suggestions'>,
@@ -77,7 +77,7 @@ export const errorReporting = (
   },
 });
 
-/** What a client gets to see of an error: Apollo Server's `formatError`. */
+/** The form of an error that the client gets: Apollo Server's `formatError`. */
 export function formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError {
   if (isUnexpected(error)) {
     const { requestId } = formatted.extensions ?? {};
@@ -94,7 +94,7 @@ export function formatError(formatted: GraphQLFormattedError, error: unknown): G
   return message === formatted.message ? formatted : { ...formatted, message };
 }
 
-/** The errors of an executed operation as Apollo Server puts them into an answer. Report them first. */
+/** Formats the errors of an executed operation as Apollo Server does. Report them first. */
 export const formatErrors = (errors: readonly GraphQLError[]): GraphQLFormattedError[] =>
   errors.map((error) => {
     const code = error.extensions.code ?? ErrorCode.INTERNAL_SERVER_ERROR;
@@ -102,9 +102,9 @@ export const formatErrors = (errors: readonly GraphQLError[]): GraphQLFormattedE
   });
 
 /**
- * An error that nobody meant for the client: neither one of ours nor one of GraphQL's about the request. An error of
- * graphql-js without a code is about the request if it was raised before any resolver ran, or names the part of the
- * document that is wrong; else it is about a value that a resolver returned.
+ * Whether an error is not meant for the client: it is neither an ApiError nor an error of GraphQL about the request.
+ * An error of graphql-js without a code is about the request if it was raised before any resolver ran, or if it names
+ * the wrong part of the document. Otherwise it is about a value that a resolver returned.
  */
 function isUnexpected(error: unknown): boolean {
   const cause = unwrapResolverError(error);
@@ -121,23 +121,23 @@ const hasNoCode = (error: GraphQLError): boolean => {
   return cause instanceof GraphQLError && cause.extensions.code === undefined;
 };
 
-/** Whether Apollo Server itself refuses the request, with a status of its own. */
+/** Whether Apollo Server itself refuses the request, with its own status. */
 const isRefusedRequest = ({ extensions: { http } }: GraphQLError): boolean =>
   typeof http === 'object' && http !== null && 'status' in http;
 
 /**
- * A message of graphql-js without the similar names that it ends with. Apollo Server removes them from errors of validation
- * only, and not from those of variables.
+ * Removes the suggestions of similar names at the end of a graphql-js message. Apollo Server removes them from
+ * validation errors only, and not from errors of variables.
  */
 function withoutSuggestions(message: string): string {
-  // The last one: the message may repeat a text of the client's that has these words.
+  // The last occurrence: the message may repeat a text of the client with these words.
   const start = message.lastIndexOf(' Did you mean ');
   return start >= 0 && message.endsWith('?') ? message.slice(0, start) : message;
 }
 
-/** GraphQL's own words for a value that does not fit its type. */
+/** The messages of GraphQL for a value that does not fit its type. */
 const INVALID_VALUE = /cannot represent|^Expected value of type|does not exist in ".*" enum/;
 
-/** Whether GraphQL has refused a value, be it a variable's or one in the document. */
+/** Whether GraphQL refused a value, in a variable or in the document. */
 const isInvalidValue = ({ message, extensions: { code } }: GraphQLError): boolean =>
   code === ErrorCode.BAD_USER_INPUT || (code === 'GRAPHQL_VALIDATION_FAILED' && INVALID_VALUE.test(message));

@@ -11,7 +11,7 @@ import type { OperationContext } from './operation-context.js';
 import type { DocumentCache } from './document-cache.js';
 import { MAX_ERRORS } from './error-limits.js';
 
-/** What the body of a POST request asks for, in a form that needs no rules of Apollo Server's. */
+/** The body of a POST request whose form needs none of Apollo Server's rules. */
 interface PlainRequest {
   readonly query: string;
   readonly variables?: Readonly<Record<string, unknown>> | null;
@@ -26,15 +26,15 @@ export interface ExecutedOperation {
   readonly result: ExecutionResult;
 }
 
-/** Options of graphql-js, here and in Apollo Server: it adds one error that says that there are too many. */
+/** Options of graphql-js, here and in Apollo Server. It adds one error that says that there are too many. */
 export const EXECUTION_OPTIONS = { maxCoercionErrors: MAX_ERRORS - 1 } as const;
 
 /**
- * Executes an operation whose document Apollo Server has parsed and found valid before, without going through its
- * pipeline again, which costs more than executing most of them does. graphql-js executes it, as it does for Apollo
- * Server.
+ * Executes an operation whose document Apollo Server has already parsed and found valid. It skips Apollo Server's
+ * pipeline, which costs more than the execution of most operations. graphql-js executes the operation, as it does for
+ * Apollo Server.
  *
- * @returns undefined if the request is Apollo Server's to answer: its form or its document is not known to be good, or
+ * @returns undefined if Apollo Server must handle the request: its form or its document is not known to be valid, or
  * it failed before any resolver ran
  */
 export async function executeKnownDocument(
@@ -59,7 +59,7 @@ export async function executeKnownDocument(
   return { document, operation: getOperationAST(document, operationName), variables, result };
 }
 
-/** Whether a body has the form that needs no rules: texts where they belong, and no persisted query. */
+/** Whether a body has the plain form: fields of the right types, and no persisted query. */
 function isPlain(body: unknown): body is PlainRequest {
   if (!isRecord(body)) return false;
   const { query, variables, operationName, extensions } = body;

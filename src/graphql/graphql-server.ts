@@ -31,11 +31,11 @@ export interface GraphQLServer {
   readonly apollo: ApolloServer<OperationContext>;
   /** The documents that need not go through Apollo Server again. */
   readonly documents: DocumentCache;
-  /** Whether clients may ask for the schema, and errors may name similar names of it. */
+  /** Whether clients may read the schema, and errors may suggest similar names of it. */
   readonly introspection: boolean;
 }
 
-/** Apollo Server without the parts that cost time on every field and are not used here. */
+/** Makes an Apollo Server without its unused parts that cost time on every field. */
 export function createGraphQLServer(options: {
   schema: GraphQLSchema;
   introspection: boolean;
@@ -54,8 +54,8 @@ export function createGraphQLServer(options: {
     validationOptions: { maxErrors: MAX_ERRORS - 1 },
     executionOptions: EXECUTION_OPTIONS,
     allowBatchedHttpRequests: false,
-    // There are no cookies to forge requests with: the caller is known by the Authorization header alone, and GET
-    // runs queries only.
+    // Requests cannot be forged with cookies, because there are none: only the Authorization header identifies the
+    // caller, and GET runs only queries.
     csrfPrevention: false,
     includeStacktraceInErrorResponses: false,
     stopOnTerminationSignals: false,

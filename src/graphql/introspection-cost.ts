@@ -13,14 +13,14 @@ import {
 
 import type { MergedFields } from './selection.js';
 
-/** `__schema` and `__type` themselves, which no type lists among its fields. */
+/** `__schema` and `__type` themselves, which are not in any type's list of fields. */
 export const META_FIELDS: ReadonlyMap<string, GraphQLField<unknown, unknown>> = new Map(
   [SchemaMetaFieldDef, TypeMetaFieldDef].map((field) => [field.name, field]),
 );
 
 /**
- * Counts the fields that an introspection would be answered with. It asks the schema as the execution would, because the
- * answer depends on nothing else; the caller stops it when there are too many.
+ * Counts the fields in the answer to an introspection. It walks the schema as the execution would, because the answer
+ * depends on nothing else. The caller stops it when there are too many.
  *
  * @param nodes the fields `__schema` or `__type` that execution merges into one
  * @param merge the merged selections of fields
@@ -59,12 +59,12 @@ export function countIntrospection(
   if (definition) walk(nodes, definition, undefined, 1);
 }
 
-/** The type that `__type(name: …)` asks for; the one with the most fields if a variable names it. */
+/** The name of the type that `__type(name: …)` requests. For a variable: the type with the most fields. */
 function nameOfType(schema: GraphQLSchema, { arguments: args }: FieldNode): string | undefined {
   const value = args?.find(({ name }) => name.value === 'name')?.value;
   if (value?.kind === Kind.STRING) return value.value;
   const sizeOf = (type: GraphQLNamedType) => (isObjectType(type) ? Object.keys(type.getFields()).length : 0);
-  return Object.values(schema.getTypeMap()).reduce((most, type) =>
-    sizeOf(type) > sizeOf(most) ? type : most,
+  return Object.values(schema.getTypeMap()).reduce((largest, type) =>
+    sizeOf(type) > sizeOf(largest) ? type : largest,
   ).name;
 }

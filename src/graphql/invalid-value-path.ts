@@ -17,11 +17,11 @@ import { MAX_ERRORS } from './error-limits.js';
 type Path = readonly (string | number)[];
 
 /**
- * Finds the arguments and input fields whose values GraphQL itself has refused, for the errors of one request. Each
- * variable is coerced once more at most, up to the errors that the answer can hold.
+ * Finds the arguments and input fields whose values GraphQL itself refused, for the errors of one request. It coerces
+ * each variable again at most once, up to the number of errors that the answer can contain.
  */
 export class InvalidValuePaths {
-  /** Paths inside the value of a variable that errors are still to come for, in the order of the errors. */
+  /** Paths inside the value of a variable, in the order of their errors; the errors of these paths come later. */
   private readonly inVariables = new Map<VariableDefinitionNode, { readonly place: Path; paths: Path[] }>();
 
   constructor(
@@ -33,8 +33,8 @@ export class InvalidValuePaths {
   ) {}
 
   /**
-   * The path of the value that an error is about: `limit`, `name`, `messages.3.text`. An object called `input` is not
-   * part of it. Ask for the errors in their order. Undefined if the error is not about a value.
+   * The path of the value that an error is about: `limit`, `name`, `messages.3.text`. It leaves out an object called
+   * `input`. Call it for the errors in their order. Undefined if the error is not about a value.
    */
   next(error: GraphQLError): string | undefined {
     const node = error.nodes?.[0];

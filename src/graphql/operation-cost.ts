@@ -22,38 +22,39 @@ import { mergeSelections, selectionSetsOf, type Fragments, type MergedFields } f
 const MAX_DEPTH = 12;
 /** The usual introspection query follows a chain of `ofType`. */
 const MAX_INTROSPECTION_DEPTH = 24;
-/** Fields that an answer could have. */
+/** The maximum number of fields that an answer could have. */
 const MAX_COST = 20_000;
-/** Pairs of selections that the rule "overlapping fields can be merged" may have to compare in a document. */
+/** The maximum number of pairs of selections to compare for the rule "overlapping fields can be merged". */
 const MAX_COMPARISONS = 50_000;
 
-/** Items of a list of which nothing better is known; the largest page as well. */
+/** The assumed number of items of a list if nothing better is known; also the largest page. */
 const LIST_SIZE = 100;
-/** A change costs more than a field that is read, so that one document cannot make hundreds of them. */
+/** A mutation costs more than a read field, so that one document cannot contain hundreds of them. */
 const MUTATION_COST = 200;
 
 /** `extensions` of a list field in the schema. */
 interface ListExtensions {
-  /** Items that the list usually has at most, to reckon with where the document does not say. */
+  /** The usual maximum number of items in the list, for documents that do not give a number. */
   readonly listSize?: number;
 }
 
 interface Place {
   readonly depth: number;
-  /** How many items the field above asks for. */
+  /** The number of items that the parent field requests. */
   readonly limit?: number | undefined;
 }
 
 /**
- * Checks what the operations of one document could cost, as far as the document itself tells: the fields of the answer,
- * where a list counts its items (as many as it, or the field above it, asks for, at most {@link LIST_SIZE}; a number from
- * a variable counts as the largest). What lists really hold is charged when they are resolved, see `AnswerBudget`.
+ * Checks the possible cost of the operations in one document, as far as the document shows it: the fields of the
+ * answer, where a list counts its items (the number that the list or its parent field requests, at most {@link
+ * LIST_SIZE}; a number from a variable counts as the largest). The actual items of lists are charged when they are
+ * resolved, see `AnswerBudget`.
  */
 export class OperationCosts {
   private readonly fragments: Fragments;
   private comparisons = 0;
 
-  /** @param refuse throws, with what is wrong with the document */
+  /** @param refuse throws an error with the mistake in the document */
   constructor(
     private readonly schema: GraphQLSchema,
     document: DocumentNode,
@@ -68,7 +69,8 @@ export class OperationCosts {
 
   check(operation: OperationDefinitionNode): void {
     const root = this.schema.getRootType(operation.operation);
-    if (!root) this.refuse(`has an operation of the kind ${operation.operation}, which there is none of`);
+    if (!root)
+      this.refuse(`has an operation of the kind ${operation.operation}, which the schema does not have`);
     const base = operation.operation === 'mutation' ? MUTATION_COST : 1;
     this.costOf([operation.selectionSet], root, { depth: 1 }, base);
   }
@@ -122,7 +124,7 @@ export class OperationCosts {
     if (!node || selectionSets.length === 0) return base;
     const field =
       isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[node.name.value] : undefined;
-    // A field that does not exist is for validation to refuse; what is selected of it counts all the same.
+    // Validation refuses a field that does not exist. Its selections count nevertheless.
     if (!field) return base + this.costOf(selectionSets, parent, { depth: depth + 1 });
     const type = getNamedType(field.type);
     if (!isCompositeType(type)) return base;
@@ -149,17 +151,17 @@ export class OperationCosts {
   }
 }
 
-/** The arguments that say how many items a page has. */
+/** The arguments that give the size of a page. */
 const SIZE_ARGUMENTS: ReadonlySet<string> = new Set(['limit', 'first', 'last']);
 
-/** How many items a field asks for, if it takes their number. */
+/** The number of items that a field requests, if it has an argument for it. */
 function limitOf(node: FieldNode, field: GraphQLField<unknown, unknown>): number | undefined {
   const sizes = field.args.filter(({ name }) => SIZE_ARGUMENTS.has(name));
   if (sizes.length === 0) return undefined;
   const asked = sizes.flatMap(({ name, defaultValue }) => {
     const value = node.arguments?.find((argument) => argument.name.value === name)?.value;
     if (!value) return typeof defaultValue === 'number' ? [defaultValue] : [];
-    // A size out of its range is refused by its field, and must not make the rest look cheap, or dear.
+    // The field itself refuses a size out of range. Such a size must not change the cost of the other fields.
     return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), LIST_SIZE) : LIST_SIZE;
   });
   return asked.length === 0 ? LIST_SIZE : Math.max(...asked);

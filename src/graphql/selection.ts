@@ -15,11 +15,11 @@ export type Fragments = Readonly<Record<string, FragmentDefinitionNode | undefin
 export type MergedFields = ReadonlyMap<string, readonly FieldNode[]>;
 
 /**
- * Merges selection sets of one object as execution does: fields with the same name in the answer are one field, and a
- * fragment counts once, however often it is spread.
+ * Merges the selection sets of one object as execution does: fields with the same name in the answer are one field,
+ * and a fragment counts once, however often it is spread.
  *
- * @param isIncluded whether a selection counts; by default `@skip` and `@include` are not looked at
- * @param onSelection called for each selection that is visited; it may throw to stop
+ * @param isIncluded whether a selection counts; by default `@skip` and `@include` are ignored
+ * @param onSelection called for each visited selection; it may throw to stop
  */
 export function mergeSelections(
   selectionSets: readonly SelectionSetNode[],
@@ -55,7 +55,7 @@ export function mergeSelections(
 export const selectionSetsOf = (fields: readonly FieldNode[]): SelectionSetNode[] =>
   fields.flatMap(({ selectionSet }) => selectionSet ?? []);
 
-/** Whether `@skip` and `@include` let a selection through, as execution decides it. */
+/** Whether `@skip` and `@include` include a selection, by the rules of execution. */
 export const includedWith =
   (variableValues: Readonly<Record<string, unknown>>) =>
   (selection: SelectionNode): boolean =>

@@ -1,6 +1,6 @@
 import { badInput } from '../errors.js';
 
-/** Far above what any input of the schema holds; GraphQL's own refusals repeat and compare what they refuse. */
+/** Far above any input of the schema. Without limits, GraphQL's own errors repeat and compare the refused values. */
 const MAX_KEYS = 1_000;
 const MAX_KEY_CHARACTERS = 200;
 const MAX_TEXT_CHARACTERS = 2_000_000;
@@ -10,7 +10,7 @@ const MAX_TEXT_CHARACTERS = 2_000_000;
  * @throws ApiError BAD_USER_INPUT naming the value and the rule
  */
 export function checkVariableLimits(variables: unknown): void {
-  // Not recursive, and without a path for each value: most variables are within the limits.
+  // An iteration without a path for each value: most variables are within the limits.
   const values: unknown[] = [variables];
   while (values.length > 0) {
     const value = values.pop();

@@ -2,27 +2,27 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** What is under way when the listener closes may take this long (ms); what takes longer is cut off. */
+/** How long requests under way may take after the listener closes (ms); later ones are cut off. */
 const MAX_UNDER_WAY_MS = 10_000;
-/** A connection without a request so far is waited for this long (ms): a balancer that has just opened it sends one. */
+/** How long to wait for the first request on a connection (ms): a balancer that just opened it may send one. */
 const MAX_SILENCE_MS = 1_000;
-/** How often connections are looked for that have become idle (ms). */
+/** How often to look for connections that have become idle (ms). */
 const LOOK_EVERY_MS = 50;
-/** A turn of the event loop of this length (ms) has left nothing unread that came before it. */
+/** After a turn of the event loop shorter than this (ms), everything that arrived before it was read. */
 const QUIET_TURN_MS = 2;
-/** What has been sent already is read for at most this long (ms): a turn of the event loop accepts one connection. */
+/** How long to read data that was already sent (ms): each turn of the event loop accepts one connection. */
 const MAX_READING_MS = 2_000;
 
 /**
- * Takes a server out of use without cutting off a request: first `begin`, while requests still come, and at last, before
- * the listener is closed, `finish`.
+ * Takes a server out of use without cutting off a request. Call `begin` first, while requests still arrive, and
+ * `finish` last, before the listener is closed.
  */
 export class Drain {
   private begun = false;
   private server: Server | undefined;
-  /** Connections on which no request has come yet. Node.js takes them for busy ones. */
+  /** Connections without a request so far. Node.js counts them as busy. */
   private readonly silent = new Set<Socket>();
-  /** Connections and requests that have come so far. */
+  /** The number of connections and requests so far. */
   private arrivals = 0;
 
   /** Whether the server is about to stop: it is not ready, and every response closes its connection. */
@@ -50,8 +50,8 @@ export class Drain {
   }
 
   /**
-   * Reads what clients have sent already; call it right before the listener is closed. From then on connections are closed
-   * as they become idle, and all of them after ten seconds.
+   * Reads data that clients have already sent. Call it immediately before the listener is closed. Afterwards
+   * connections are closed as they become idle, and all of them after ten seconds.
    */
   async finish(): Promise<void> {
     this.begin();
@@ -69,12 +69,12 @@ export class Drain {
   }
 
   /**
-   * Waits for a turn of the event loop in which nothing came, and that was so short that hardly anything can have come
-   * since: closing a listener resets the connections that it has not accepted, and closing an idle connection the request
-   * that was not read.
+   * Waits for a turn of the event loop in which nothing arrived, and that was so short that hardly anything can have
+   * arrived since. Closing a listener resets connections that were not accepted, and closing an idle connection loses
+   * a request that was not read.
    */
   private async quietTurn(): Promise<void> {
-    // The first turn may have begun long ago.
+    // The current turn may have begun long ago.
     await nextTurn();
     const endsAt = performance.now() + MAX_READING_MS;
     while (performance.now() < endsAt) {

@@ -9,7 +9,7 @@ interface FailureBody {
   readonly errors: readonly { readonly message: string; readonly extensions: Record<string, unknown> }[];
 }
 
-/** A failure outside GraphQL, in the shape of a GraphQL answer: clients find the code where they look for it. */
+/** A failure outside GraphQL. It has the form of a GraphQL answer, so that clients find the code in the usual place. */
 export class HttpFailure extends Error {
   constructor(
     readonly statusCode: number,
@@ -31,7 +31,7 @@ const bodyOf = (code: ErrorCode, message: string, requestId?: string): FailureBo
   ],
 });
 
-/** Answers unknown paths, and whatever a route throws. What nobody has foreseen is logged and masked. */
+/** Answers unknown paths and the errors of routes. Unexpected errors are logged and masked. */
 export function answerFailures(app: FastifyInstance, log: Logger): void {
   app.setNotFoundHandler((_request, reply) =>
     reply
@@ -42,7 +42,7 @@ export function answerFailures(app: FastifyInstance, log: Logger): void {
     if (error instanceof HttpFailure) {
       return reply.code(error.statusCode).headers(error.headers).send(bodyOf(error.code, error.message));
     }
-    // What is needed before GraphQL is asked can be away: the database that knows who a token names.
+    // A service that is needed before GraphQL may be unavailable, such as the database with the user of a token.
     if (error instanceof ApiError) {
       const { message, extensions } = error;
       return reply
@@ -56,7 +56,7 @@ export function answerFailures(app: FastifyInstance, log: Logger): void {
   });
 }
 
-/** Answers a path that cannot be decoded. No hook has run for it. */
+/** Answers a path that cannot be decoded. Fastify calls no hooks for such a request. */
 export function answerBadPath(_error: Error, request: FastifyRequest, reply: FastifyReply): void {
   void reply
     .code(400)
@@ -64,14 +64,14 @@ export function answerBadPath(_error: Error, request: FastifyRequest, reply: Fas
     .send(bodyOf(ErrorCode.BAD_USER_INPUT, 'The path cannot be decoded'));
 }
 
-/** Failures of HTTP itself by the codes of Node.js; anything else is no HTTP. */
+/** HTTP failures by the codes of Node.js; any other error means that the data is not HTTP. */
 const HTTP_FAILURES: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are too large'],
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive'],
 };
 const NO_HTTP = ['400 Bad Request', 'The request is not valid HTTP'] as const;
 
-/** Answers what Node.js could not read as a request, and closes the connection. */
+/** Answers data that Node.js could not read as a request, and closes the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (socket.writable && error.code !== 'ECONNRESET') {
     const [status, message] = HTTP_FAILURES[error.code ?? ''] ?? NO_HTTP;

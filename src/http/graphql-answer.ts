@@ -10,7 +10,7 @@ export interface GraphQLAnswer {
   readonly text: string;
 }
 
-/** What Apollo Server writes for a result: the errors come first. */
+/** Writes a result as Apollo Server does: the errors come first. */
 export const toText = (result: { readonly errors?: readonly unknown[]; readonly data?: unknown }): string =>
   `${JSON.stringify(result)}\n`;
 
@@ -25,9 +25,9 @@ export const refusal = (
   text: toText({ errors: formatErrors([error]) }),
 });
 
-/** An answer, or in place of one that is too large a short one that says so. */
+/** Returns the answer, or a short error answer if it is too large. */
 export function withinBytes(answer: GraphQLAnswer, maxBytes: number): GraphQLAnswer {
-  // A character takes three bytes at most.
+  // A UTF-16 unit takes at most three bytes.
   if (answer.text.length * 3 <= maxBytes || Buffer.byteLength(answer.text) <= maxBytes) return answer;
   const error = badInput(
     'query',

@@ -24,24 +24,24 @@ export interface GraphQLRouteOptions {
   readonly authenticate: Authenticator;
   readonly responseCache: ResponseCache | undefined;
   readonly log: Logger;
-  /** The largest answer, in bytes. */
+  /** The maximum size of an answer, in bytes. */
   readonly maxAnswerBytes: number;
 }
 
-/** A body that comes without a valid token is parsed up to this length. */
+/** The maximum length of a body that is parsed without a valid token. */
 const MAX_ANONYMOUS_CHARACTERS = 100_000;
-/** Answers to longer requests are not kept: they hardly come again. */
+/** Responses to longer requests are not cached, because such requests seldom come again. */
 const MAX_KEY_CHARACTERS = 100_000;
 
-/** What is known of a request before its body is looked at. */
+/** The details of a request that are known before its body is read. */
 interface Asked {
   readonly request: FastifyRequest;
   readonly identity: Identity;
-  /** The type of the answer; undefined if the client accepts none that there is. */
+  /** The content type of the answer; undefined if the client accepts none of the available ones. */
   readonly contentType: string | undefined;
 }
 
-/** Answers GraphQL requests; see the steps in the function that it returns. `request.body` is the body's text. */
+/** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
   const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
 
@@ -53,8 +53,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
 
     const key = responseCache && answerKey(asked);
     if (key !== undefined && asked.contentType !== undefined) {
-      const kept = await responseCache?.find(key);
-      if (kept !== undefined) return await reply.header('content-type', asked.contentType).send(kept);
+      const cached = await responseCache?.find(key);
+      if (cached !== undefined) return await reply.header('content-type', asked.contentType).send(cached);
     }
 
     const dependencies = key === undefined ? undefined : new ResponseDependencies();
@@ -88,7 +88,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     );
   }
 
-  /** Executes an operation whose document came before, if nothing about the request is out of the ordinary. */
+  /** Executes an operation whose document is known, if the request has the usual form. */
   async function executeKnown(
     { request, contentType }: Asked,
     body: unknown,
@@ -111,7 +111,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     return { status: 200, headers: [['content-type', contentType]], text };
   }
 
-  /** Refuses a document that is too large to be validated, before Apollo Server is asked. */
+  /** Refuses a document that is too large to validate, before Apollo Server is called. */
   function refuseLargeDocument({ request, contentType }: Asked, body: unknown): GraphQLAnswer | undefined {
     const text = queryOf(request.method === 'GET' ? request.query : body);
     if (text === undefined || graphql.documents.get(text)) return undefined;
@@ -133,20 +133,20 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       httpGraphQLRequest: toHttpGraphQLRequest(request, body),
       context: async () => await Promise.resolve(context),
     });
-    // Incremental delivery is not offered, so every answer is complete.
+    // The server does not offer incremental delivery, so every answer is complete.
     const text = answer.body.kind === 'complete' ? answer.body.string : '';
     return { status: answer.status ?? 200, headers: answer.headers, text };
   }
 }
 
-/** Refuses a long body that comes without a valid token, before it is parsed. */
+/** Refuses a long body without a valid token, before the body is parsed. */
 function refuseLongBody({ request, identity, contentType }: Asked): GraphQLAnswer | undefined {
   if (!('problem' in identity) || typeof request.body !== 'string') return undefined;
   if (request.body.length <= MAX_ANONYMOUS_CHARACTERS) return undefined;
   return refusal(401, contentType, unauthenticated(identity.problem));
 }
 
-/** Refuses variables that are too large to be coerced. */
+/** Refuses variables that are too large to coerce. */
 function refuseLargeVariables({ contentType }: Asked, body: unknown): GraphQLAnswer | undefined {
   try {
     checkVariableLimits((body as { variables?: unknown } | null | undefined)?.variables);
@@ -157,7 +157,7 @@ function refuseLargeVariables({ contentType }: Asked, body: unknown): GraphQLAns
   }
 }
 
-/** What an answer depends on beside the data: who asks, and what. Undefined if it is not to be kept. */
+/** The key of a cached response: the caller, the content type and the request. Undefined if it must not be cached. */
 function answerKey({ request, identity, contentType }: Asked): string | undefined {
   if ('problem' in identity || contentType === undefined) return undefined;
   const isGet = request.method === 'GET';

@@ -2,21 +2,21 @@ import type { FastifyInstance } from 'fastify';
 
 import type { Drain } from './drain.js';
 
-/** What `GET /readyz` tells. */
+/** The body of `GET /readyz`. */
 export interface Readiness {
   readonly ready: boolean;
   readonly database: 'up' | 'down';
   readonly migrated: boolean;
   readonly cache: 'up' | 'down' | 'degraded' | 'off';
-  /** What Redis refuses, if the cache is `degraded`. */
+  /** The command that Redis refuses, if the cache is `degraded`. */
   readonly reason?: string | undefined;
-  /** Age in ms of what is known of the invalidation log; null if it was never read. */
+  /** The age of the last read of the invalidation log in ms; null if it was never read. */
   readonly invalidationLogAgeMs: number | null;
 }
 
 /**
- * `GET /healthz`: the process is alive. `GET /readyz`: it can answer, and is not about to stop; a cache that is away does
- * not make it unready.
+ * `GET /healthz`: the process is alive. `GET /readyz`: the process can answer, and is not about to stop. The server
+ * is also ready while Redis is down.
  */
 export function registerHealth(
   app: FastifyInstance,
@@ -25,7 +25,7 @@ export function registerHealth(
 ): void {
   app.get('/healthz', () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
-    // At once: balancers have to notice while requests are still served.
+    // Answer at once: balancers must notice while requests are still served.
     if (drain.isDraining) return await reply.code(503).send({ ready: false, draining: true });
     const state = await readiness();
     return await reply.code(state.ready ? 200 : 503).send({ ...state, draining: false });

@@ -24,9 +24,9 @@ import { readJsonText, refuseOtherBodies } from './request-body.js';
 
 /** Room for 500 messages of 8,000 characters each. */
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024;
-/** A request has to arrive within this time; an idle connection is no request. */
+/** A request must arrive within this time (ms); an idle connection is not a request. */
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Headers that a browser hides from a page unless they are named. */
+/** Headers that browsers hide from a page unless they are listed. */
 const EXPOSED_HEADERS = [
   'x-request-id',
   'retry-after',
@@ -57,7 +57,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // Node.js refuses headers that may take longer than the whole request.
+    // Node.js refuses a headers timeout that is longer than the request timeout.
     http: { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
     keepAliveTimeout: config.keepAliveSeconds * 1_000,
     return503OnClosing: false,
@@ -65,11 +65,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     clientErrorHandler: answerClientError,
     frameworkErrors: answerBadPath,
     genReqId: requestIdOf,
-    // What is logged names its request itself; a logger for each request costs more than most answers that are kept.
+    // Log entries name the request themselves. A logger for each request costs more than most cached responses.
     childLoggerFactory: (parent) => parent,
   });
 
-  // Hooks of every request call back: a promise each is time that a cached response does not have.
+  // Hooks of every request use callbacks: a promise for each is too slow for a cached response.
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     done();
@@ -91,7 +91,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
       methods: ['GET', 'POST', 'OPTIONS'],
       exposedHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,
-      // OPTIONS without the headers of a preflight asks what there is, and is no mistake.
+      // OPTIONS without preflight headers asks for the allowed methods, and is valid.
       strictPreflight: false,
     });
   }
@@ -125,13 +125,16 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   return app;
 }
 
-/** A proxy's request id, if it has one of a harmless form; else a new one. */
+/** The request id of a proxy, if its form is harmless; otherwise a new one. */
 function requestIdOf(request: { headers: Record<string, string | string[] | undefined> }): string {
   const given = request.headers['x-request-id'];
   return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
 }
 
-/** Whether a browser opens the page, which keeps its query in the URL: a browser could not send a token with it. */
+/**
+ * Whether a browser opens the page. The page keeps its query in the URL, and a browser could not send a token with
+ * it.
+ */
 function wantsPlayground(request: FastifyRequest): boolean {
   return request.method === 'GET' && String(request.headers.accept).includes('text/html');
 }

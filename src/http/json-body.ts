@@ -1,11 +1,13 @@
 import { parse } from 'secure-json-parse';
 
-/** Brackets inside each other in a body: more than any input type nests, and far less than what slows the parser. */
+/**
+ * The maximum nesting of brackets in a body: more than any input type nests, and far less than slows down the parser.
+ */
 const MAX_NESTING = 200;
 
 /**
  * Parses the JSON of a request's body.
- * @throws SyntaxError with the status 400 if it is no JSON, nests too deeply, or tries to set a prototype
+ * @throws SyntaxError with the status 400 if the text is not JSON, nests too deeply, or tries to set a prototype
  */
 export function parseJsonBody(text: string): unknown {
   if (nestsTooDeeply(text)) throw badRequest(`The body must not nest more than ${MAX_NESTING} brackets`);
@@ -27,7 +29,7 @@ const CLOSING_BRACKET = 93;
 const OPENING_BRACE = 123;
 const CLOSING_BRACE = 125;
 
-/** Looks at the brackets outside of strings. V8 needs seconds for some megabytes of brackets in each other. */
+/** Counts brackets outside of strings. V8 needs seconds for some megabytes of nested brackets. */
 function nestsTooDeeply(text: string): boolean {
   if (text.length <= 2 * MAX_NESTING) return false;
   let nesting = 0;
@@ -44,7 +46,7 @@ function nestsTooDeeply(text: string): boolean {
   return false;
 }
 
-/** Where the quotation mark is that ends a string; the end of the text if there is none. */
+/** The position of the quotation mark that ends a string; the end of the text if there is none. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start); end >= 0; end = text.indexOf('"', end + 1)) {
     let backslashes = 0;

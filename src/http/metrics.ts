@@ -2,7 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 
 import type { CacheObserver } from '../cache/core/observer.js';
 
-/** The server's Prometheus metrics. One registry an application, so that several can live in one process. */
+/** The server's Prometheus metrics. Each application has its own registry, so that one process can run several. */
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
@@ -76,11 +76,11 @@ export function createMetrics() {
     registry,
     observer,
     statements: new Counter({ name: 'flovo_sql_statements_total', help: 'SQL statements sent', registers }),
-    /** Notes the time in seconds that an answer took. */
+    /** Records the duration of an answer, in seconds. */
     answered(route: string, status: number, seconds: number) {
       durationOf(route, String(status)).observe(seconds);
     },
-    /** Adds a gauge that is read when the metrics are. */
+    /** Adds a gauge whose value is read when the metrics are read. */
     gauge(name: string, help: string, read: () => number) {
       new Gauge({
         name,
@@ -94,7 +94,7 @@ export function createMetrics() {
   };
 }
 
-/** Keeps what was made for a pair of labels: looking a series up by its labels costs more than counting. */
+/** Remembers the series of a pair of labels: looking a series up by its labels costs more than counting. */
 function remembered<Series>(
   make: (first: string, second: string) => Series,
 ): (first: string, second?: string) => Series {

@@ -4,9 +4,9 @@ import { gzip } from 'node:zlib';
 const compress = promisify(gzip);
 
 export interface PlaygroundOptions {
-  /** The query that the editor starts with. */
+  /** The initial query of the editor. */
   readonly defaultQuery: string;
-  /** Request headers that the editor starts with, as JSON; development only, because it holds a token. */
+  /** The initial request headers of the editor, as JSON; development only, because they contain a token. */
   readonly headers: string | undefined;
 }
 
@@ -16,8 +16,8 @@ export interface Playground {
 }
 
 /**
- * GraphiQL as one self-contained page: it loads nothing from the internet. It is large, so it is made and compressed
- * once, when it is first asked for.
+ * GraphiQL as one self-contained page that loads nothing from the internet. The page is large, so it is made and
+ * compressed once, at the first request.
  */
 export function createPlayground(options: PlaygroundOptions): () => Promise<Playground> {
   let made: Promise<Playground> | undefined;
@@ -26,7 +26,7 @@ export function createPlayground(options: PlaygroundOptions): () => Promise<Play
     const html = renderGraphiQL({
       title: 'Flovo Bots',
       endpoint: '/graphql',
-      // A kept token outlives the data folder that it was signed for.
+      // A stored token would outlive the data folder whose secret signed it.
       shouldPersistHeaders: false,
       defaultQuery: options.defaultQuery,
       ...(options.headers === undefined ? {} : { headers: options.headers }),
@@ -37,7 +37,7 @@ export function createPlayground(options: PlaygroundOptions): () => Promise<Play
   return async () => await (made ??= make());
 }
 
-/** GraphiQL adds an empty tab on every reload, unless the query that it starts with is in the URL, where it keeps it. */
+/** GraphiQL adds an empty tab on every reload, unless the URL contains the initial query. */
 const startWith = (query: string): string => `<script>
   if (!new URLSearchParams(location.search).has('query')) {
     history.replaceState(null, '', '?query=' + encodeURIComponent(${JSON.stringify(query)}));

@@ -6,8 +6,8 @@ import { ErrorCode } from '../errors.js';
 import { HttpFailure } from './failures.js';
 
 /**
- * Limits the requests of each caller to the routes that are registered after it with `config.rateLimit`. Callers are users
- * whose token is valid, and addresses: what else a header says would be a new caller as often as it changes.
+ * Limits the requests of each caller to the routes that are registered later with `config.rateLimit`. A caller is the
+ * user of a valid token, or else an address: any other header would let a client become a new caller at will.
  */
 export async function limitRates(
   app: FastifyInstance,

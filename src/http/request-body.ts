@@ -5,22 +5,22 @@ import { ErrorCode } from '../errors.js';
 import { HttpFailure } from './failures.js';
 
 /**
- * Lets bodies through that are JSON in UTF-8, as their text: that is what a cached response is found by, and it is parsed only
- * if there is none.
+ * Accepts bodies that are JSON in UTF-8, and passes them on as text: the text is part of the key of a cached
+ * response. It is parsed only if there is none.
  */
 export function readJsonText(app: FastifyInstance): void {
   app.removeContentTypeParser('text/plain');
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     const bytes = body as Buffer;
-    // Decoding would replace what is no UTF-8, and the change would be made with another text than the client's.
+    // Decoding would replace invalid UTF-8, and the server would write another text than the client sent.
     if (isUtf8(bytes)) done(null, bytes.toString('utf8'));
     else done(new HttpFailure(400, ErrorCode.BAD_USER_INPUT, 'The body must be UTF-8'), undefined);
   });
 }
 
 /**
- * Refuses a body before it is read: one that is not JSON, which any web page could send, and one that is compressed or in
- * another encoding than UTF-8. Bodies are small, so nothing is decompressed, and no bound on inflated sizes is needed.
+ * Refuses a body before it is read if it is not JSON, which any web page could send, or if it is compressed or not in
+ * UTF-8. Bodies are small, so compression is not supported, and no limit of inflated sizes is needed.
  */
 export const refuseOtherBodies: preParsingHookHandler = (request, _reply, payload, done) => {
   const problem = request.method === 'POST' ? problemOfBody(request) : undefined;

@@ -4,15 +4,16 @@ import type { CachedResource, Snapshotted } from '../cache/core/resource.js';
 import type { Tag } from '../cache/core/tags.js';
 import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
 
-/** Which bot, and where it is: what a change of it outdates. */
+/** A bot and its organization: the keys of everything that a change of the bot outdates. */
 export interface BotKey {
   readonly id: string;
   readonly orgId: string;
 }
 
 /**
- * Which change outdates what: the table of the cache contract. Services call it after their transaction has committed
- * and before they answer. The triggers of the invalidation log say the same to processes that were not told.
+ * Maps each change to the tags that it outdates: the table of the cache contract. Services call it after their
+ * transaction has committed and before the caller gets the result. The triggers of the invalidation log report the
+ * same tags to other processes.
  */
 export class InvalidationService<Stats> {
   constructor(
@@ -21,16 +22,19 @@ export class InvalidationService<Stats> {
     private readonly recentWrites: RecentWrites,
   ) {}
 
-  /** A bot was created, changed, started, stopped or deleted: its own values, and its organization's lists and statistics. */
+  /**
+   * A bot was created, changed, started, stopped or deleted. Outdates its values, and its organization's lists and
+   * statistics.
+   */
   async botChanged(bot: BotKey): Promise<void> {
     await this.invalidator.invalidate([botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)]);
   }
 
   /**
-   * Messages of a bot were recorded or changed: its statistics and details, and its organization's statistics. Those of
-   * the bot that were cached are replaced by the ones read since, so that a busy bot's need not be loaded again after
-   * each message.
-   * @param read reads them; begun after the transaction has committed. @throws what it throws
+   * Messages of a bot were recorded or changed. Outdates the bot's statistics and details, and its organization's
+   * statistics. Cached statistics of the bot are replaced by the newer ones, so that a busy bot's need not be loaded
+   * again after each message.
+   * @param read returns the newer statistics; it must have begun after the transaction committed. @throws its errors
    */
   async botStatsChanged(
     bot: BotKey,
@@ -48,16 +52,16 @@ export class InvalidationService<Stats> {
   }
 
   /**
-   * An answer is about to tell of what was just read from PostgreSQL, beside the cache. Whoever wrote it may not have
-   * invalidated yet, or cannot (psql), and nobody may be shown an older state after this answer: so the recent writes of
-   * these tags are invalidated here, with all that they touched.
+   * Call this before an answer shows state that was read from PostgreSQL without the cache. The writer of that state
+   * may not have invalidated it yet, or cannot (psql), and no read after this answer may return older state. So this
+   * invalidates the recent writes of these tags, with all tags that they touched.
    */
   async reveal(tags: readonly Tag[]): Promise<void> {
     const touched = (await this.recentWrites.touching(tags)) ?? tags;
     if (touched.length > 0) await this.invalidator.invalidate(touched);
   }
 
-  /** Nobody knows whether a write of these tags was committed, because its connection was lost: it may have been. */
+  /** A write of these tags lost its connection, and may have been committed. */
   async mayHaveChanged(tags: readonly Tag[]): Promise<void> {
     const touched = (await this.recentWrites.touching(tags)) ?? [];
     await this.invalidator.invalidate([...new Set([...tags, ...touched])]);

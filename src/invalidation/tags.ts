@@ -10,5 +10,5 @@ export const orgTag = tagFamily('org');
 export const orgStatsTag = tagFamily('org', 'stats');
 /** A user's row and memberships. */
 export const userTag = tagFamily('user');
-/** Which user the identity provider means by a subject; the id is the subject's digest. */
+/** A subject at the identity provider and its user; the id is the subject's digest. */
 export const subjectTag = tagFamily('subject');

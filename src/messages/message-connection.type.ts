@@ -3,11 +3,11 @@ import { Field, ObjectType } from 'type-graphql';
 import { PageInfo } from '../graphql/page-info.type.js';
 import { Message } from './message.type.js';
 
-/** The most messages that a page may hold, and how many it holds unless asked otherwise. */
+/** The maximum and the default number of messages on a page. */
 export const MAX_PAGE_SIZE = 100;
 export const DEFAULT_PAGE_SIZE = 20;
 
-/** What the cache keeps of a page of messages; the rest follows from it. */
+/** The cached part of a page of messages; the rest follows from it. */
 export interface MessagePageContent {
   readonly edges: readonly MessageEdge[];
   readonly hasNextPage: boolean;

@@ -19,7 +19,7 @@ const MESSAGE_SHAPE: ShapeOf<Message> = {
   createdAt: 'string',
 };
 
-/** The parts of a key, where nothing is asked for with nothing. No filter is an empty text. */
+/** The parts of a key. A missing filter is an empty text. */
 const keyParts = ({ botId, first, after, conversationId, direction, status }: MessagePageQuery) => ({
   id: botId,
   first,
@@ -29,7 +29,7 @@ const keyParts = ({ botId, first, after, conversationId, direction, status }: Me
   status: status ?? '',
 });
 
-/** Tells the queries of one request apart. */
+/** A key for the query within one request. */
 export const messagePageKey = (query: MessagePageQuery): string => Object.values(keyParts(query)).join(':');
 
 /** Every write of messages changes the bot's totals, so pages of messages depend on the same tag as the totals do. */

@@ -9,7 +9,7 @@ import { encodeCursor, type MessageCursor } from './message-cursor.js';
 import { messageColumns, toMessage, type MessageRow } from './message.repository.js';
 import { MessageDirection, MessageStatus } from './message.type.js';
 
-/** Which messages of a bot: so many, after a place, newest first; null filters nothing. */
+/** The page of a bot's messages to read: how many, after which position, newest first. A null filters nothing. */
 export interface MessagePageQuery {
   readonly botId: string;
   readonly first: number;
@@ -20,11 +20,11 @@ export interface MessagePageQuery {
 }
 
 /**
- * The form of a statement. Each form has an index that holds its messages in their order, so that no page reads more
- * than its own rows, however many messages the bot has.
+ * The form of a statement. Each form has an index that contains its messages in their order, so that a page reads
+ * only its own rows, however many messages the bot has.
  */
 interface Form {
-  /** By which index: all messages, those of some kinds, or those of a conversation. */
+  /** The index: of all messages, of those of some kinds, or of those of a conversation. */
   readonly by: 'bot' | 'kind' | 'conversation';
   readonly isAfter: boolean;
 }
@@ -41,7 +41,10 @@ const KINDS = sql.raw(
 );
 
 const inUtc = sql`(${messages.createdAt} at time zone 'UTC')`;
-/** As {@link MessageCursor} has it. PostgreSQL counts days exactly, and the microseconds of one, but not those of an era. */
+/**
+ * The instant of a {@link MessageCursor}. PostgreSQL counts days, and the microseconds of a day, exactly; an era's it
+ * does not.
+ */
 const instantOfCursor = sql<string>`case when isfinite(${messages.createdAt})
   then ((${inUtc}::date - date '2000-01-01') * 86400000000 + (extract(epoch from ${inUtc}::time) * 1000000)::bigint)::text
   else ${messages.createdAt}::text end`;
@@ -62,13 +65,13 @@ const formOf = ({ after, conversationId, direction, status }: MessagePageQuery):
   isAfter: after !== null,
 });
 
-/** Reads pages of messages for the cache, with the snapshot that they saw. */
+/** Reads pages of messages for the cache, with their snapshot. */
 export class MessagePageRepository {
   private readonly statements = new Map<string, ReturnType<MessagePageRepository['prepare']>>();
 
   constructor(private readonly db: Database) {}
 
-  /** Pages aligned with the queries; one statement for all that filter by the same things. A bot that is gone has none. */
+  /** Pages aligned with the queries, in one statement for all queries with the same form. A deleted bot has no page. */
   async findPages(queries: readonly MessagePageQuery[]): Promise<Snapshotted<MessagePageContent>[]> {
     const forms = new Map<string, { form: Form; positions: number[] }>();
     for (const [position, query] of queries.entries()) {
@@ -111,7 +114,7 @@ export class MessagePageRepository {
     return statement;
   }
 
-  /** Each page is cut by its index, ids alone; then its own rows are fetched. */
+  /** Each page is cut from its index, by ids alone; then its own rows are fetched. */
   private prepare(form: Form, name: string) {
     // The arrays are subqueries, so that their lengths change no estimate: one plan then serves all executions.
     const wanted = sql`(
@@ -151,9 +154,9 @@ export class MessagePageRepository {
 const nameOf = ({ by, isAfter }: Form): string => `messages_page_by_${by}${isAfter ? '_after' : ''}`;
 
 /**
- * The ids of a page. Of messages of several kinds (a direction with a status), each kind is cut by itself and the pieces
- * are merged, because an index holds only one kind in the order of time.
- * @param compare how a message's place compares with the cursor's; undefined: any place
+ * Selects the ids of a page. If the filter matches several kinds (a direction with a status), each kind is cut
+ * separately and the pieces are merged, because an index has only the messages of one kind in the order of time.
+ * @param compare how a message's position compares with the cursor's; undefined: any position
  */
 function slice({ by }: Form, compare: '<' | '>=' | undefined, size: number | 'wanted.size'): SQL {
   const limit = sql.raw(String(size));
@@ -178,7 +181,7 @@ function slice({ by }: Form, compare: '<' | '>=' | undefined, size: number | 'wa
 
 function toPage(rows: readonly PageRow[], first: number): Snapshotted<MessagePageContent> {
   const [any] = rows;
-  if (any === undefined) throw new Error('The database has left out what was asked for');
+  if (any === undefined) throw new Error('The database returned no row for a requested page');
   const edges = rows.flatMap(({ message, at }) =>
     message ? [{ cursor: encodeCursor({ at, id: message.id }), node: toMessage(message) }] : [],
   );

@@ -65,7 +65,7 @@ const messageRules = z
     message: 'must be null for an INBOUND message',
   });
 
-/** The number of messages is checked before any of them is: there may be very many. */
+/** The number of messages is checked before the messages themselves: there may be very many. */
 export const messagesRules = z
   .array(z.unknown())
   .min(1, LENGTH_RULE)

@@ -8,7 +8,6 @@ import { bots, messages } from '../db/tables.js';
 import type { MessageInput } from './message.input.js';
 import { MessageDirection, MessageStatus, type Message } from './message.type.js';
 
-/** A row of `messages`. */
 export type MessageRow = typeof messages.$inferSelect;
 
 export const messageColumns = {
@@ -23,7 +22,7 @@ export const messageColumns = {
   createdAt: messages.createdAt,
 };
 
-/** A message as clients see it, from its row. */
+/** Turns a row into the message that clients see. */
 export const toMessage = (row: MessageRow): Message => ({
   id: row.id,
   botId: row.botId,
@@ -36,7 +35,7 @@ export const toMessage = (row: MessageRow): Message => ({
   createdAt: row.createdAt,
 });
 
-/** The SQL of messages. The totals follow by triggers, in the same transaction. */
+/** The SQL of messages. Triggers update the totals in the same transaction. */
 export class MessageRepository {
   private readonly insertAll;
   private readonly setStatus;
@@ -58,7 +57,8 @@ export class MessageRepository {
         orgId: sql<string>`(select ${bots.orgId} from ${bots} where ${bots.id} = ${sql.placeholder('id')}::uuid)`,
       })
       .prepare('messages_insert');
-    // The bot is locked before its message, as deleting a bot does: in the other order each would wait for the other.
+    // Lock the bot before its message, as deleting a bot does: with the other order the two could wait for each
+    // other.
     this.setStatus = db
       .update(messages)
       .set({ status: sql`${sql.placeholder('status')}::message_status` })
@@ -76,15 +76,15 @@ export class MessageRepository {
   }
 
   /**
-   * Inserts all messages or none, in one statement. Returns them in their order, and the bot's organization; undefined if
-   * the bot is not there, or not the writer's to change.
+   * Inserts all messages or none, in one statement. Returns them in their order, and the bot's organization;
+   * undefined if the bot is missing, or the writer may not change it.
    * @throws SQLSTATE 23503 if the bot is deleted meanwhile
    */
   async insert(
     bot: WritableBot,
     inputs: readonly MessageInput[],
   ): Promise<{ readonly orgId: string; readonly messages: readonly Message[] } | undefined> {
-    // They are all created at the same time, so their ids decide in which order they are listed: the last one first.
+    // All messages get the same creation time, so their ids decide the order of the list: the last one first.
     const ids = inputs.map(() => randomUUID()).toSorted();
     const rows = await this.insertAll.execute({
       ...bot,
@@ -123,7 +123,10 @@ export class MessageRepository {
     return row;
   }
 
-  /** The changed message and its bot's organization; undefined if it is not there, or not the writer's to change. */
+  /**
+   * Returns the changed message and its bot's organization; undefined if it is missing, or the writer may not change
+   * it.
+   */
   async updateStatus(
     which: Writer & { readonly id: string },
     status: MessageStatus,

@@ -44,7 +44,7 @@ export class MessageResolver {
   }
 }
 
-/** The messages of a bot that was read: whoever may see the bot may see them. */
+/** The messages of a bot. Callers who may see the bot may see its messages. */
 @Resolver(() => Bot)
 export class BotMessagesResolver {
   @FieldResolver(() => MessageConnection, { description: 'Newest first. `first` is 1 to 100.' })

@@ -18,13 +18,13 @@ import type { MessageRepository } from './message.repository.js';
 import type { Message, MessageStatus } from './message.type.js';
 import type { RecordedMessages } from './recorded-messages.type.js';
 
-/** How long the statistics of messages that were recorded are tried to be read (ms). */
+/** The time limit for reading the statistics of recorded messages (ms). */
 const MAX_READ_MS = 3_000;
 const FIRST_PAUSE_MS = 25;
-/** How long the bot of a message is looked for after its write has failed (ms). */
+/** The time limit for finding the bot of a message after a failed write (ms). */
 const MAX_SEARCH_MS = 1_000;
 
-/** Says that sending the messages again would record them twice. */
+/** The error tells the client that sending the messages again would record them twice. */
 const nowUnavailable = (what: string, cause: unknown): ApiError =>
   Object.assign(
     unavailable(`The messages were recorded, but ${what} cannot be read now`, {
@@ -34,7 +34,9 @@ const nowUnavailable = (what: string, cause: unknown): ApiError =>
     { cause },
   );
 
-/** The writes of messages. Each invalidates after its transaction has committed and before it answers. */
+/**
+ * Writes messages. Every write invalidates after its transaction has committed and before the caller gets the result.
+ */
 export class MessageService {
   constructor(
     private readonly messages: MessageRepository,
@@ -44,7 +46,7 @@ export class MessageService {
   ) {}
 
   /**
-   * Records 1 to 500 messages, all or none. Returns the bot's statistics, these messages included.
+   * Records 1 to 500 messages, all or none. Returns the bot's statistics, including these messages.
    * @throws ApiError UNAVAILABLE, with `recorded: true`, if only the statistics cannot be read
    */
   async record(context: MessageContext, botId: string, inputs: readonly MessageInput[]): Promise<BotStats> {
@@ -87,7 +89,7 @@ export class MessageService {
     const stats = await this.statsAfterWrite({ id, orgId });
     context.clearLoaders();
     if (stats) return { id, messages, stats };
-    // Somebody has deleted the bot since, and the messages with it.
+    // The bot was deleted since, and the messages with it.
     await this.refused.ofBot(context, id, Role.EDITOR);
     throw nowUnavailable('their statistics', new Error('The bot has no statistics'));
   }
@@ -99,7 +101,7 @@ export class MessageService {
     const changed = await this.write(
       async () => await this.messages.updateStatus({ id: messageId, ...writer }, status),
       async () => {
-        // If not even this can be found out, the invalidation log tells of the write.
+        // If the bot cannot be found either, the invalidation log covers the write.
         const search = withTimeLimit(this.messages.findBot(messageId), MAX_SEARCH_MS);
         const bot = await search.catch(() => undefined);
         return bot ? [botStatsTag.of(bot.id), orgStatsTag.of(bot.orgId)] : [];
@@ -110,7 +112,7 @@ export class MessageService {
       throw notFound('Message');
     }
     const { orgId, message } = changed;
-    // The answer does not need them: if they cannot be read, they are invalidated, and the change is made all the same.
+    // The answer does not need the statistics. If they cannot be read, they are invalidated, and the change succeeds.
     await this.invalidation
       .botStatsChanged({ id: message.botId, orgId }, this.stats.findMany([message.botId]))
       .catch(() => undefined);
@@ -119,8 +121,8 @@ export class MessageService {
   }
 
   /**
-   * The statistics, which must not fail for a moment's trouble: the messages are recorded, and a client that is told of an
-   * error would send them again.
+   * Reads the statistics, and tries again after temporary failures: the messages are recorded, and a client that got
+   * an error would send them again.
    */
   private async statsAfterWrite(bot: BotKey): Promise<BotStats | null | undefined> {
     const endsAt = performance.now() + MAX_READ_MS;
@@ -148,7 +150,10 @@ export class MessageService {
     }
   }
 
-  /** Makes a write; if nobody knows what has become of it, what it may have changed is invalidated before that is told. */
+  /**
+   * Runs a write. If its outcome is unknown, invalidates everything it may have changed before the caller gets the
+   * error.
+   */
   private async write<Result>(
     write: () => Promise<Result>,
     tags: () => readonly string[] | Promise<readonly string[]>,

@@ -5,7 +5,7 @@ import { isUniqueViolation } from '../db/failures.js';
 import type { Role } from '../auth/role.enum.js';
 import { isUuid } from '../uuid.js';
 
-/** What an operator asked for cannot be done; the message is for them. */
+/** A request of the operator that cannot be fulfilled; the message is meant for the operator. */
 export class OperatorError extends Error {
   override readonly name = 'OperatorError';
 }
@@ -21,18 +21,18 @@ export interface OrganizationRow {
   readonly slug: string;
 }
 
-/** Who is to have an account; it is made if there is none with the email. */
+/** The user of an account. The account is created if no user has the email. */
 export interface NewAccount {
   readonly email: string;
   readonly name: string | undefined;
-  /** What the identity provider calls the user. A uuid is the user's id. */
+  /** The user's name at the identity provider. A uuid is the user's id. */
   readonly subject: string | undefined;
 }
 
 /** A connection, or a transaction on it. */
 type Session = postgres.ISql;
 
-/** Makes an organization and its owner, in one transaction. @throws OperatorError */
+/** Creates an organization and its owner, in one transaction. @throws OperatorError */
 export async function createOrganization(
   sql: Sql,
   organization: { readonly name: string; readonly slug: string; readonly owner: NewAccount },
@@ -50,8 +50,8 @@ export async function createOrganization(
 }
 
 /**
- * Gives an account a role in an organization, and makes the account if there is none.
- * @returns the role that it had before
+ * Gives an account a role in an organization, and creates the account if it does not exist.
+ * @returns the account's previous role
  * @throws OperatorError
  */
 export async function addMember(
@@ -71,7 +71,7 @@ export async function addMember(
   });
 }
 
-/** Takes an account out of an organization; the account stays. @throws OperatorError */
+/** Removes an account from an organization; the account itself stays. @throws OperatorError */
 export async function removeMember(
   sql: Sql,
   member: { readonly organization: string; readonly email: string },
@@ -82,7 +82,7 @@ export async function removeMember(
     const removed = await tx`
       delete from memberships where user_id = ${account.id} and org_id = ${organization.id} returning 1`;
     if (removed.length === 0) {
-      throw new OperatorError(`${account.email} is no member of ${organization.slug}.`);
+      throw new OperatorError(`${account.email} is not a member of ${organization.slug}.`);
     }
     return { organization, account };
   });

@@ -65,10 +65,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
         role,
         account: accountOf(options, 'email', 'name'),
       });
-      const who = `${account.email} (${account.id})`;
-      if (before === role) return [`${who} is ${role} of ${organization.slug} already.`];
+      const user = `${account.email} (${account.id})`;
+      if (before === role) return [`${user} is ${role} of ${organization.slug} already.`];
       const was = before === undefined ? '' : `, and was ${before}`;
-      return [`${who} is ${role} of ${organization.slug} now${was}.`];
+      return [`${user} is ${role} of ${organization.slug} now${was}.`];
     },
   },
   'remove-member': {
@@ -78,7 +78,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
         organization: text(options, 'organization', 255),
         email: emailOf(options, 'email'),
       });
-      return [`${account.email} is no member of ${organization.slug} any more.`];
+      return [`${account.email} is no longer a member of ${organization.slug}.`];
     },
   },
   token: {
@@ -93,12 +93,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     options: [],
     async run(sql) {
       await resetCache(sql);
-      return ['Nothing that was cached before is used any more.'];
+      return ['Servers no longer use any value that was cached before.'];
     },
   },
 };
 
-/** Finds the command that the arguments name. @throws OperatorError naming what is wrong with them */
+/** Finds the command for the arguments. @throws OperatorError naming the mistake in the arguments */
 export function parseCommand(
   args: readonly string[],
 ): (sql: Sql, auth: OperatorConfig['auth']) => Promise<string[]> {
@@ -158,7 +158,7 @@ function roleOf(options: Options): Role {
   return role;
 }
 
-/** @throws OperatorError if tokens come from elsewhere, or the life is none */
+/** @throws OperatorError if another issuer signs the tokens, or the lifetime is invalid */
 async function tokenOf(userId: string, auth: OperatorConfig['auth'], expiresIn: string): Promise<string> {
   if (auth.jwksUrl !== undefined) {
     throw new OperatorError('With JWKS_URL, tokens come from its issuer.');

@@ -46,7 +46,7 @@ export class OrganizationResolver {
   }
 }
 
-/** The organization of a bot that was read: whoever may see the bot may see it. */
+/** The organization of a bot. Callers who may see the bot may see its organization. */
 @Resolver(() => Bot)
 export class BotOrganizationResolver {
   @FieldResolver(() => Organization)

@@ -1,6 +1,6 @@
 import { Field, ID, ObjectType } from 'type-graphql';
 
-/** An organization; its bots are added to the GraphQL type by the resolver. */
+/** An organization. A resolver adds its bots to the GraphQL type. */
 @ObjectType({ simpleResolvers: true, description: 'A customer that owns bots.' })
 export class Organization {
   @Field(() => ID)

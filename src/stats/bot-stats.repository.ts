@@ -41,7 +41,7 @@ const toBotStats = (totals: TotalsRow, computedAt: string): BotStats => ({
   computedAt,
 });
 
-/** Reads statistics from the running totals: one index look-up a bot, however many messages it has had. */
+/** Reads statistics from the running totals: one index look-up for each bot, however many messages it has. */
 export class BotStatsRepository {
   private readonly statsByIds;
   private readonly detailsByIds;
@@ -64,7 +64,7 @@ export class BotStatsRepository {
 
   /**
    * Statistics aligned with the bots' ids, null where there is no such bot, in one statement; in two if totals are
-   * missing. Their version grows with every change of the totals.
+   * missing. The version grows with every change of the totals.
    */
   async findMany(ids: readonly string[]): Promise<Snapshotted<BotStats>[]> {
     const computedAt = new Date().toISOString();
@@ -76,7 +76,7 @@ export class BotStatsRepository {
     }));
     const without = found.flatMap(({ value }, i) => (value ? [] : [i]));
     if (without.length === 0) return found;
-    // A bot that has no totals is told from one that does not exist any more.
+    // Distinguishes a bot without totals from a bot that no longer exists.
     const details = await this.findDetails(without.map((i) => ids[i] ?? ''));
     details.forEach(({ snapshot, value }, position) => {
       const i = without[position] ?? 0;

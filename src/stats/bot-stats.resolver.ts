@@ -17,7 +17,7 @@ export class BotStatsResolver {
       context.loaders.botStats.load(botId),
       requireBot(context, botId, Role.VIEWER),
     ]);
-    // The bot was deleted in between.
+    // The bot was deleted between the two reads.
     if (!stats) await context.authorization.require(Role.VIEWER, undefined, 'Bot');
     return stats && withErrorsBeyondInt(stats);
   }
@@ -37,7 +37,7 @@ export class BotStatsResolver {
     return details;
   }
 
-  /** Not part of the value, whose cached form would change with it. */
+  /** Not part of the value, because it would change the cached form. */
   @FieldResolver(() => ID, { description: "The bot's id, by which caches of clients know the statistics." })
   id(@Root() stats: Readonly<BotStats>): string {
     return stats.botId;
@@ -56,7 +56,7 @@ export class BotDetailsResolver {
 export class BotStatsFieldResolver {
   @FieldResolver(() => BotStats)
   async stats(@Ctx() context: StatsContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
-    // It must not cost the answer the rest of its list that a bot of it was deleted after the list was read.
+    // A bot of a list may be deleted after the list was read. That must not fail the rest of the list.
     return (await context.loaders.botStats.load(bot.id)) ?? noMessages(bot.id);
   }
 }

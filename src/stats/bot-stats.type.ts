@@ -50,7 +50,7 @@ export class BotDetails {
   readonly stats!: BotStats;
 }
 
-/** The figures of a bot without totals: somebody has removed them with triggers disabled. */
+/** The statistics of a bot without totals: somebody removed them with triggers disabled. */
 export const noMessages = (botId: string): BotStats => ({
   botId,
   totalMessages: 0,
@@ -73,12 +73,15 @@ const COUNTS = [
 ] as const;
 type Counts = Readonly<Record<(typeof COUNTS)[number], number>>;
 
-/** What statistics hold beside their fields, if a count is larger than Int. It is no field, lest all cached forms change. */
+/**
+ * The counts of statistics that are larger than Int. They are not a field, because that would change all cached
+ * forms.
+ */
 interface BeyondInt {
   readonly beyondInt?: Partial<Counts>;
 }
 
-/** Counts as fields of statistics: the nearest that Int can say, and beside them those that it cannot. */
+/** Turns counts into fields of statistics: the nearest Int, and separately the counts that Int cannot hold. */
 export function countsOf(counts: Counts): Counts & BeyondInt {
   const entries = COUNTS.map((name) => [name, counts[name]] as const);
   const beyond = entries.filter(([, count]) => count > MAX_INT);
@@ -89,8 +92,9 @@ export function countsOf(counts: Counts): Counts & BeyondInt {
 }
 
 /**
- * The statistics, with an error in the place of each count that Int cannot hold. Only for a field that may be null: in a
- * bot, its details or a page the error would cost the answer all of them, so there the nearest number stands.
+ * Returns the statistics, with an error in the place of each count that Int cannot hold. Use it only for a nullable
+ * field: in a bot, its details or a page, the error would remove all of them from the answer, so those show the
+ * nearest number.
  */
 export function withErrorsBeyondInt(stats: BotStats & BeyondInt): BotStats {
   if (!stats.beyondInt) return stats;

@@ -2,7 +2,7 @@ import { Extensions, Field, ID, ObjectType } from 'type-graphql';
 
 import { Role } from '../auth/role.enum.js';
 
-/** A user's place in an organization; the organization itself is added by the resolver. */
+/** A user's membership in an organization. The resolver adds the organization itself. */
 @ObjectType({ simpleResolvers: true })
 export class Membership {
   readonly orgId!: string;

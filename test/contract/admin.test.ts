@@ -119,7 +119,7 @@ describe('members', () => {
     const remove = ['remove-member', '--organization', 'members', '--email', email];
     expect((await admin(remove)).code).toBe(0);
     await rolesBecome([]);
-    expect(await admin(remove)).toMatchObject({ code: 1, stderr: `${email} is no member of members.\n` });
+    expect(await admin(remove)).toMatchObject({ code: 1, stderr: `${email} is not a member of members.\n` });
   });
 
   test('have the subject of their identity provider; a uuid is their id', async () => {

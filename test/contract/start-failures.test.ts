@@ -195,7 +195,7 @@ describe('a server that cannot start says so in one sentence, without a secret a
   });
 
   test.each([
-    ['198.51.100.7', /^HOST 198\.51\.100\.7 is no address/m],
+    ['198.51.100.7', /^HOST 198\.51\.100\.7 is not an address/m],
     ['nowhere.invalid', /^HOST nowhere\.invalid is not known/m],
   ])('HOST=%s', async (host, about) => {
     expect(sentenceOf(await serve({ HOST: host }))).toMatch(about);

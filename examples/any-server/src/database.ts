@@ -18,7 +18,7 @@ const TABLES = `
   select cache_watch('shelves', $$ARRAY['shelf:' || id]$$);
   select cache_watch('books', $$ARRAY['book:' || id, 'shelf:' || shelf_id]$$);`;
 
-/** Makes the tables, and lets the cache watch them. May be repeated at each start. */
+/** Creates the tables and lets the cache watch them. It may be repeated at each start. */
 export async function prepareDatabase(sql: Sql): Promise<void> {
   await installCache(sql);
   await sql.begin(async (transaction) => await transaction.unsafe(TABLES));

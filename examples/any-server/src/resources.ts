@@ -23,7 +23,7 @@ export const bookTag = tagFamily('book');
 
 const BOOK_SHAPE = { id: 'number', shelf_id: 'number', title: 'string', loans: 'number' } as const;
 const snapshot = sql.unsafe(SNAPSHOT_SQL);
-/** The ids that are asked for as rows, in their order; where a row is missing, the value is null. */
+/** The requested ids as rows, in their order; the value of a missing row is null. */
 const wanted = (ids: readonly string[]) =>
   sql`unnest(${[...ids]}::int[]) with ordinality as wanted (id, position)`;
 

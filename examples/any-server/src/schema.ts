@@ -3,7 +3,7 @@ import { createGraphQLError, createSchema } from 'graphql-yoga';
 
 import { bookTag, cache, shelfTag, sql, type Book, type resources, type Shelf } from './resources.js';
 
-/** What the resolvers of one request share. */
+/** The context that the resolvers of one request share. */
 export interface Context {
   readonly loaders: Loaders<typeof resources>;
   readonly dependencies: ResponseDependencies;
@@ -49,7 +49,7 @@ export const schema = createSchema<Context>({
         const [lent] = await sql<Pick<Book, 'shelf_id'>[]>`
           update books set loans = loans + 1 where id = ${bookId} returning shelf_id`;
         if (!lent) throw createGraphQLError('There is no such book');
-        // The change is committed, and nobody has been told of it yet.
+        // The change is committed, and the client has not got an answer yet.
         await cache.invalidate([bookTag.of(String(bookId)), shelfTag.of(String(lent.shelf_id))]);
         clearLoaders(loaders);
         return await loaders.book.load(String(bookId));

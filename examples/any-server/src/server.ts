@@ -11,11 +11,11 @@ const MAX_REQUEST_CHARACTERS = 100_000;
 
 const yoga = createYoga<{ dependencies: ResponseDependencies }>({
   schema,
-  // Loaders of one request: they batch, and note what the response depends on.
+  // Loaders of one request: they batch, and collect the dependencies of the response.
   context: ({ dependencies }) => ({ loaders: createLoaders(resources, dependencies) }),
 });
 
-/** Answers an operation: with the response kept for it, as long as all it was made of is current. */
+/** Answers an operation, with the cached response if all values in it are current. */
 async function answer(request: IncomingMessage): Promise<{ status: number; body: Buffer }> {
   let asked = '';
   for await (const chunk of request.setEncoding('utf8')) {
@@ -24,7 +24,7 @@ async function answer(request: IncomingMessage): Promise<{ status: number; body:
       return { status: 413, body: Buffer.from('The request is too long') };
   }
   let status = 200;
-  // Where users see different things, who asks belongs in the key.
+  // If users see different data, the key must contain the user.
   const body = await cache.respond(asked, async (dependencies) => {
     const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: asked };
     const response = await yoga.fetch('http://localhost/graphql', init, { dependencies });

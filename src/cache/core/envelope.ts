@@ -1,14 +1,14 @@
 import type { SnapshotText } from './snapshot.js';
 
 /**
- * What is stored in Redis for a value: JSON with a fixed order of fields, so that the head can be checked without
- * parsing the data, and so that `redis-cli GET` shows something readable.
+ * The stored form of a value in Redis: JSON with a fixed order of fields, so that a reader can check the head without
+ * parsing the data, and `redis-cli GET` shows readable text.
  *
  *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"version":7,"shape":"1f0c2a9b","data":{…}}
  *
  * `gen` holds the generations of the value's tags, joined by dots, as they were before the database was read;
- * `snapshot` is the PostgreSQL snapshot under which it was read; `expires` is when its TTL ends (ms since 1970);
- * `version` grows with every change of the value, or is 0 if that is not known; `shape` names the fields that the data has.
+ * `snapshot` is the PostgreSQL snapshot of the load; `expires` is the end of the TTL (ms since 1970); `version` grows
+ * with every change of the value, 0 if unknown; `shape` is the digest of the value's fields.
  */
 export interface Envelope<Value> {
   readonly generation: string;
@@ -21,7 +21,7 @@ export interface Envelope<Value> {
 }
 
 const HEAD = '{"gen":"';
-/** Where the generation begins in an envelope, counted from 0. */
+/** The position of the generation in an envelope, counted from 0. */
 export const GENERATION_START = HEAD.length;
 const MIDDLE = '","snapshot":"';
 const EXPIRES = '","expires":';
@@ -34,18 +34,18 @@ export function encodeEnvelope<Value>(envelope: Envelope<Value>): string {
   return `${HEAD}${generation}${MIDDLE}${snapshot}${EXPIRES}${expiresAt}${VERSION}${version}${SHAPE}${shape}"${DATA}${JSON.stringify(value)}}`;
 }
 
-/** The head of a stored envelope, and where its data begins. */
+/** The head of a stored envelope, and the position of its data. */
 export interface OpenedEnvelope {
   readonly snapshot: SnapshotText;
   readonly expiresAt: number;
-  /** Empty: it was written by a release that names no shapes. */
+  /** Empty if an older release without shapes wrote the envelope. */
   readonly shape: string;
   readonly dataStart: number;
 }
 
 /**
- * Opens a stored envelope, if it carries just this generation. Anything else, another generation or bytes that are no
- * envelope, is undefined.
+ * Opens a stored envelope if it carries exactly this generation. Returns undefined for another generation, and for
+ * bytes that are not an envelope.
  */
 export function openEnvelope(raw: string, generation: string): OpenedEnvelope | undefined {
   if (!raw.startsWith(HEAD) || !raw.startsWith(generation, HEAD.length)) return undefined;
@@ -72,7 +72,7 @@ export function openEnvelope(raw: string, generation: string): OpenedEnvelope | 
   };
 }
 
-/** The snapshot in the head of a stored envelope; undefined if the head is too short for it, or no envelope. */
+/** The snapshot in the head of a stored envelope; undefined if the head is too short, or not that of an envelope. */
 export function snapshotOfHead(head: string): SnapshotText | undefined {
   const start = head.indexOf(MIDDLE);
   const end = start < 0 ? -1 : head.indexOf('"', start + MIDDLE.length);

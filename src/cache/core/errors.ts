@@ -1,9 +1,9 @@
-/** Redis cannot be used just now; the caller does without it. Never reaches a client of the API. */
+/** Redis cannot be used now; the caller continues without it. Clients of the API never see this error. */
 export class CacheUnavailableError extends Error {
   override readonly name = 'CacheUnavailableError';
 }
 
-/** For what follows only where Redis cannot be used: any other error is a mistake of the program, and is thrown on. */
+/** Ignores an unavailable cache. Rethrows any other error, because it is a bug. */
 export function rethrowUnlessUnavailable(error: unknown): void {
   if (!(error instanceof CacheUnavailableError)) throw error;
 }

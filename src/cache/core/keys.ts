@@ -1,19 +1,19 @@
 import { createHash } from 'node:crypto';
 
-/** Turns the parameters of a cached thing into its Redis key. */
+/** Turns the parameters of a cached value into its Redis key. */
 export type KeyOf<Params> = (params: Params) => string;
 
-/** A key of one kind, and how keys of its kind are written. */
+/** An example key of one kind, and the pattern of that kind. */
 export interface KeyExample {
   readonly key: string;
   readonly pattern: string;
   readonly isIndex: boolean;
 }
 
-/** The parameters of a key, by the names of its placeholders. */
+/** The parameters of a key, by placeholder name. */
 export type KeyParams = Readonly<Record<string, string | number>>;
 
-/** The first placeholder of a template, which stands for the entity that a value is about. @throws if there is none */
+/** The first placeholder of a template: the id of the entity that the value belongs to. @throws if there is none */
 export function entityPlaceholder(template: string): string {
   const [, name] = /\{(\w+)\}/.exec(template) ?? [];
   if (name === undefined) throw new Error(`The key ${template} names no entity`);
@@ -21,16 +21,16 @@ export function entityPlaceholder(template: string): string {
 }
 
 /**
- * The one home of how Redis keys are written.
+ * Builds all Redis keys.
  *
  * A key is declared as in the contract: `bot:{id}:details`. On a standalone Redis the braces are placeholders; on
- * Redis Cluster they stay in the key around the first parameter, the entity's id, as a hash tag, so that everything
- * about one entity (values, generations, locks, indexes) shares a slot.
+ * Redis Cluster they stay in the key around the first parameter, the entity's id, as a hash tag, so that all keys of
+ * one entity (values, generations, locks, indexes) share a slot.
  */
 export class KeySpace {
   readonly cluster: boolean;
   private readonly prefix: string;
-  /** The templates that were compiled, and whether they are of indexes. */
+  /** The compiled templates, and whether each is of an index. */
   private readonly kinds = new Map<string, boolean>();
 
   constructor(options: { prefix: string; cluster: boolean }) {
@@ -45,7 +45,7 @@ export class KeySpace {
     return keyOf;
   }
 
-  /** The key of a cached thing, by its id. */
+  /** The key of a cached value, by its id. */
   valueKeyOf<Id>(described: { readonly key: string; readonly params: (id: Id) => KeyParams }): KeyOf<Id> {
     const keyOf = this.template(described.key);
     return (id) => keyOf(described.params(id));
@@ -78,7 +78,7 @@ export class KeySpace {
     };
   }
 
-  /** A key of each kind that was compiled, for an entity of this name, which must be nobody's id. */
+  /** One key of each compiled kind, for an entity of this name. No id may equal the name. */
   examples(name: string): KeyExample[] {
     return [...this.kinds].map(([template, isIndex]) => {
       let isFirst = true;
@@ -106,7 +106,7 @@ export class KeySpace {
   }
 }
 
-/** The part of a key that decides its slot in a Redis Cluster: what stands in the first braces, or else all of it. */
+/** The part of a key that decides its slot in a Redis Cluster: the text in the first braces, or else the whole key. */
 export function hashTagOf(key: string): string {
   const start = key.indexOf('{') + 1;
   const end = key.indexOf('}', start);
@@ -117,8 +117,8 @@ const MAX_TEXT_CHARACTERS = 64;
 
 /**
  * Encodes free text for use inside a key, injectively: percent-encoding leaves only letters, digits, `-`, `_`, `.`
- * and `~`, so no text holds a separator, a brace or a glob character. Longer results are replaced by
- * `sha256:<hex>`, which no plain text encodes to, because of its colon.
+ * and `~`, so the result has no separator, brace or glob character. Longer results are replaced by `sha256:<hex>`,
+ * which no text encodes to, because of its colon.
  * @throws URIError if the text has a lone surrogate (it has no UTF-8 form).
  */
 export function encodeKeyText(text: string): string {

@@ -3,7 +3,7 @@ interface LogMethod {
   (message: string): void;
 }
 
-/** Where the cache logs to: pino, or whatever has these methods. */
+/** The logger of the cache: pino, or any object with these methods. */
 export interface Logger {
   readonly debug: LogMethod;
   readonly info: LogMethod;

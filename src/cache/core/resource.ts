@@ -3,39 +3,42 @@ import type { ShapeOf } from './shape.js';
 import type { SnapshotText } from './snapshot.js';
 import type { Tag, TagFamily } from './tags.js';
 
-/** A value as the database had it, and the snapshot under which it was read. */
+/** A value as loaded from the database, and the snapshot of the load. */
 export interface Snapshotted<Value> {
   /** null: there is no such row. */
   readonly value: Value | null;
   readonly snapshot: SnapshotText;
-  /** Grows with every change of the value; needed where the value is to be replaced instead of dropped. */
+  /** Grows with every change of the value; {@link CachedResource.replace} needs it. */
   readonly version?: number;
 }
 
 /**
- * The description of one cached thing, which reading, filling and invalidating share.
+ * Describes one cached resource for reading, filling and invalidation.
  *
- * Values are JSON: what {@link load} returns must survive a round trip through it, and nobody may change a value that
- * was read, because readers of one process can share it.
+ * Values are JSON: the result of {@link load} must survive a JSON round trip. Nobody may change a value that was
+ * read, because readers of one process can share it.
  */
 interface Description<Id, Value> {
-  /** Its Redis key, such as `bot:{id}:details`: the first placeholder is the id of the entity that it is about. */
+  /**
+   * The Redis key, such as `bot:{id}:details`. The first placeholder is the id of the entity that the value belongs
+   * to.
+   */
   readonly key: string;
-  /** What a value depends on: it is outdated when any of these tags of its entity is invalidated. */
+  /** The tags that a value depends on: invalidating any of them outdates the value. */
   readonly tags: readonly TagFamily[];
   /**
-   * How many keys of one entity are kept at most, if there can be many (the pages of a list). They are listed in an index,
-   * so that they can be removed without searching the keyspace.
+   * The maximum number of keys of one entity, if there can be many (the pages of a list). An index lists them, so
+   * that they can be removed without searching the keyspace.
    */
   readonly maxKeys?: number;
-  /** The fields of a value. Two releases that differ in it leave each other's values alone. */
+  /** The fields of a value. If two releases differ in it, each ignores the values of the other. */
   readonly shape: ShapeOf<Value>;
-  /** Life in seconds, before jitter. */
+  /** TTL in seconds, before jitter. */
   readonly ttlSeconds: number;
   /**
    * Reads from the primary database, outside any writing transaction, each value and its snapshot in one statement.
-   * Aligned with the ids.
-   * @throws whatever the database throws; nothing is cached then.
+   * Returns the values aligned with the ids.
+   * @throws any error of the database; nothing is cached then.
    */
   readonly load: (ids: readonly Id[]) => Promise<readonly Snapshotted<Value>[]>;
 }
@@ -46,13 +49,13 @@ export interface Cacheable<Id, Value> extends Description<Id, Value> {
   readonly params: (id: Id) => KeyParams;
 }
 
-/** A {@link Cacheable} with the name that it has in metrics and logs. */
+/** A {@link Cacheable} with its name in metrics and logs. */
 export interface Resource<Id, Value> extends Cacheable<Id, Value> {
   readonly name: string;
 }
 
 /**
- * Describes a cached thing. An id that is a string is the only parameter of the key; for any other id, `params` gives the
+ * Describes a cached resource. A string id is the only parameter of the key; for any other id, `params` returns the
  * parameters.
  */
 export function cached<Value, Id = string>(
@@ -65,7 +68,7 @@ export function cached<Value, Id = string>(
   return { params: (id) => ({ [entity]: String(id) }), ...description };
 }
 
-/** The id of the entity that a value is about. */
+/** The id of the entity that a value belongs to. */
 export const entityIdOf = <Id>(
   { key, params }: Pick<Cacheable<Id, unknown>, 'key' | 'params'>,
   id: Id,
@@ -74,7 +77,7 @@ export const entityIdOf = <Id>(
 type Bound<Described> =
   Described extends Cacheable<infer Id, infer Value> ? CachedResource<Id, Value> : never;
 
-/** What is read through the cache, by the names of the descriptions. */
+/** The resources of a cache, by the names of their descriptions. */
 export type BoundResources<Described> = { readonly [Name in keyof Described]: Bound<Described[Name]> };
 
 /** Binds descriptions to a cache, each under its name. */
@@ -89,35 +92,35 @@ export function bindAll<Described extends Readonly<Record<string, object>>>(
   return Object.fromEntries(bound) as BoundResources<Described>;
 }
 
-/** What vouches for one value that was read. */
+/** The conditions under which one cached value is current. */
 export interface Dependency {
-  /** The tokens of its generations, joined by dots. */
+  /** The generations of the value's tags, joined by dots. */
   readonly generation: string;
   readonly snapshot: SnapshotText;
   /** When the value's TTL ends (ms since 1970). */
   readonly expiresAt: number;
 }
 
-/** Is told what vouches for the values that are read for one response. */
+/** Collects the dependencies of the values that are read for one response. */
 export interface ReadDependencies {
-  /** A value was read that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
+  /** Adds a value that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
   add(tags: readonly Tag[], generationKeys: readonly string[], dependency: Dependency): void;
-  /** Something was read that no generation vouches for. */
+  /** Records that a value without a generation was read: the response must not be cached. */
   markUncacheable(): void;
 }
 
-/** Reads one kind of cached thing. */
+/** Reads and replaces the values of one resource. */
 export interface CachedResource<Id, Value> {
   readonly name: string;
   /**
-   * The values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached.
-   * @param dependencies is told what vouches for the values.
+   * Returns the values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached.
+   * @param dependencies collects the dependencies of the values
    */
   readMany(ids: readonly Id[], dependencies?: ReadDependencies): Promise<(Value | null)[]>;
   /**
-   * Invalidates the tags of a value, but puts a newer one in its place where it was cached: for values that change so
-   * often that they would never be found. The value must have been read, with its version, after the write committed.
-   * One round trip; never fails, as the invalidation itself.
+   * Invalidates the tags of a value. If the value was cached, stores the newer one in its place: a value that changes
+   * very often would otherwise never be a hit. The caller must have read the newer value, with its version, after the
+   * write committed. One round trip; never fails.
    * @param others further tags to invalidate, in the same round trip
    */
   replace(id: Id, newer: Snapshotted<Value>, others?: readonly Tag[]): Promise<void>;

@@ -9,9 +9,8 @@ type ScalarName<Value> = [Value] extends [string]
       : never;
 
 /**
- * The shape of a type of JSON values: `'string'`, `'number?'` (or null), `[shape]` for arrays, and a shape for each field
- * of an object. The compiler derives it, so a field that is added to a type must be added to its shape, and none can be
- * forgotten.
+ * The shape of a type of JSON values: `'string'`, `'number?'` (or null), `[shape]` for arrays, and a shape for each
+ * field of an object. A field that is in the type but not in the shape is a compile error.
  */
 export type ShapeOf<Value> = null extends Value
   ? `${ScalarName<NonNullable<Value>>}?`
@@ -21,17 +20,16 @@ export type ShapeOf<Value> = null extends Value
       ? readonly [ShapeOf<Element>]
       : { readonly [Field in keyof Value]-?: ShapeOf<Value[Field]> };
 
-/** Any shape. */
 export type Shape = string | readonly [Shape] | { readonly [field: string]: Shape };
 
 const DIGEST_CHARACTERS = 8;
 
-/** Names a shape: two releases whose values have the same fields give it the same name. */
+/** The digest of a shape: two releases whose values have the same fields get the same digest. */
 export function digestOfShape(shape: Shape): string {
   return createHash('sha256').update(canonical(shape)).digest('hex').slice(0, DIGEST_CHARACTERS);
 }
 
-/** A shape as text, whatever the order of its fields. */
+/** A shape as text, independent of the order of its fields. */
 function canonical(shape: Shape): string {
   if (typeof shape === 'string') return shape;
   if (isArrayShape(shape)) return `[${canonical(shape[0])}]`;
@@ -39,7 +37,7 @@ function canonical(shape: Shape): string {
   return `{${fields.map((field) => `${JSON.stringify(field)}:${canonical(shape[field] ?? '')}`).join()}}`;
 }
 
-/** Whether a parsed JSON value is of a shape; further fields do no harm. */
+/** Whether a parsed JSON value has a shape. Additional fields are allowed. */
 export function isOfShape(value: unknown, shape: Shape): boolean {
   if (typeof shape === 'string') {
     return shape.endsWith('?')

@@ -1,25 +1,25 @@
 /**
- * The text form of a PostgreSQL `pg_snapshot`, `xmin:xmax:xip,xip,…`, followed by `@` and the epoch of the database that
- * it was taken in. Transaction ids of different epochs cannot be compared.
+ * The text form of a PostgreSQL `pg_snapshot`, `xmin:xmax:xip,xip,…`, followed by `@` and the epoch of its database.
+ * Transaction ids of different epochs cannot be compared.
  */
 export type SnapshotText = string;
 
-/** The epoch of a snapshot, with its `@`; empty if it names none. */
+/** The epoch of a snapshot, with its `@`; empty if the snapshot has none. */
 export function epochOf(snapshot: SnapshotText): string {
   const at = snapshot.indexOf('@');
   return at < 0 ? '' : snapshot.slice(at);
 }
 
-/** A snapshot as PostgreSQL itself writes and reads it. */
+/** A snapshot without its epoch, as PostgreSQL writes and reads it. */
 export function withoutEpoch(snapshot: SnapshotText): string {
   const at = snapshot.indexOf('@');
   return at < 0 ? snapshot : snapshot.slice(0, at);
 }
 
 /**
- * Whether a transaction that has committed is visible in a snapshot, as `pg_visible_in_snapshot` decides it:
- * yes below `xmin`; no from `xmax` on; between them, yes unless it was still running (listed in `xip`).
- * Transaction ids are 64-bit and never wrap; as numbers they are exact up to 2^53.
+ * Whether a committed transaction is visible in a snapshot, by the rule of `pg_visible_in_snapshot`: yes below
+ * `xmin`; no from `xmax` on; between them, yes unless it was still running (listed in `xip`). Transaction ids are
+ * 64-bit and never wrap; as numbers they are exact up to 2^53.
  */
 export function isVisible(xid: number, snapshot: SnapshotText): boolean {
   const first = snapshot.indexOf(':');
@@ -30,21 +30,21 @@ export function isVisible(xid: number, snapshot: SnapshotText): boolean {
   return !`,${withoutEpoch(snapshot.slice(second + 1))},`.includes(`,${xid},`);
 }
 
-/** The first transaction id that was not in use yet when a snapshot was taken: it has seen none from there on. */
+/** The first transaction id that was unused when a snapshot was taken: the snapshot sees no transaction from it on. */
 export function xmaxOf(snapshot: SnapshotText): number {
   const first = snapshot.indexOf(':');
   return Number(snapshot.slice(first + 1, snapshot.indexOf(':', first + 1)));
 }
 
-/** The transactions that were still running when a snapshot was taken. */
+/** The transactions that were running when a snapshot was taken. */
 function runningIn(snapshot: SnapshotText): number[] {
   const list = withoutEpoch(snapshot.slice(snapshot.lastIndexOf(':') + 1));
   return list === '' ? [] : list.split(',').map(Number);
 }
 
 /**
- * Whether a snapshot has seen every transaction up to `xid` that had committed by the time of a later snapshot, `now`:
- * those it lists as running must be running still.
+ * Whether a snapshot has seen every transaction up to `xid` that had committed by the time of a later snapshot,
+ * `now`. It has if the transactions that it lists as running are still running in `now`.
  */
 export function hasSeenAllUpTo(xid: number, snapshot: SnapshotText, now: SnapshotText | undefined): boolean {
   const first = snapshot.indexOf(':');

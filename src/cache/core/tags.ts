@@ -4,10 +4,13 @@
  */
 export type Tag = string;
 
-/** Logged instead of single tags when a write touches very much (TRUNCATE, a bulk UPDATE): every value is outdated. */
+/**
+ * Logged instead of single tags when a write touches very many rows (TRUNCATE, a bulk UPDATE): it outdates every
+ * value.
+ */
 export const EVERYTHING: Tag = '*';
 
-/** All tags of one kind. A family gives the tag of an entity's id. */
+/** All tags of one kind. `of` returns the tag of an entity's id. */
 export interface TagFamily {
   readonly entity: string;
   readonly facet: string | undefined;
@@ -15,8 +18,8 @@ export interface TagFamily {
 }
 
 /**
- * `tagFamily('bot').of(id)` is `bot:<id>`; `tagFamily('bot', 'stats').of(id)` is `bot:<id>:stats`. No part is empty or has a
- * colon: the tag would be of another family, and its values would stay.
+ * `tagFamily('bot').of(id)` is `bot:<id>`; `tagFamily('bot', 'stats').of(id)` is `bot:<id>:stats`. No part may be
+ * empty or contain a colon: the tag would belong to another family, and invalidating it would leave the values.
  * @throws TypeError
  */
 export function tagFamily(entity: string, facet?: string): TagFamily {
@@ -31,7 +34,7 @@ function refuseColons(name: string, part: string): string {
   return part;
 }
 
-/** The parts of a tag; undefined for one that no family can have made (a newer version's, or `*`). */
+/** The parts of a tag; undefined for a tag that no family makes (a newer release's tag, or `*`). */
 export function parseTag(tag: Tag): { entity: string; id: string; facet: string | undefined } | undefined {
   const [entity, id, facet, ...rest] = tag.split(':');
   if (!entity || !id || rest.length > 0) return undefined;

@@ -8,37 +8,37 @@ import { epochOf, xmaxOf } from '../core/snapshot.js';
 import { sweep } from './sweep.js';
 
 const TICK_MS = 500;
-/** How long a write's own invalidation has, before the sweep looks after it (ms). */
+/** How long a write's own invalidation may take before the sweep checks its keys (ms). */
 const SWEEP_AFTER_MS = 1_000;
 const PRUNE_EVERY_MS = 10_000;
-/** Longer than any cached value lives (ms): an entry this old is needed by nobody. */
+/** Longer than any cached value lives (ms): no value needs an entry this old. */
 const KEEP_MS = 660_000;
-/** More entries than this are not kept, however young: values from before them are refused instead. */
+/** The maximum number of entries in the log, however young. Values from before them are refused instead. */
 const KEEP_ENTRIES = 100_000;
-/** How long a process that does not lead waits before it tries to again (ms). */
+/** How long a process that does not lead waits before it tries again (ms). */
 const LEAD_AGAIN_MS = 2_000;
-/** The most entries that wait for the sweep; the oldest are left to the log alone. */
+/** The maximum number of entries that wait for the sweep. The oldest beyond it are covered by the log alone. */
 const MAX_DUE_ENTRIES = 20_000;
 
-/** A point of the log: a value loaded later has seen every entry below `xmax`, except of what was running still. */
+/** A point of the log: a value loaded later has seen every entry below `xmax`, except those of running transactions. */
 interface Horizon {
   readonly takenAt: number;
   readonly xmax: number;
   readonly entries: number;
 }
 
-/** How much of the log is kept; tests keep less. */
+/** How much of the log is kept. Tests keep less. */
 export interface LogRetention {
   readonly keepEntries?: number;
   readonly pruneEveryMs?: number;
 }
 
 /**
- * Tends the invalidation log, in one process at a time: sweeps what a lost invalidation left in Redis, and prunes
- * entries that no cached value can need.
+ * Maintains the invalidation log, in one process at a time. The sweep removes the values that a lost invalidation
+ * left in Redis; pruning removes entries that no cached value can need.
  *
- * The sweep only tidies up: values that it would remove are refused by every process already. It looks at the stored
- * snapshots and removes what is outdated, so values that were loaded since the write stay.
+ * The sweep only frees memory: every process refuses the values that it removes. It compares the stored snapshots, so
+ * values that were loaded after the write stay.
  */
 export class InvalidationLogMaintenance {
   private timer: NodeJS.Timeout | undefined;
@@ -49,7 +49,7 @@ export class InvalidationLogMaintenance {
   private epoch = '';
   private prunedAt = performance.now();
   private leadAgainAt = 0;
-  /** No entry below this is left to be removed. */
+  /** The log has no entry below this id. */
   private lowestLeft = 0;
   private working: Promise<void> | undefined;
 
@@ -80,7 +80,7 @@ export class InvalidationLogMaintenance {
     await this.working;
   }
 
-  /** What this process remembers between two ticks, whether it leads or not. */
+  /** How much this process remembers between two ticks, whether it leads or not. */
   get size(): { readonly dueEntries: number; readonly horizons: number } {
     return { dueEntries: this.dueEntries, horizons: this.horizons.length };
   }
@@ -90,7 +90,7 @@ export class InvalidationLogMaintenance {
     const { keepEntries, pruneEveryMs } = this.retention;
     const epoch = epochOf(batch.snapshot);
     if (epoch !== this.epoch) {
-      // Transaction ids of another database would cut this one's log.
+      // Transaction ids of another database would prune the wrong entries.
       this.epoch = epoch;
       this.due = [];
       this.dueEntries = 0;
@@ -98,7 +98,7 @@ export class InvalidationLogMaintenance {
       this.lowestLeft = 0;
     }
     this.entriesSeen += batch.entries.length;
-    // A transaction may commit long after its id was passed by.
+    // A transaction may commit long after transactions with higher ids.
     for (const { xid } of batch.entries) this.lowestLeft = Math.min(this.lowestLeft, xid);
     if (batch.entries.length > 0) {
       this.due.push({ at: now + SWEEP_AFTER_MS, batch });
@@ -110,7 +110,7 @@ export class InvalidationLogMaintenance {
     if (!last || now - last.takenAt > pruneEveryMs || this.entriesSeen - last.entries > keepEntries / 10) {
       this.horizons.push({ takenAt: now, xmax: xmaxOf(batch.snapshot), entries: this.entriesSeen });
     }
-    // Of those that have outlived what depends on them, the last will do.
+    // Of the horizons that are older than every cached value, only the last is needed.
     while (this.horizons[1] && this.isOutlived(this.horizons[1], now)) this.horizons.shift();
   }
 
@@ -132,16 +132,16 @@ export class InvalidationLogMaintenance {
     try {
       if (!(await this.parts.source.lead())) {
         this.leadAgainAt = now + LEAD_AGAIN_MS;
-        // What another leader leaves behind is not known here.
+        // This process does not know which entries another leader leaves behind.
         this.lowestLeft = 0;
         return;
       }
-      // A sweep that fails must not keep the log from being cut.
+      // Prune first, because the sweep may fail.
       if (isTimeToPrune) await this.prune(now);
       if (ripe.length > 0) await this.sweep(ripe.map(({ batch }) => batch));
     } catch (error) {
       if (error instanceof CacheUnavailableError) return;
-      this.parts.log.warn({ err: error }, 'Could not tend the invalidation log');
+      this.parts.log.warn({ err: error }, 'Could not maintain the invalidation log');
     }
   }
 

@@ -3,15 +3,18 @@ import type { Logger } from '../core/logger.js';
 import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from '../core/snapshot.js';
 import { EVERYTHING, type Tag } from '../core/tags.js';
 
-/** What decides, beside Redis, whether a cached value may be used. */
+/** Decides, in addition to the generations in Redis, whether a cached value may be used. */
 export interface Freshness {
   /** Whether a value read under this snapshot has seen every known write of its tags. */
   accepts(tags: readonly Tag[], snapshot: SnapshotText): boolean;
-  /** Changes when {@link accepts} could answer differently, becoming too old apart. */
+  /**
+   * Changes whenever {@link accepts} may return another result, unless only because the log was not read for too
+   * long.
+   */
   readonly revision: number;
-  /** Whether the log was read lately; if not, {@link accepts} is false for everything. */
+  /** Whether the log was read recently; if not, {@link accepts} is false for everything. */
   readonly isCurrent: boolean;
-  /** Resolves once {@link accepts} answers for everything that was committed before this call. */
+  /** Resolves once {@link accepts} covers everything that was committed before this call. */
   confirm(): Promise<void>;
 }
 
@@ -21,34 +24,34 @@ export interface LogEntry {
   readonly tags: readonly Tag[];
 }
 
-/** What a poll of the log returns: the entries that became visible since the cursor, and the next cursor. */
+/** The result of a poll: the entries that became visible since the cursor, and the next cursor. */
 export interface LogBatch {
   readonly snapshot: SnapshotText;
   readonly entries: readonly LogEntry[];
-  /** Entries below this transaction are not all there: a value must have seen everything below it to be judged. */
+  /** Entries below this transaction id are incomplete: a value must have seen everything below it to be accepted. */
   readonly completeFrom: number;
 }
 
-/** What has been written lately: a process may not have read of it yet, and may show older values. */
+/** The recent writes. Another process may not have read them from the log yet, and may return older values. */
 export interface RecentWrites {
   /**
-   * The tags of all recent writes that touched one of these, those committed just before this call included; undefined if
-   * that is not known now.
+   * Returns the tags of all recent writes that touched one of these, including writes committed just before this
+   * call; undefined if that is unknown now.
    */
   touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined>;
 }
 
-/** Where the log is kept. */
+/** The storage of the log. */
 export interface LogSource {
-  /** Opens a connection of its own and reads all that is kept, oldest first. */
+  /** Opens its own connection and reads all entries, oldest first. */
   open(): Promise<LogBatch>;
-  /** Reads what became visible since a snapshot. */
+  /** Reads the entries that became visible since a snapshot. */
   poll(since: SnapshotText): Promise<LogBatch>;
-  /** Whether this process is the one of all that tends the log and sweeps; it tries to become it. */
+  /** Tries to become the one process that maintains the log. Returns whether this process is it. */
   lead(): Promise<boolean>;
   /**
-   * Forgets entries below a transaction id, those that are running now excepted. Returns how many.
-   * @param lowest no entry below it is left to be removed.
+   * Removes entries below a transaction id, except those of running transactions. Returns how many.
+   * @param lowest the log has no entry below it
    */
   prune(lowest: number, below: number): Promise<number>;
   close(): Promise<void>;
@@ -59,33 +62,31 @@ export interface InvalidationLogOptions {
   readonly log: Logger;
   /** Pause between polls in ms. */
   readonly intervalMs?: number;
-  /** The most tags to remember; the oldest are forgotten first, see {@link InvalidationLog.accepts}. */
+  /** The maximum number of tags to remember; the oldest are forgotten first, see {@link InvalidationLog.accepts}. */
   readonly maxTags?: number;
 }
 
 const POLL_INTERVAL_MS = 100;
-/** A log not read for this long says nothing any more. */
+/** No cached value is used if the log was not read for this long (ms). */
 export const MAX_BLINDNESS_MS = 2_000;
 const MAX_TAGS = 200_000;
-/** The most entries that are remembered as they were logged; see {@link RecentWrites}. */
+/** The maximum number of entries that are remembered as they were logged; see {@link RecentWrites}. */
 const MAX_RECENT_ENTRIES = 20_000;
-/** A tag that more transactions than this changed between two polls is remembered by the last of them alone. */
+/** If more transactions than this change a tag between two polls, only the last one is remembered. */
 const MAX_XIDS = 8;
 
-/**
- * Which transactions a value must have seen: one, or each of a few, or (`upTo`) all that there were up to one.
- */
+/** The transactions that a value must have seen: one, each of a few, or (`upTo`) all up to one. */
 type Writes = number | number[] | { readonly upTo: number };
 
 /**
- * The log check: this process's view of the database's invalidation log, which decides whether a cached value
- * may be used, whatever has happened to Redis or to another process.
+ * The log check: this process's copy of the database's invalidation log. It decides whether a cached value may be
+ * used, regardless of the state of Redis and of other processes.
  *
  * The cursor is a snapshot, not a sequence number: transactions commit in another order than they begin, and a poll
- * `id > last` skips the ones that commit late.
+ * for `id > last` would skip those that commit late.
  *
- * For a tag it is enough to remember the transactions of the latest poll in which it changed: commits become visible in
- * one order for everybody, so a snapshot that sees them sees all that came before.
+ * For a tag it is enough to remember the transactions of the latest poll in which it changed: commits become visible
+ * in one order for everybody, so a snapshot that sees them sees all earlier ones.
  */
 export class InvalidationLog implements Freshness, RecentWrites {
   private readonly changes = new Map<Tag, Writes>();
@@ -93,15 +94,15 @@ export class InvalidationLog implements Freshness, RecentWrites {
   private readonly log: Logger;
   private readonly intervalMs: number;
   private readonly maxTags: number;
-  /** Transactions up to here are no longer remembered by tag: a value must have seen them all. */
+  /** Transactions up to this id are no longer remembered by tag: a value must have seen them all. */
   private floor = 0;
   private everything: Writes = [];
   private cursor: SnapshotText | undefined;
-  /** The epoch of the cursor: a snapshot of another one says nothing about this database. */
+  /** The epoch of the cursor. Snapshots of another epoch cannot be compared with it. */
   private epoch = '';
   private changesSeen = 0;
   private lastPollStartedAt = -Infinity;
-  /** Reads of the log that began before this are not enough, see {@link confirm}. */
+  /** Only reads of the log that began after this time count, see {@link confirm}. */
   private trustedFrom = -Infinity;
   private isFailing = false;
   /** The entries that became visible within {@link MAX_BLINDNESS_MS}. */
@@ -125,13 +126,13 @@ export class InvalidationLog implements Freshness, RecentWrites {
     this.maxTags = options.maxTags ?? MAX_TAGS;
   }
 
-  /** Reads the log and goes on reading it. Resolves after the first read, whether it succeeded or not. */
+  /** Reads the log, and then polls it. Resolves after the first read, even if that failed. */
   async start(): Promise<void> {
     await this.poll();
     this.schedule();
   }
 
-  /** Calls back with what each poll has found. */
+  /** Calls the listener with the batch of each poll. */
   onPoll(listener: (batch: LogBatch) => void): void {
     this.listeners.push(listener);
   }
@@ -146,7 +147,7 @@ export class InvalidationLog implements Freshness, RecentWrites {
     return this.changesSeen;
   }
 
-  /** The age in ms of what this process knows. */
+  /** The age of the last read of the log, in ms. */
   get ageMs(): number {
     return performance.now() - this.lastPollStartedAt;
   }
@@ -173,8 +174,8 @@ export class InvalidationLog implements Freshness, RecentWrites {
   }
 
   /**
-   * Waits for a read of the log that began after this call. If there is none to be had soon, nothing is accepted until
-   * the next one that succeeds.
+   * Waits for a read of the log that began after this call. If it fails, no value is accepted until the next read
+   * that succeeds.
    */
   async confirm(): Promise<void> {
     const calledAt = performance.now();
@@ -182,11 +183,11 @@ export class InvalidationLog implements Freshness, RecentWrites {
     if (this.lastPollStartedAt < calledAt) this.trustedFrom = calledAt;
   }
 
-  /** A poll that begins when all have asked to confirm whom the same event has woken. */
+  /** Starts one poll for all callers that the same event has woken. */
   private async pollForAll(): Promise<void> {
     await Promise.resolve();
     this.confirming = undefined;
-    // After a failure there may be much to catch up with: nobody waits for that.
+    // After a failure, the next poll may have much to read: do not wait for it.
     if (this.polling && !this.isFailing) await this.polling;
     if (!this.isFailing) await this.poll();
   }
@@ -254,7 +255,9 @@ export class InvalidationLog implements Freshness, RecentWrites {
     }
   }
 
-  /** Remembers entries for as long as a process may not have read them. Of too many, none. */
+  /**
+   * Remembers entries for as long as another process may not have read them. Beyond the limit it keeps none of them.
+   */
   private rememberRecent(entries: readonly LogEntry[]): void {
     const now = performance.now();
     while (this.recent[0] && now - this.recent[0].seenAt > 2 * MAX_BLINDNESS_MS) {
@@ -262,12 +265,12 @@ export class InvalidationLog implements Freshness, RecentWrites {
     }
     if (entries.length === 0) return;
     this.recentEntries += entries.length;
-    // Counted, but not kept: {@link touching} knows that it does not know.
+    // These entries are counted, but not kept: {@link touching} then returns undefined.
     const isTooMuch = this.recentEntries > MAX_RECENT_ENTRIES;
     this.recent.push({ seenAt: now, count: entries.length, entries: isTooMuch ? [] : entries });
   }
 
-  /** Nothing that was known is of use in another epoch. */
+  /** Clears everything that was learned in another epoch. */
   private forget(): void {
     this.changes.clear();
     this.recent.length = 0;

@@ -7,14 +7,14 @@ import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
 import type { Resource } from '../core/resource.js';
 import { parseTag, type Tag } from '../core/tags.js';
 
-/** The most tags kept for the end of an outage; beyond that the invalidation log alone covers this process's writes. */
+/** The maximum number of tags that wait for the end of an outage. Only the invalidation log covers writes beyond it. */
 const MAX_PENDING_TAGS = 10_000;
-/** The same in characters. */
+/** The same limit in characters. */
 const MAX_PENDING_CHARACTERS = 1_000_000;
-/** How long after a failure what is pending is tried again, where the circuit did not open (ms). */
+/** How long after a failure the pending tags are tried again, if the circuit did not open (ms). */
 const FLUSH_PAUSE_MS = 1_000;
 
-/** What has to be removed from Redis when a tag of one family is invalidated. */
+/** The keys to remove from Redis when a tag of one family is invalidated. */
 interface FamilyKeys {
   readonly generation: KeyOf<{ id: string }>;
   readonly values: ((id: string) => string)[];
@@ -22,9 +22,9 @@ interface FamilyKeys {
 }
 
 /**
- * The writer's half of the generation check: takes the generations and the values of tags out of Redis.
+ * The writer's half of the generation check: removes the generations and the values of tags from Redis.
  *
- * Its cost depends on the number of tags alone: it never searches the keyspace.
+ * Its cost depends only on the number of tags: it never searches the keyspace.
  */
 export class Invalidator {
   private readonly families = new Map<string, FamilyKeys>();
@@ -43,7 +43,7 @@ export class Invalidator {
     parts.circuitBreaker?.beforeRecovery(async () => await this.flushPending());
   }
 
-  /** Makes a resource's keys known, so that its tags can be invalidated. */
+  /** Registers the keys of a resource, so that its tags can be invalidated. */
   register<Id>(
     resource: Pick<Resource<Id, unknown>, 'tags' | 'maxKeys'>,
     valueKeyOf: (id: Id) => string,
@@ -58,15 +58,15 @@ export class Invalidator {
       };
       const { maxKeys } = resource;
       if (maxKeys !== undefined) family.indexes = [{ key: keys.index(entity), maxEntries: maxKeys }];
-      // What is not in an index is named by its entity's id.
+      // Without an index, the entity's id alone gives the key.
       else family.values.push(valueKeyOf as (id: string) => string);
       this.families.set(name, family);
     }
   }
 
   /**
-   * Invalidates tags; call it after the transaction has committed and before its outcome is told to anyone. One round
-   * trip. It never fails: what Redis could not be told now is told it when it is back, and until then, and for other
+   * Invalidates tags. Call it after the transaction has committed and before anyone is told of its outcome. One round
+   * trip; never fails: if Redis cannot be reached, the tags stay pending until it is back. Until then, and in other
    * processes, the invalidation log keeps outdated values from being used.
    */
   async invalidate(tags: readonly Tag[]): Promise<void> {
@@ -74,7 +74,7 @@ export class Invalidator {
     if (store) await this.orKeepPending(tags, store.remove(this.removalsOf(tags), 'invalidate'));
   }
 
-  /** Awaits an invalidation of tags that is under way; if Redis cannot be told now, it is told later. Never fails. */
+  /** Awaits an invalidation that is under way; if it fails, keeps its tags pending. Never fails. */
   async orKeepPending(tags: readonly Tag[], invalidation: Promise<void>): Promise<void> {
     try {
       await invalidation;
@@ -86,8 +86,8 @@ export class Invalidator {
   }
 
   /**
-   * Redis may have come back in between, or have refused just the way in which it was told. What is pending from before is
-   * not sent again with it: a Redis that goes on refusing would get all of it with every write.
+   * Tries once more: Redis may be back, or may have refused only the first form of the request. Tags that were
+   * pending before are not sent with it: a Redis that goes on refusing would receive all of them with every write.
    */
   private async tryAgain(tags: readonly Tag[]): Promise<boolean> {
     const { circuitBreaker, store } = this.parts;
@@ -101,7 +101,7 @@ export class Invalidator {
     }
   }
 
-  /** For what was left pending just when the circuit closed, or without the circuit's having opened. */
+  /** Flushes tags that became pending just as the circuit closed, or without the circuit opening. */
   private flushPendingInBackground(): void {
     if (this.pending.size === 0 || this.parts.circuitBreaker?.available !== true) return;
     const now = performance.now();
@@ -113,7 +113,9 @@ export class Invalidator {
     });
   }
 
-  /** What invalidating a tag removes: its generation, the values of its entity, and the indexes of the others. */
+  /**
+   * The keys that invalidating a tag removes, beside its generation: the values of its entity, and indexes of others.
+   */
   targetsOf(tag: Tag): { readonly values: readonly string[]; readonly indexes: readonly KeyIndex[] } {
     const parsed = parseTag(tag);
     const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
@@ -142,7 +144,7 @@ export class Invalidator {
     }
   }
 
-  /** A tag that is written again while it is being flushed is pending again. */
+  /** A tag that is written again during the flush is pending again. */
   private async flushPending(): Promise<void> {
     while (this.pending.size > 0) {
       const tags = [...this.pending];
@@ -158,7 +160,7 @@ export class Invalidator {
     }
   }
 
-  /** What invalidating tags removes, by entity. */
+  /** The keys that invalidating tags removes, by entity. */
   removalsOf(tags: readonly Tag[]): Removal[] {
     const removals = new Map<string, { keys: Set<string>; indexes: Map<string, number> }>();
     for (const tag of tags) {

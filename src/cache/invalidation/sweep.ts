@@ -5,13 +5,13 @@ import type { CacheStore } from '../redis/cache-store.js';
 import { isVisible } from '../core/snapshot.js';
 import { EVERYTHING, type Tag } from '../core/tags.js';
 
-/** The most tags and keys swept at once; the rest is covered by the log alone. */
+/** The maximum number of tags and keys in one sweep; the log alone covers the rest. */
 const MAX_TAGS = 5_000;
 const MAX_KEYS = 20_000;
-/** How many tags are looked at together. */
+/** How many tags are checked together. */
 const TAGS_AT_ONCE = 200;
 
-/** Repeats the invalidation of logged writes whose own was lost: those of which Redis holds values that lack them. */
+/** Repeats lost invalidations: those of logged writes that values in Redis have not seen. */
 export async function sweep(
   batches: readonly LogBatch[],
   store: Pick<CacheStore, 'readHeads' | 'readIndexes'>,
@@ -58,7 +58,7 @@ function writesOf(batches: readonly LogBatch[]): Map<Tag, number[]> {
   return writes;
 }
 
-/** Whether a stored value has not seen one of these transactions, or does not say what it has seen. */
+/** Whether a stored value has not seen one of these transactions, or has no readable snapshot. */
 function lacks(head: string, xids: readonly number[]): boolean {
   const snapshot = snapshotOfHead(head);
   return snapshot === undefined || xids.some((xid) => !isVisible(xid, snapshot));

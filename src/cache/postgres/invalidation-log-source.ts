@@ -5,7 +5,7 @@ import { LogLeader } from './log-leader.js';
 import { LogPruner } from './log-pruner.js';
 import { LogReader } from './log-reader.js';
 
-/** The invalidation log of a PostgreSQL, read and tended over one connection. */
+/** The invalidation log in PostgreSQL, read and maintained over one connection. */
 export function invalidationLogSource(open: OpenConnection): LogSource {
   const connection = new LogConnection(open);
   const reader = new LogReader(connection);

@@ -1,11 +1,11 @@
 import type { OpenConnection, Sql } from './connection.js';
 
 /**
- * The connection over which a process reads and tends the invalidation log. It is the log's own, so that a busy pool cannot
- * delay it, and is replaced after a read that failed.
+ * The connection over which a process reads and maintains the invalidation log. The log has its own connection, so
+ * that a busy pool cannot delay it. The connection is replaced after a failed read.
  */
 export class LogConnection {
-  /** Whether the last read of the log failed, or there was none. */
+  /** Whether the last read of the log failed, or there was none yet. */
   isBehind = true;
   private sql: Sql | undefined;
 
@@ -21,7 +21,7 @@ export class LogConnection {
     }));
   }
 
-  /** Whether this is the open connection: what a session held is lost with it. */
+  /** Whether this is the open connection. A lock of its session is lost when the connection is replaced. */
   isCurrent(sql: Sql | undefined): boolean {
     return sql !== undefined && sql === this.sql;
   }
@@ -29,7 +29,7 @@ export class LogConnection {
   drop(): void {
     const dropped = this.sql;
     this.sql = undefined;
-    // What is still under way on it is given up at once; its failure was already told to the caller of the read.
+    // Cancels statements under way at once. The caller of the read already has the error.
     dropped?.end({ timeout: 0 }).catch(() => undefined);
   }
 

@@ -3,16 +3,16 @@ import type { LogConnection } from './log-connection.js';
 
 const LEADER_LOCK = 7_305_190_415;
 
-/** Elects the one process that tends the invalidation log: the one whose session holds a lock in PostgreSQL. */
+/** Elects the one process that maintains the invalidation log: the one whose session holds a lock in PostgreSQL. */
 export class LogLeader {
-  /** The connection that holds the lock; the lock goes with it. */
+  /** The connection that holds the lock; closing it releases the lock. */
   private leading: Sql | undefined;
 
   constructor(private readonly connection: LogConnection) {}
 
-  /** Whether this process leads; it tries to. */
+  /** Tries to become the leader. Returns whether this process leads. */
   async lead(): Promise<boolean> {
-    // What waits for a connection that is given up makes the driver open it again, and nobody would ever close it.
+    // A statement that waits for a dropped connection makes the driver reopen it, and nothing would close it again.
     if (this.connection.isBehind) return false;
     if (this.connection.isCurrent(this.leading)) return true;
     const session = this.connection.current;

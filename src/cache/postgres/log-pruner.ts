@@ -1,6 +1,6 @@
 import type { LogConnection } from './log-connection.js';
 
-/** The most entries that are removed in one transaction. */
+/** The maximum number of entries that are removed in one transaction. */
 const PRUNED_AT_ONCE = 5_000;
 
 /** Removes old entries of the invalidation log. */

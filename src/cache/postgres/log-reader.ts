@@ -5,45 +5,45 @@ import { renewForeignEpoch } from './epoch.js';
 import type { LogConnection } from './log-connection.js';
 import { SNAPSHOT_SQL } from './snapshot-column.js';
 
-/** A part of a statement. */
+/** A fragment of a statement. */
 type PendingQuery = ReturnType<Sql>;
 
 interface LogRow {
   snapshot: SnapshotText;
-  /** null: the row of the log's state is gone. */
+  /** null: the row of the log's state is missing. */
   complete_from: string | null;
   xid: string | null;
   tags: string[] | null;
 }
 
-/** A poll without an answer for this long has failed; the connection is then replaced. */
+/** A poll without a reply for this long has failed (ms); the connection is then replaced. */
 const POLL_TIMEOUT_MS = 1_000;
-/** As long for a read that may find very much: the first one, and the first one after a failure. */
+/** The same for a read that may return very much: the first one, and the first one after a failure (ms). */
 const CATCH_UP_TIMEOUT_MS = 10_000;
-/** The most entries of the first read; values from before them are not judged, but refused. */
+/** The maximum number of entries in the first read; values from before them are refused. */
 const MAX_ROWS_AT_START = 50_000;
-/** Likewise, of the reads that follow: what 2 s of 10,000 writes a second leave. */
+/** The same for later reads: as many as 10,000 writes a second leave in 2 s. */
 const MAX_ROWS = 20_000;
-/** The most tags in the entries of one read, likewise: about 10 MB. */
+/** The maximum number of tags in the entries of one read: about 10 MB. */
 const MAX_TAGS = 200_000;
-/** A read that failed is repeated with fewer entries, down to this many, so that a backlog blinds nobody for good. */
+/** A failed read is repeated with fewer entries, but at least this many, so that a backlog cannot fail every read. */
 const MIN_ROWS = 500;
 /**
  * Reads the table `cache_invalidations`.
  *
- * What a snapshot has not seen is what was running when it was taken (`xip`) or began later (from `xmax` on): both are
- * found by the index, however old the oldest running transaction is.
+ * A snapshot has not seen transactions that were running when it was taken (`xip`) or that began later (from `xmax`
+ * on). The index finds both, however old the oldest running transaction is.
  */
 export class LogReader {
   private maxRows = MAX_ROWS_AT_START;
 
   constructor(private readonly connection: LogConnection) {}
 
-  /** Reads all that is kept. */
+  /** Reads all entries of the log. */
   async open(): Promise<LogBatch> {
     return await this.inTime(
       async (session) =>
-        // What is below has not all been kept, and need not be read: index entries of removed rows are many there.
+        // Entries below are incomplete and need not be read: the index has many entries of removed rows there.
         await read(
           session,
           this.maxRows,
@@ -56,7 +56,10 @@ export class LogReader {
     );
   }
 
-  /** Reads what became visible since a snapshot. Ids from the future belong to rows that were restored from another cluster. */
+  /**
+   * Reads entries that became visible since a snapshot. Ids from the future belong to rows restored from another
+   * cluster.
+   */
   async poll(since: SnapshotText): Promise<LogBatch> {
     return await this.inTime(
       async (session) =>
@@ -102,7 +105,7 @@ export class LogReader {
   }
 }
 
-/** Reads, and makes sure that the log is of this database, in one round trip; if it was not, it is read again. */
+/** Reads, and checks in the same round trip that the log belongs to this database; if it did not, reads again. */
 async function readOwn(
   session: Sql,
   query: (sql: Sql) => Promise<LogBatch>,
@@ -112,8 +115,12 @@ async function readOwn(
   return isRenewed ? await query(session) : batch;
 }
 
-/** Reads entries, the newest first, `most` and one more. */
-async function read(session: Sql, most: number, entries: (limit: number) => PendingQuery): Promise<LogBatch> {
+/** Reads entries, newest first: `limit` and one more. */
+async function read(
+  session: Sql,
+  limit: number,
+  entries: (limit: number) => PendingQuery,
+): Promise<LogBatch> {
   const rows = await session<LogRow[]>`
     select now.snapshot, now.complete_from, o.xid::text as xid, to_json(o.tags) as tags
     from (
@@ -123,19 +130,19 @@ async function read(session: Sql, most: number, entries: (limit: number) => Pend
     left join (
       select xid, tags from (
         select xid, tags, sum(cardinality(tags)) over (order by xid desc rows unbounded preceding) as tags_so_far
-        from (${entries(most + 1)}) as newest
+        from (${entries(limit + 1)}) as newest
       ) as counted
       where tags_so_far - cardinality(tags) <= ${MAX_TAGS}
-      order by xid desc limit ${most + 1}
+      order by xid desc limit ${limit + 1}
     ) as o on true`;
-  const batch = toBatch(rows, most);
+  const batch = toBatch(rows, limit);
   if (rows[0]?.complete_from === null) await session`select public.restore_cache_log_state()`;
   return batch;
 }
 
-function toBatch(rows: readonly LogRow[], most: number): LogBatch {
+function toBatch(rows: readonly LogRow[], limit: number): LogBatch {
   const [first] = rows;
-  if (!first) throw new Error('The database has answered nothing');
+  if (!first) throw new Error('The database returned no row');
   const { snapshot, complete_from: completeFrom } = first;
   const entries: LogEntry[] = [];
   let tagCount = 0;
@@ -144,12 +151,12 @@ function toBatch(rows: readonly LogRow[], most: number): LogBatch {
     entries.push({ xid: Number(xid), tags });
     tagCount += tags.length;
   }
-  const isCut = entries.length > most || tagCount > MAX_TAGS;
+  const isCut = entries.length > limit || tagCount > MAX_TAGS;
   return {
     snapshot,
     entries,
     completeFrom: Math.max(
-      // Nobody knows what has been removed: no value that was read until now can be judged.
+      // The removed entries are unknown: refuse every value that was read until now.
       completeFrom === null ? xmaxOf(snapshot) : Number(completeFrom),
       isCut ? (entries[0]?.xid ?? 0) + 1 : 0,
     ),

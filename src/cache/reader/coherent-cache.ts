@@ -6,10 +6,10 @@ import { ValueKeys } from './value-keys.js';
 /**
  * A cache-aside reader that never returns a value older than the last write answered before the read began.
  *
- * A value in Redis carries the generations of its tags, read before the database was; it is a hit only while they are
- * the current ones, and only if the invalidation log knows no write that the value's snapshot has not seen.
- * Concurrent misses share one load, if they saw the same generations. Whatever Redis does, a read is answered from
- * PostgreSQL at worst. Why this holds: `docs/coherence.md`.
+ * A value in Redis carries the generations of its tags, read before the database was. It is a hit only if they are
+ * still current, and if the invalidation log has no write that the value's snapshot has not seen. Concurrent misses
+ * share one load if they saw the same generations. If Redis fails, reads go to PostgreSQL. `docs/coherence.md` shows
+ * why this holds.
  */
 export class CoherentCache {
   constructor(private readonly parts: CacheParts) {}
@@ -27,7 +27,7 @@ export class CoherentCache {
     };
   }
 
-  /** The keys of a resource's values, which its reader and its invalidation share. */
+  /** The keys of a resource's values, which its reader and the invalidator share. */
   valueKeysOf<Id, Value>(resource: Resource<Id, Value>): ValueKeys<Id> {
     return new ValueKeys(this.parts.keys.valueKeyOf(resource), digestOfShape(resource.shape));
   }

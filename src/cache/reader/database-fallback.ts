@@ -7,9 +7,9 @@ interface Flight<Value> {
 }
 
 /**
- * Reads from the database without Redis, where no generation says whether a load under way may be shared. Readers share
- * it all the same, but one that came after it began accepts its result only if the invalidation log, read again since
- * then, knows no newer write.
+ * Reads from the database without Redis, where no generation says whether a load under way may be shared. Readers
+ * share it nevertheless. A reader that arrived after the load began accepts the result only if a later read of the
+ * invalidation log shows no newer write.
  */
 export class DatabaseFallback<Id, Value> {
   /** Loads under way, by value key. */
@@ -43,7 +43,7 @@ export class DatabaseFallback<Id, Value> {
     }
   }
 
-  /** The loads under way of these entries; those that have none are started, together. */
+  /** Returns the loads under way of these entries. Starts one batch for the entries without a load. */
   private join(entries: readonly Entry<Id>[]): Flight<Value>[] {
     const toLoad = entries.filter(({ keys }) => !this.flights.has(keys.key));
     if (toLoad.length > 0) {

@@ -6,15 +6,15 @@ import type { KeyOf, KeySpace } from '../core/keys.js';
 import { entityIdOf, type Resource } from '../core/resource.js';
 import type { ValueKeys } from './value-keys.js';
 
-/** What the first value of a kind is taken to be large, in bytes. */
+/** The assumed size of the first value of a resource, in bytes. */
 const INITIAL_BYTES = 512;
 
-/** Writes, and remembers, the names that follow from the ids of one cached thing. */
+/** Derives the key names of a resource's ids, and remembers them. */
 export class Entries<Id> {
   private readonly entries: LRUCache<string, Entry<Id>>;
   private readonly generationsOf: readonly KeyOf<{ id: string }>[];
   private readonly indexOf: ((entityId: string) => KeyIndex) | undefined;
-  /** The size of the largest value seen so far, in bytes: what is not known yet may be as large. */
+  /** The size of the largest value seen so far, in bytes: the assumed size of an unknown value. */
   private largestBytes = INITIAL_BYTES;
 
   constructor(
@@ -35,7 +35,7 @@ export class Entries<Id> {
   of(asked: Id): Entry<Id> {
     const known = this.entries.get(this.valueKeys.of(asked));
     if (known) return known;
-    // What was cut out of a document keeps all of the document in memory: what stays here is a copy.
+    // A substring of a document keeps the whole document in memory, so remember a copy.
     const id = structuredClone(asked);
     const key = this.valueKeys.of(id);
     const entityId = entityIdOf(this.resource, id);
@@ -54,7 +54,7 @@ export class Entries<Id> {
     return entry;
   }
 
-  /** Remembers how large a value is, in bytes. */
+  /** Remembers the size of a value, in bytes. */
   noteBytes(keys: EntryKeys, bytes: number): void {
     keys.bytes = bytes;
     if (bytes > this.largestBytes) this.largestBytes = bytes;

@@ -10,19 +10,19 @@ export interface ParsedEnvelope<Value> extends LoadedValue<Value> {
   readonly generation: string;
 }
 
-/** The most characters of stored bytes to remember, for each resource. */
+/** The maximum number of characters of stored bytes to remember, for each resource. */
 const MAX_CHARACTERS = 8 * 1024 * 1024;
 
 /**
- * Remembers what stored bytes were parsed to. The bytes are read from Redis every time and must be the same to the
- * letter, so this spares the parsing and nothing else: it is no cache of its own.
+ * Remembers the parsed form of stored bytes. The bytes are read from Redis every time and must be identical, so this
+ * saves only the parsing: it never decides whether a value is current.
  */
 export class EnvelopeParseCache<Value> {
   private readonly memo: LRUCache<string, ParsedEnvelope<Value>>;
 
   private readonly shapeDigest: string;
 
-  /** @param onOtherShape called when a current value is found that another release has written */
+  /** @param onOtherShape called when a current value of another release is found */
   constructor(
     maxEntries: number,
     private readonly shape: Shape,
@@ -36,7 +36,7 @@ export class EnvelopeParseCache<Value> {
     });
   }
 
-  /** The value in these bytes, if they are an envelope that carries this generation, and the value has the shape it should. */
+  /** The value in these bytes, if they are an envelope with this generation and the value has the expected shape. */
   parse(key: string, raw: string, generation: string): ParsedEnvelope<Value> | undefined {
     const known = this.memo.get(key);
     if (known && known.raw === raw && known.generation === generation) return known;

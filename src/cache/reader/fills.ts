@@ -10,7 +10,7 @@ import type { CacheObserver } from '../core/observer.js';
 import type { CacheStore, Claim, Fill } from '../redis/cache-store.js';
 import { MAX_VALUE_BYTES } from '../redis/pieces.js';
 
-/** A missing value that was claimed. */
+/** A missing value and its claim. */
 export interface ClaimedRead<Id, Value> {
   readonly read: PendingRead<Id, Value>;
   readonly claim: Claim;
@@ -30,7 +30,7 @@ export class Fills<Id, Value> {
     },
   ) {}
 
-  /** Stores what was loaded for claims. Aligned. Never fails. */
+  /** Stores the values that were loaded for claims. The arrays are aligned. Never fails. */
   async fill(
     claimed: readonly ClaimedRead<Id, Value>[],
     loaded: readonly LoadedValue<Value>[],
@@ -56,7 +56,7 @@ export class Fills<Id, Value> {
       if (storable.length > 0) await store.fill(storable);
       if (storable.length === fills.length) return;
       this.noteTooLarge(fills.length - storable.length);
-      // A fill frees its lock. The others would keep readers waiting for values that do not come.
+      // A fill frees its lock. Free the other locks, because readers would wait for values that are not stored.
       const freed = new Set(storable.map(({ lock }) => lock));
       const held = new Set(fills.map(({ lock }) => lock).filter((lock) => !freed.has(lock)));
       if (held.size > 0) await store.release([...held]);
@@ -65,7 +65,10 @@ export class Fills<Id, Value> {
     }
   }
 
-  /** Frees the locks of claims whose load has failed, so that who comes next need not wait for them to run out. Never fails. */
+  /**
+   * Frees the locks of claims whose load failed, so that the next reader need not wait for them to expire. Never
+   * fails.
+   */
   async release(claimed: readonly ClaimedRead<Id, Value>[]): Promise<void> {
     try {
       await this.parts.store.release([...new Set(claimed.map(({ claim }) => claim.lock))]);
@@ -75,8 +78,8 @@ export class Fills<Id, Value> {
   }
 
   /**
-   * Invalidates the tags of a value, and puts the newer one in the place of the stored one where that can be. Never fails.
-   * @param newer was read after the write
+   * Invalidates the tags of a value, and replaces the stored value by the newer one if possible. Never fails.
+   * @param newer the value as read after the write
    * @param further tags to invalidate, in the same round trip
    */
   async replace(

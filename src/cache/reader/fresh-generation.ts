@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 
 const BYTES = 12;
-/** Random bytes are drawn for so many at once: each draw costs a system call. */
+/** How many generations are drawn at once: each draw costs a system call. */
 const DRAWN_AT_ONCE = 256;
 
 let drawn = Buffer.alloc(0);
 let used = 0;
 
-/** A new generation, 96 random bits: none is used twice, not even after it was evicted. */
+/** Returns a new generation, 96 random bits. None repeats, not even after an eviction. */
 export function freshGeneration(): string {
   if (used === drawn.length) {
     drawn = randomBytes(BYTES * DRAWN_AT_ONCE);

@@ -2,25 +2,25 @@ import type { EntryKeys } from '../redis/cache-store.js';
 import type { SnapshotText } from '../core/snapshot.js';
 import type { Tag } from '../core/tags.js';
 
-/** An id that is asked for, and the names that follow from it. */
+/** A requested id, and the keys derived from it. */
 export interface Entry<Id> {
   readonly id: Id;
   readonly keys: EntryKeys;
   readonly tags: readonly Tag[];
 }
 
-/** A value and what vouches for it. */
+/** A value, and the conditions under which it is current. */
 export interface LoadedValue<Value> {
   readonly value: Value | null;
   readonly snapshot: SnapshotText;
-  /** The generation it was read under; undefined if Redis was not there to tell. */
+  /** The generation it was read under; undefined if Redis was unavailable. */
   readonly generation: string | undefined;
-  /** When its life ends (ms since 1970). */
+  /** The end of its life (ms since 1970). */
   readonly expiresAt: number;
   readonly version: number;
 }
 
-/** Stands for an id for which the load returned nothing. It is never cached. */
+/** Placeholder for an id for which the loader returned nothing; never cached. */
 export const NOT_LOADED: LoadedValue<never> = {
   value: null,
   snapshot: '',
@@ -29,12 +29,12 @@ export const NOT_LOADED: LoadedValue<never> = {
   version: 0,
 };
 
-/** One id of a read, and how far it has come. */
+/** The progress of a read, for one id. */
 export interface PendingRead<Id, Value> {
   readonly entry: Entry<Id>;
-  /** The current generation, once Redis has told it. */
+  /** The current generation, once Redis has returned it. */
   generation: string | undefined;
-  /** What the reader gets, once it is there. */
+  /** The value for the reader, once it is available. */
   loaded: LoadedValue<Value> | undefined;
 }
 

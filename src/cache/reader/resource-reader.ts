@@ -18,34 +18,34 @@ import type { ReadDependencies, Resource, Snapshotted } from '../core/resource.j
 import { SingleFlight } from './single-flight.js';
 import type { ValueKeys } from './value-keys.js';
 
-/** Life of "there is no such row", in seconds. */
+/** TTL of "there is no such row", in seconds. */
 const NEGATIVE_TTL_SECONDS = 10;
 const TTL_JITTER = 0.1;
 
-/** How long a reader waits for another process to store a value, before it loads it itself (ms, in all). */
+/** How long a reader waits for another process to store a value before it loads the value itself (ms, in total). */
 const MAX_WAIT_MS = 150;
 const FIRST_WAIT_MS = 4;
 
-/** The most ids whose key names and parsed values are remembered, for each resource. */
+/** The maximum number of ids whose key names and parsed values are remembered, for each resource. */
 const MAX_ENTRIES = 5_000;
 
 export interface CacheParts {
-  /** Absent: every read goes to the database. */
+  /** Undefined: every read goes to the database. */
   readonly store: CacheStore | undefined;
   readonly keys: KeySpace;
   readonly invalidator: Invalidator;
   readonly freshness: Freshness;
   readonly observer: CacheObserver;
   readonly log: Logger;
-  /** How a reader waits for another process; a test decides itself when the time is up. */
+  /** Waits between two reads of another process's value; tests control the time. */
   readonly pause?: (ms: number) => Promise<unknown>;
-  /** Instead of {@link MAX_ENTRIES}, for which memory is set aside at once: tests make thousands of caches. */
+  /** Overrides {@link MAX_ENTRIES}, for which memory is allocated at once: tests make thousands of caches. */
   readonly maxEntries?: number;
 }
 
 /**
- * Reads one cached thing: from Redis, or else from the database, which fills Redis. What is written here is the read path
- * of `docs/coherence.md`.
+ * Reads one resource from Redis, or else from the database, and fills Redis. It implements the read path of
+ * `docs/coherence.md`.
  */
 export class ResourceReader<Id, Value> {
   private readonly entries: Entries<Id>;
@@ -94,7 +94,7 @@ export class ResourceReader<Id, Value> {
     await this.fills?.replace(this.entries.of(id), loaded, others);
   }
 
-  /** Completes reads: with what Redis holds, if it may be used, or else as {@link readMissing} does. */
+  /** Completes reads with the values in Redis that may be used; {@link readMissing} completes the others. */
   private async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { store, observer } = this.parts;
     const { name } = this.resource;
@@ -124,7 +124,7 @@ export class ResourceReader<Id, Value> {
     if (missing.length > 0) await this.readMissing(store, missing);
   }
 
-  /** The stored value, if it may be used; otherwise why not. */
+  /** Returns the stored value if it may be used; otherwise the reason of the miss. */
   private tryHit(entry: Entry<Id>, stored: Stored | undefined): LoadedValue<Value> | MissReason {
     if (!stored?.raw) return 'absent';
     const { raw, generation } = stored;
@@ -135,7 +135,7 @@ export class ResourceReader<Id, Value> {
     return this.parts.freshness.accepts(entry.tags, parsed.snapshot) ? parsed : 'distrusted';
   }
 
-  /** Joins the loads that may be joined, and claims the others. */
+  /** Joins loads under way where that is allowed, and claims the other values. */
   private async readMissing(store: CacheStore, missing: readonly PendingRead<Id, Value>[]): Promise<void> {
     const pending: Promise<void>[] = [];
     const unclaimed = missing.filter((read) => {
@@ -147,7 +147,7 @@ export class ResourceReader<Id, Value> {
     await Promise.all(pending);
   }
 
-  /** Loads what this process may load, and waits for what others load. */
+  /** Loads the values that this process claimed, and waits for those that other processes load. */
   private async claimAndLoad(store: CacheStore, missing: readonly PendingRead<Id, Value>[]): Promise<void> {
     const pending: Promise<void>[] = [];
     const mine: ClaimedRead<Id, Value>[] = [];
@@ -184,7 +184,7 @@ export class ResourceReader<Id, Value> {
     await Promise.all(pending);
   }
 
-  /** Completes claimed reads by a batch that is under way, and lets later readers join it. */
+  /** Completes claimed reads from a batch that is under way, and lets later readers join it. */
   private share(
     claimed: readonly ClaimedRead<Id, Value>[],
     batch: Promise<readonly LoadedValue<Value>[]>,
@@ -206,8 +206,9 @@ export class ResourceReader<Id, Value> {
   }
 
   /**
-   * Waits for the processes that hold the locks, looking for their values with growing, jittered pauses; what is still
-   * missing then is loaded here, and not stored, so that a slow loader is not raced. The result is aligned.
+   * Polls for the values of the processes that hold the locks, with growing, jittered pauses. Values that are still
+   * missing then are loaded here, but not stored, so that this process does not race a slow lock holder. The result
+   * is aligned.
    */
   private async waitForOthers(
     store: CacheStore,
@@ -243,7 +244,7 @@ export class ResourceReader<Id, Value> {
     return reads.map(({ loaded = NOT_LOADED }) => loaded);
   }
 
-  /** Reads from the database what was claimed under generations, or (without one) what is asked for beside Redis. */
+  /** Loads missing values from the database: under the claimed generation, or without one if Redis is not used. */
   private async load(
     missing: readonly Pick<PendingRead<Id, Value>, 'entry' | 'generation'>[],
   ): Promise<LoadedValue<Value>[]> {
@@ -255,7 +256,7 @@ export class ResourceReader<Id, Value> {
     });
   }
 
-  /** When the life of a value that is loaded now ends (ms since 1970). */
+  /** The end of the life of a value that is loaded now (ms since 1970). */
   private expiryOf(value: Value | null): number {
     const { ttlSeconds } = this.resource;
     const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
@@ -263,6 +264,6 @@ export class ResourceReader<Id, Value> {
   }
 }
 
-/** A load under way is known by its key and the generation that it was claimed under. No load has none. */
+/** The key of a load under way: the value key and the claimed generation. Every registered load has a generation. */
 const flightKey = ({ entry, generation = '' }: PendingRead<unknown, unknown>): string =>
   `${entry.keys.key}|${generation}`;

@@ -1,4 +1,4 @@
-/** A load that is under way, shared by everyone who may use its result. */
+/** Shares a load under way among all readers that may use its result. */
 export class SingleFlight<Result> {
   private readonly flights = new Map<string, Promise<Result>>();
 
@@ -6,7 +6,7 @@ export class SingleFlight<Result> {
     return this.flights.get(key);
   }
 
-  /** Registers a load until it settles. Only the first one under a key is registered. */
+  /** Registers a load until it settles. If the key already has a load, that one stays. */
   set(key: string, flight: Promise<Result>): void {
     if (this.flights.has(key)) return;
     this.flights.set(key, flight);

@@ -1,12 +1,12 @@
-/** How long another release's values are made way for, before the plain keys are tried again (ms). */
+/** How long this release avoids the plain keys after it found another release's value there (ms). */
 const APART_MS = 15 * 60_000;
 
 /**
  * The Redis keys of a resource's values.
  *
- * They are the resource's own, until a value of another shape is found under one: then another release of the server uses
- * them, and this one keeps its values beside them (`bot:{id}:shape:1f0c2a9b`), so that both find their own again. Tags and
- * generations are shared: whichever release invalidates, the values of both are outdated.
+ * A resource uses its plain keys until it finds a value of another shape under one. Another release of the server
+ * uses the plain keys then, and this one stores its values beside them (`bot:{id}:shape:1f0c2a9b`), so that each
+ * release finds its own. Both share tags and generations: an invalidation by one release outdates the values of both.
  */
 export class ValueKeys<Id> {
   private apartUntil = -Infinity;
@@ -22,7 +22,7 @@ export class ValueKeys<Id> {
     return performance.now() < this.apartUntil ? `${key}:shape:${this.shape}` : key;
   }
 
-  /** Another release's value was found. */
+  /** Call this when another release's value was found. */
   stepAside(): void {
     this.apartUntil = performance.now() + APART_MS;
   }

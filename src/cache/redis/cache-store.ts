@@ -1,11 +1,11 @@
-/** The live keys of an entity that cannot be named from its id alone. */
+/** An index that lists the live keys of an entity, for keys that the id alone does not give. */
 export interface KeyIndex {
   readonly key: string;
-  /** What comes beyond that removes the keys that would end first. */
+  /** If the index has more entries, the keys that would expire first are removed. */
   readonly maxEntries: number;
 }
 
-/** Where one value lives: everything it touches in Redis. */
+/** All keys of one value in Redis. */
 export interface EntryKeys {
   /** The entity's id; on a cluster all keys of one entity share a hash slot. */
   readonly entityId: string;
@@ -14,7 +14,7 @@ export interface EntryKeys {
   /** The generation keys of the value's tags, in the order of the resource's declaration. */
   readonly generations: readonly string[];
   readonly index: KeyIndex | undefined;
-  /** How large the value is expected to be, in bytes: as it was last seen, or as others of its kind. */
+  /** The expected size of the value, in bytes: its last known size, or that of other values of the resource. */
   bytes: number;
 }
 
@@ -24,18 +24,18 @@ export interface Stored {
   readonly generation: string | undefined;
 }
 
-/** A lock that lets one process load a batch of missing values for all. */
+/** A lock that lets one process load a batch of missing values for all processes. */
 export interface Lock {
   readonly key: string;
-  /** What it holds while it is the one that was taken. */
+  /** The content of the lock's key while it belongs to its claim. */
   readonly holds: string;
 }
 
-/** The outcome of a claim: the generation to fill under, and whether this process is the one to load. */
+/** The outcome of a claim: the generation to fill under, and whether this process may load. */
 export interface Claim {
   readonly generation: string;
   readonly mine: boolean;
-  /** Shared by all values that were claimed together. */
+  /** All values that were claimed together share it. */
   readonly lock: Lock;
 }
 
@@ -48,13 +48,13 @@ export interface Fill {
   /** The length of the envelope. */
   readonly bytes: number;
   readonly ttlMs: number;
-  /** Whether the envelope holds a value; otherwise it says that there is none. */
+  /** Whether the envelope holds a value; if not, it records that there is no row. */
   readonly exists: boolean;
 }
 
-/** A value that was read by a writer after its commit, which may take the place of the stored one. */
+/** A value that a writer read after its commit, to replace the stored one. */
 export interface Replacement {
-  /** The new generation, under which the envelope is written. */
+  /** The new generation of the envelope. */
   readonly token: string;
   readonly envelope: string;
   readonly ttlMs: number;
@@ -68,30 +68,31 @@ export interface Removal {
 }
 
 /**
- * What the protocol asks of Redis. The property tests put a model in its place, whose steps they can order. All of it
- * fails with CacheUnavailableError if Redis cannot be used now.
+ * The Redis operations of the protocol. Property tests replace them by a model whose steps they order. Every method
+ * throws CacheUnavailableError if Redis cannot be used now.
  */
 export interface CacheStore {
   /** Reads values together with their generations. The result is aligned with `entries`. */
   read(entries: readonly EntryKeys[]): Promise<Stored[]>;
   /**
    * Reads generations. The result is aligned with `keys`; null where there is none.
-   * @param onSend called just before the request is sent, or fails: who comes later has to ask again.
+   * @param onSend called just before the request is sent or fails: later callers must send their own request
    */
   readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]>;
   /**
    * Claims the load of missing values. The result is aligned with `entries`; undefined where nothing can be claimed,
    * because a cluster is moving the keys.
-   * @param token becomes the generation of whatever has none
+   * @param token becomes the generation of each tag that has none
    */
   claim(entries: readonly EntryKeys[], token: string): Promise<(Claim | undefined)[]>;
   /** Stores loaded values whose generations are still current. */
   fill(fills: readonly Fill[]): Promise<void>;
-  /** Frees locks of loads that have failed. */
+  /** Frees the locks of loads that failed. */
   release(locks: readonly Lock[]): Promise<void>;
   /**
-   * Replaces a stored value under a new generation. `others`, and what `indexes` list, depend on the same tag.
-   * @param removals what other tags outdate, to be removed in the same round trip
+   * Replaces a stored value under a new generation. `others`, and the keys that `indexes` list, depend on the same
+   * tag.
+   * @param removals the keys that other tags outdate, to be removed in the same round trip
    */
   replace(
     entry: EntryKeys,
@@ -105,8 +106,8 @@ export interface CacheStore {
   /** The keys that indexes list. Aligned with `indexes`. */
   readIndexes(indexes: readonly KeyIndex[]): Promise<string[][]>;
   /**
-   * Removes generations, values and everything their indexes list. Removing a generation invalidates as surely as
-   * replacing it (the next reader makes a new random one), costs no memory, and is allowed in a Redis that is full.
+   * Removes generations, values and all keys that their indexes list. Removing a generation invalidates as reliably
+   * as replacing it (the next reader makes a new random one), uses no memory, and is allowed in a Redis that is full.
    * @param whileOpen also tries while the circuit is open (recovery), up to the first failure.
    */
   remove(removals: readonly Removal[], operation: 'invalidate' | 'sweep', whileOpen?: boolean): Promise<void>;

@@ -1,9 +1,9 @@
 /**
- * A clock that counts only time in which this process's event loop was turning.
+ * A clock that counts only the time in which this process's event loop ran.
  *
- * A deadline on a plain timer also fires when the process itself was busy: the answer has long arrived, but nobody had
- * time to read it. This clock credits at most two ticks for any stretch between two of its ticks, so a deadline on it
- * runs out only after the loop has had its chances to read an answer.
+ * A plain timer also fires after the process itself was blocked, when the reply has arrived but could not be read. If
+ * the event loop was blocked between two ticks, at most two ticks of that time count, so a call never times out
+ * before its reply could be read.
  */
 export class EventLoopClock {
   private elapsed = 0;
@@ -12,12 +12,12 @@ export class EventLoopClock {
 
   constructor(private readonly tickMs = 10) {}
 
-  /** Credited milliseconds since the clock was made. */
+  /** Counted milliseconds since the clock was made. */
   get now(): number {
     return this.elapsed;
   }
 
-  /** Calls back on every tick until stopped. The callback runs after the loop has read what has arrived. */
+  /** Calls back on every tick until stopped, after the event loop has read the data that arrived. */
   start(onTick: () => void): void {
     if (this.timer) return;
     this.last = performance.now();

@@ -1,6 +1,6 @@
 /**
- * Bounds the work that is under way at Redis at any time, so that what comes later is not late because of what this
- * process itself has sent before. Those who have to wait go in the order in which they came.
+ * Limits the work under way at Redis, so that this process's earlier requests do not delay its later ones. Callers
+ * that have to wait proceed in the order of their arrival.
  */
 export class InFlightLimit {
   private used = 0;
@@ -8,7 +8,7 @@ export class InFlightLimit {
 
   constructor(private readonly max: number) {}
 
-  /** Takes room for some work; undefined if there is room at once. A single piece of work always fits. */
+  /** Takes room for a piece of work; undefined if there is room at once. A piece that is alone always fits. */
   enter(cost: number): Promise<void> | undefined {
     if (this.waiting.length === 0 && this.fits(cost)) {
       this.used += cost;

@@ -1,12 +1,12 @@
 import type { Cluster, Redis } from 'ioredis';
 
-/** The refusal of a command some of whose keys have moved to another node of a cluster, and some have not. */
+/** The error of a command when a cluster has moved some of its keys to another node, but not all. */
 const SPLIT = /^TRYAGAIN\b|Script attempted to access a non local key/;
 
-/** Whether a command was refused because the slot of its keys is being moved. None of it has been done. */
+/** Whether a command was refused because the slot of its keys is being moved. The command did nothing. */
 export const isSplit = (error: unknown): boolean => error instanceof Error && SPLIT.test(error.message);
 
-/** The reply to a command; something else instead if its keys are just being moved by a cluster. */
+/** Returns the reply to a command, or `instead` if a cluster is moving its keys. */
 export async function unlessSplit<Reply, Instead>(
   reply: Promise<Reply>,
   instead: Instead,
@@ -28,7 +28,9 @@ export async function unlink(client: Redis | Cluster, keys: readonly string[]): 
   }
 }
 
-/** Each key of a slot that is being moved is in one place or the other: asked for alone, it is found. */
+/**
+ * Removes keys one by one: while a slot moves, each key is on one of two nodes, and a command for it alone finds it.
+ */
 export async function unlinkEach(client: Redis | Cluster, keys: readonly string[]): Promise<void> {
   await Promise.all(keys.map(async (key) => await client.unlink(key)));
 }

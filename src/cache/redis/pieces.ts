@@ -1,13 +1,13 @@
-/** The most keys and bytes of one command or script: Redis serves nobody else while it runs one. */
+/** The maximum number of keys and bytes in one command or script: Redis serves no other client while it runs one. */
 export const MAX_KEYS_A_COMMAND = 200;
 export const MAX_BYTES_A_COMMAND = 256 * 1024;
-/** A value that is larger than this is answered, but not stored (bytes). */
+/** The maximum size of a stored value, in bytes. Larger values are returned to readers, but not stored. */
 export const MAX_VALUE_BYTES = 1024 * 1024;
 
-/** What a command costs Redis, in thousands of bytes or in keys, whichever is more. */
+/** The cost of a command to Redis: its keys or its thousands of bytes, whichever is more. */
 export const costOf = (keys: number, bytes = 0): number => Math.max(1, keys, Math.ceil(bytes / 1_000));
 
-/** Cuts a list into pieces, in order, none of which weighs more than `max`, except where a single item does. */
+/** Cuts a list into pieces, in order. No piece weighs more than `max`, unless it is a single item. */
 export function cut<Item>(items: readonly Item[], weigh: (item: Item) => number, max: number): Item[][] {
   const pieces: Item[][] = [];
   let weight = 0;

@@ -10,47 +10,50 @@ import { proveUsable } from './redis-proof.js';
 import { isReply, refusalOf, saysUnavailable, type RedisRefusalError } from './redis-refusal.js';
 
 const FIRST_PROBE_MS = 50;
-/** A first connection that takes longer than this is an outage; the client gives up on a server that is silent before. */
+/** After this long, the first connection counts as an outage (ms); the client gives up on a silent server earlier. */
 const FIRST_CONNECTION_MS = 3_000;
 const MAX_PROBE_MS = 1_000;
-/** A Redis that refuses what is needed is not expected to change its mind soon. */
+/** The maximum pause between probes of a Redis that refuses a command (ms): a refusal seldom ends soon. */
 const MAX_REFUSED_PROBE_MS = 5_000;
-/** Lost connections in a row after which a Redis that has refused something counts as away. */
+/** After this many lost connections in a row, a Redis that refused a command counts as down. */
 const LOSSES_WHILE_REFUSED = 3;
-/** After this many probes without an answer the connection itself is suspected and replaced. */
+/** After this many probes without a reply, the connection is replaced, because it may be dead. */
 const PROBES_BEFORE_RECONNECT = 3;
-/** A refusal of the same kind is logged again after this long (ms). */
+/** How long a refusal of the same kind is not logged again (ms). */
 const REFUSAL_LOG_PAUSE_MS = 60_000;
 /**
- * Nobody waits for these. They may take some deadlines, because they are large where Redis and this process are busy
- * most, and have a limit of their own, so that what requests wait for does not wait for them.
+ * Operations that no request waits for. Their timeout is longer, because they are largest when Redis and this process
+ * are busiest. They have their own limit of work in flight, so that requests do not wait for them.
  */
 const BACKGROUND: ReadonlySet<RedisOperation> = new Set(['fill', 'release', 'sweep']);
 const BACKGROUND_PATIENCE = 10;
-/** What is said of a connection that is not there, without a word about why. */
+/** Errors of a missing connection that do not give the reason. */
 const SAYS_NO_REASON =
   /^(Stream isn't writeable|connection closed|connection to a node)|connection is closed|slots cache\.$|timeout\)?$/i;
-/** For so long after the start such a failure is not logged, in case the reason follows (ms). */
+/** How long after the start such a failure is not logged, because the reason may follow (ms). */
 const MAX_SILENCE_MS = 3_000;
-/** The most work that this process has under way at Redis: see `costOf`. Some milliseconds, far from any deadline. */
+/**
+ * The maximum cost of this process's work under way at Redis, see `costOf`: a few milliseconds, far below any
+ * timeout.
+ */
 const MAX_IN_FLIGHT = 2_000;
-/** A circuit that opens again this soon after closing is probed after a longer pause each time. */
+/** A circuit that opens again this soon after closing is probed after a longer pause each time (ms). */
 const STABLE_AFTER_MS = 5_000;
 
 /**
- * The one place that decides what a failing Redis means.
+ * Decides for the whole process what a failing Redis means.
  *
- * Every call has a deadline of our own (the client's timeout leaves calls that hang in some states, and a cluster's
- * offline queue ignores it). The first call that runs out, or finds the connection gone, opens the circuit for the
- * whole process: calls after it fail at once, and a background probe with growing, jittered pauses closes it again.
- * So a frozen Redis costs one deadline, not one for each resolver.
+ * Every call has a timeout of its own: the client's timeout does not end calls in some states, and a cluster's
+ * offline queue ignores it. The first call that times out, or finds the connection lost, opens the circuit for the
+ * whole process: later calls fail at once, and a background probe with growing, jittered pauses closes the circuit
+ * again. So a frozen Redis costs one timeout, not one for each resolver.
  *
- * A Redis that answers, but refuses something that the cache needs (a right, a command, memory), is not used either:
- * it is `degraded`. Only invalidations are still sent, unless they are what is refused, so that processes which are
- * allowed more read nothing outdated.
+ * If Redis replies, but refuses something that the cache needs (a right, a command, memory), it is `degraded`, and
+ * the cache does not use it. Only invalidations are still sent, unless Redis refuses those, so that processes with
+ * more rights read nothing outdated.
  *
- * A call that timed out may still run later in Redis. That is harmless by design: fills check their generation when
- * they run, and every other command only takes values away.
+ * A call that timed out may still run later in Redis. That is harmless: fills check their generation when they run,
+ * and every other command only removes values.
  */
 export class RedisCircuitBreaker {
   private readonly deadlines: SharedTimeout;
@@ -58,7 +61,7 @@ export class RedisCircuitBreaker {
   private current: RedisState = 'down';
   private reason = 'not connected yet';
   private refused: RedisRefusalError | undefined;
-  /** Invalidations are what was refused: they are not tried again before the next probe has succeeded. */
+  /** Redis refused invalidations: none is sent before the next probe has succeeded. */
   private refusesInvalidations = false;
   private lossesWhileRefused = 0;
   private readonly madeAt = performance.now();
@@ -71,19 +74,19 @@ export class RedisCircuitBreaker {
   private closedAt = 0;
   private stopped = false;
   private readonly recoveries: (() => Promise<void>)[] = [];
-  /** The state that was last logged, beside `up`. */
+  /** The last state that was logged, except `up`. */
   private announced: RedisState | undefined;
-  /** Why a node of a cluster could not be reached: the client itself only says that none could. */
+  /** Why a node of a cluster could not be reached: the client only says that it reached none. */
   private nodeFailure: string | undefined;
   private readonly waiters = new Set<() => void>();
-  /** When a kind of refusal was last logged. */
+  /** The time of the last log entry, for each kind of refusal. */
   private readonly refusals = new Map<string, number>();
 
   constructor(
     private readonly client: RedisClient,
     private readonly options: {
       readonly timeoutMs: number;
-      /** Keys to try everything with that the cache needs, of an entity of this name. */
+      /** Returns unused keys of an entity of this name, to try all commands that the cache needs. */
       readonly examples: (name: string) => readonly KeyExample[];
       readonly log: Logger;
       readonly observer: CacheObserver;
@@ -97,7 +100,7 @@ export class RedisCircuitBreaker {
       const reason = describeConnectionError(error);
       if (!SAYS_NO_REASON.test(reason)) this.nodeFailure = `${node}: ${reason}`;
     });
-    // A cluster is used as a whole: every process that was connected to the node notices at the same time.
+    // A cluster is used as a whole: every process that was connected to the node notices the loss at the same time.
     client.on('-node', (node: { options: { readOnly?: boolean } }) => {
       if (node.options.readOnly !== true)
         this.lose(this.nodeFailure ?? 'connection to a node of the cluster closed');
@@ -120,17 +123,17 @@ export class RedisCircuitBreaker {
     return this.current === 'up' ? undefined : this.reason;
   }
 
-  /** What Redis refuses, for everybody to see; undefined while it refuses nothing. */
+  /** What Redis refuses, in a form that may be shown to everybody; undefined while it refuses nothing. */
   get refusal(): string | undefined {
     return this.current === 'degraded' ? this.refused?.summary : undefined;
   }
 
-  /** Registers work to be done after an outage, before anyone reads from Redis again. It must use {@link attempt}. */
+  /** Registers work to do after an outage, before anyone reads from Redis again. The work must use {@link attempt}. */
   beforeRecovery(work: () => Promise<void>): void {
     this.recoveries.push(work);
   }
 
-  /** Waits until calls go through, `timeoutMs` at most. Returns whether they do. */
+  /** Waits until calls go through, for at most `timeoutMs`. Returns whether they do. */
   async ready(timeoutMs: number): Promise<boolean> {
     if (this.available) return true;
     return await new Promise<boolean>((resolve) => {
@@ -145,10 +148,10 @@ export class RedisCircuitBreaker {
   }
 
   /**
-   * Runs one operation, which is one round trip. If much is under way already, it waits for its turn; the deadline is
-   * counted from then on.
+   * Runs one operation, which is one round trip. If much is under way already, the operation waits for its turn; its
+   * timeout starts then.
    * @param cost of the operation to Redis, see `costOf`.
-   * @throws CacheUnavailableError if the circuit is open, the deadline passes or Redis answers with an error.
+   * @throws CacheUnavailableError if the circuit is open, the call times out or Redis replies with an error.
    */
   async run<T>(operation: RedisOperation, call: (client: RedisClient) => Promise<T>, cost = 1): Promise<T> {
     this.requireUsable(operation);
@@ -165,7 +168,7 @@ export class RedisCircuitBreaker {
     }
   }
 
-  /** An operation that has made up for a refusal tells of it: the cache cannot go on like this. */
+  /** Degrades Redis after an operation replaced a refused command by another: the cache still needs the refused one. */
   noteRefusal(operation: RedisOperation, error: RedisRefusalError): void {
     this.options.observer.redisFailure(operation, 'refused');
     this.refuse(error);
@@ -206,14 +209,14 @@ export class RedisCircuitBreaker {
     }
   }
 
-  /** Stops probing. The client is the caller's to close. */
+  /** Stops probing. The caller closes the client. */
   stop(): void {
     this.stopped = true;
     clearTimeout(this.probeTimer);
     this.waiters.forEach((finish) => finish());
   }
 
-  /** A Redis that is full, for instance, refuses every fill: once in a while is enough to know. */
+  /** Limits the log: a Redis that is full, for instance, refuses every fill. */
   private logRefusal(operation: RedisOperation, reason: string): void {
     const kind = `${operation} ${reason.split(' ', 1)[0]}`;
     const loggedAt = this.refusals.get(kind);
@@ -222,10 +225,10 @@ export class RedisCircuitBreaker {
     this.options.log.warn({ operation, reason }, 'Redis refused a cache operation');
   }
 
-  /** Redis, or the connection to it, is gone. */
+  /** Opens the circuit: Redis, or the connection to it, is lost. */
   private lose(reason: string, operation?: RedisOperation): void {
     if (this.current === 'degraded') {
-      // A connection that comes and goes is no news of a Redis that is not used; that it stays away is.
+      // While degraded, Redis is not used. Single lost connections then change nothing; a lasting loss does.
       if (operation !== undefined) this.lossesWhileRefused += 1;
       if (this.lossesWhileRefused < LOSSES_WHILE_REFUSED) return;
     }
@@ -254,7 +257,7 @@ export class RedisCircuitBreaker {
       this.probeSoon(this.probePauseMs);
     }
     if (this.announced === state) return;
-    // At the start the reason of a failure may come a little later than the failure.
+    // At the start, the reason of a failure may follow a little after the failure.
     if (
       this.closedAt === 0 &&
       SAYS_NO_REASON.test(reason) &&
@@ -285,11 +288,11 @@ export class RedisCircuitBreaker {
     this.probeTimer.unref();
   }
 
-  /** One try to come back. */
+  /** Tries once to close the circuit. */
   private async probe(): Promise<void> {
-    // Connected, be it that the server has not answered the client's greeting yet: that may be a dead connection, too.
+    // Includes a connection on which the server has not answered the client's greeting: it may be dead, too.
     const isConnected = this.client.status === 'ready' || this.client.status === 'connect';
-    // The client gives up for good if a Sentinel tells it of a failover while it is connecting.
+    // The client gives up for good if a Sentinel reports a failover while the client connects.
     if (this.client.status === 'end') this.client.connect().catch(() => undefined);
     try {
       await this.attempt('probe', async (client) => await proveUsable(client, this.options.examples));
@@ -298,7 +301,7 @@ export class RedisCircuitBreaker {
       // The failed attempt was counted, and the outage was logged when the circuit opened.
       const longestMs = this.current === 'degraded' ? MAX_REFUSED_PROBE_MS : MAX_PROBE_MS;
       this.probePauseMs = Math.min(this.probePauseMs * 2, longestMs);
-      // A refusal is an answer, but a master that has become a replica may have a successor at the same name.
+      // The connection works if Redis refuses a command. But a master that became a replica may have a successor.
       const mayBeElsewhere = this.current !== 'degraded' || this.reason.startsWith('READONLY');
       this.probesUnanswered = isConnected && mayBeElsewhere ? this.probesUnanswered + 1 : 0;
       if (this.probesUnanswered >= PROBES_BEFORE_RECONNECT) {

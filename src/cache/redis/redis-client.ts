@@ -12,7 +12,7 @@ import { isSplit } from './moving-slots.js';
 
 export type RedisClient = Redis | Cluster;
 
-/** Why a connection failed, in words: a cluster's client only says that it could reach no node. */
+/** Describes why a connection failed: a cluster's client only says that it reached no node. */
 export function describeConnectionError(error: Error, nodeFailure?: string): string {
   const { lastNodeError } = error as Error & { lastNodeError?: Error };
   const cause = lastNodeError && (nodeFailure ?? lastNodeError.message);
@@ -20,13 +20,13 @@ export function describeConnectionError(error: Error, nodeFailure?: string): str
   return cause === undefined ? message : `${message} (${cause})`;
 }
 
-/** Where Redis is: a URL, or the nodes of a Redis Cluster. */
+/** The address of Redis: a URL, or the nodes of a Redis Cluster. */
 export type RedisTarget =
   | { readonly kind: 'standalone'; readonly url: string }
   | {
       readonly kind: 'sentinel';
       readonly url: string;
-      /** What the Sentinels themselves ask for. */
+      /** The login of the Sentinels themselves. */
       readonly login?: { readonly username?: string | undefined; readonly password?: string | undefined };
     }
   | { readonly kind: 'cluster'; readonly nodes: readonly string[]; readonly url?: string | undefined };
@@ -37,8 +37,8 @@ const reconnectPause = (attempt: number): number =>
   Math.min(25 * 2 ** Math.min(attempt, 5), MAX_RECONNECT_PAUSE_MS) * (0.5 + Math.random() / 2);
 
 /**
- * Options of a cache's client: nothing is queued while disconnected and nothing is sent twice, so a command runs close
- * to the time of its call or not at all.
+ * Options of the cache's client: it queues nothing while disconnected and sends nothing twice, so a command runs
+ * close to the time of its call or not at all.
  */
 const cacheOptions = {
   enableOfflineQueue: false,
@@ -51,7 +51,6 @@ const cacheOptions = {
   noDelay: true,
 };
 
-/** User and password of a URL. */
 function credentials(url: URL): { username?: string; password?: string } {
   return {
     ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
@@ -60,8 +59,8 @@ function credentials(url: URL): { username?: string; password?: string } {
 }
 
 /**
- * TLS to servers that are found through others: those say where they are by IP address, which their certificates often
- * do not name. A certificate is as good if it is of a host that the operator has named.
+ * TLS options for servers that other servers announce. They are announced by IP address, which their certificates
+ * often do not name. A certificate is also valid if it names a host that the operator configured.
  */
 const tlsTo = (hosts: readonly string[]): ConnectionOptions => ({
   checkServerIdentity(host: string, certificate: PeerCertificate) {
@@ -72,8 +71,8 @@ const tlsTo = (hosts: readonly string[]): ConnectionOptions => ({
 });
 
 /**
- * A cluster's client does not tell why it could not ask any node for the slots. A connection of our own finds out, once
- * until the client is ready again.
+ * A cluster's client does not report why it could not ask any node for the slots. This function finds out over a
+ * connection of its own, once until the client is ready again.
  */
 function explainFailures(client: Cluster, host: string, port: number, tls: ConnectionOptions): void {
   let hasAsked = false;
@@ -96,14 +95,14 @@ function explainFailures(client: Cluster, host: string, port: number, tls: Conne
   });
 }
 
-/** The name of a server in its TLS greeting: some serve many names on one address. An address is no name. */
+/** The server name of the TLS greeting: some servers have many names on one address. An IP address is not sent. */
 const serverName = (host: string): { servername?: string } => (isIP(host) === 0 ? { servername: host } : {});
 
 /**
- * Makes the client and starts to connect; it never throws because Redis is away.
+ * Makes the client and starts to connect. It does not throw if Redis is down.
  *
- * A Sentinel URL is `redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]`, where user and password
- * are those of the master; with `rediss+sentinel` Sentinels and masters are spoken to over TLS.
+ * A Sentinel URL is `redis+sentinel://[user:password@]host:port[,host:port…]/master-name[/db]`, where user and
+ * password are those of the master; with `rediss+sentinel` the connections to Sentinels and masters use TLS.
  */
 export function connectRedis(target: RedisTarget): RedisClient {
   const client = createClient(target);
@@ -115,15 +114,17 @@ export function connectRedis(target: RedisTarget): RedisClient {
 class ClusterClient extends Cluster {
   private gathering = false;
 
-  /** Commands of one turn of the event loop go out together, in one packet for each node, but are redirected alone. */
+  /**
+   * Commands of one turn of the event loop are sent together, in one packet for each node, but redirected one by one.
+   */
   override sendCommand(...args: Parameters<Cluster['sendCommand']>): unknown {
     this.gather();
     return super.sendCommand(...args);
   }
 
   /**
-   * A key that is in neither place counts as moved, so a command that names one is refused until the whole slot has
-   * moved. To wait for that, as the client would, is to run into the deadline.
+   * While a slot moves, Redis refuses a command if one of its keys exists on neither node. Do not wait until the slot
+   * has moved, as the client would: the call would time out.
    */
   override handleError(...[error, ttl, handlers]: Parameters<Cluster['handleError']>): void {
     if (isSplit(error)) handlers.defaults();
@@ -189,31 +190,31 @@ function createClient(target: RedisTarget): RedisClient {
       const tls = tlsTo(nodes.map(({ host }) => host));
       const client = new ClusterClient(nodes, {
         enableOfflineQueue: false,
-        // A pipeline is redirected as one, though its commands are for many slots: while slots move, commands were
-        // refused for each other's sake, and some pipelines never ended, which blocked their nodes for good.
+        // A pipeline is redirected as a whole, although its commands are for many slots. While slots moved, commands
+        // were refused because of each other, and some pipelines never ended, which blocked their nodes for good.
         enableAutoPipelining: false,
         lazyConnect: true,
         clusterRetryStrategy: reconnectPause,
         slotsRefreshTimeout: 1_000,
-        // Slots are read again after a redirection, a lost connection, and when the circuit replaces the client's
-        // connections. The client's own timer outlives a disconnect that falls into one of its rounds.
+        // The client reads the slots again after a redirection, after a lost connection, and when the circuit breaker
+        // replaces the connections. The client's own timer would survive a disconnect during one of its rounds.
         slotsRefreshInterval: 0,
-        // A command whose connection was lost may have run: sent again, a replacement would bring back a generation
-        // that has been invalidated since, and a fill of before would be taken for current.
+        // A command whose connection was lost may have run. If it were sent again, a replacement would restore a
+        // generation that was invalidated since, and an older fill would count as current.
         retryDelayOnFailover: 0,
         retryDelayOnClusterDown: 50,
         maxRedirections: 4,
         redisOptions: {
           ...cacheOptions,
-          // With it, ASKING would be sent after the command that it is for.
+          // With it, the client would send ASKING after the command that needs it.
           enableAutoPipelining: false,
           ...(url === undefined ? {} : credentials(url)),
           ...(secure ? { tls } : {}),
         },
-        // Certificates are of names, so names must not be turned into addresses before the connection is made.
+        // Certificates contain names, so the client must connect by name and not by address.
         ...(secure ? { dnsLookup: (address, callback) => callback(null, address) } : {}),
       });
-      // A node is connected to only after this event.
+      // The client emits this event before it connects to a node.
       client.on('+node', ({ options }: Redis) => {
         if (options.tls) options.tls = { ...options.tls, ...serverName(options.host ?? '') };
       });

@@ -7,17 +7,17 @@ import type { RedisClient } from './redis-client.js';
 import { RedisRefusalError, refusalOf } from './redis-refusal.js';
 import { PROVE } from './scripts.js';
 
-/** How many names are tried to find one whose slot a master has. */
+/** How many names are tried to find one whose slot belongs to a master. */
 const MAX_NAMES = 10_000;
 
 /**
- * Proves that Redis can be used: that it does all that the cache needs, with a key of each kind. It writes, because a
- * demoted master still answers reads. Of a cluster every master must do so: one that hangs would cost a deadline each
- * time the circuit closes, and with one that is gone the circuits of several processes would open and close at
- * different times, so that one reads what another cannot invalidate.
+ * Proves that Redis does everything that the cache needs, with a key of each kind. It writes, because a demoted
+ * master still answers reads. In a cluster it tries every master: a master that hangs would cost a timeout each time
+ * the circuit closes. If a master is missing, the circuits of several processes would open and close at different
+ * times, and one process would read values that another cannot invalidate.
  *
- * @param examples makes keys that nobody uses, one of each kind, for an entity of this name.
- * @throws RedisRefusalError naming what is refused; another error if Redis cannot be asked.
+ * @param examples makes unused keys, one of each kind, for an entity of this name.
+ * @throws RedisRefusalError naming the refused command; another error if Redis cannot be reached.
  */
 export async function proveUsable(
   client: RedisClient,
@@ -41,7 +41,7 @@ async function prove(client: RedisClient, examples: readonly KeyExample[]): Prom
       try {
         refused = await client.eval(PROVE, 1, key, isIndex ? 'index' : '');
       } catch (error) {
-        // It answers, and a slot that is being moved is dealt with by every command on its own.
+        // Redis replied, and every command handles a moving slot itself.
         if (isSplit(error)) return;
         const refusal = error instanceof Error ? refusalOf(error) : undefined;
         throw refusal ? new RedisRefusalError('EVAL', pattern, refusal.message) : error;
@@ -54,7 +54,7 @@ async function prove(client: RedisClient, examples: readonly KeyExample[]): Prom
   );
 }
 
-/** The masters that the cluster itself names. The client forgets a node as soon as its connection is gone. */
+/** The masters that the cluster itself lists: the client forgets a node as soon as its connection is lost. */
 async function mastersOf(client: Cluster): Promise<Redis[]> {
   await new Promise<void>((resolve, reject) => {
     client.refreshSlotsCache((error) => (error ? reject(error) : resolve()));
@@ -65,7 +65,7 @@ async function mastersOf(client: Cluster): Promise<Redis[]> {
   return masters;
 }
 
-/** A name for each master, whose keys are in a slot that it has. Each node has access rules of its own. */
+/** A name for each master, such that its keys are in one of the master's slots: each node has its own access rules. */
 function namesOnEachMaster({ slots }: Cluster): string[] {
   const names = new Map<string, string>();
   const owners = new Set(slots.map(([owner]) => owner)).size;

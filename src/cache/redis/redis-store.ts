@@ -19,28 +19,29 @@ import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 import { SharedReads } from './shared-reads.js';
 
 /**
- * Life of a generation under which a value was stored: longer than any value lives, so that the value never outlives it.
- * If one expires all the same, the next one is another random token: nothing old comes back to life.
+ * TTL of a generation under which a value was stored (ms): longer than any value's, so that no value outlives it. If
+ * a generation expires early, the next one is another random token, so no old value becomes current again.
  */
 export const GENERATION_LIFE_MS = 720_000;
 /**
- * Life of a generation that was made for a load, of which nobody knows yet whether it finds anything: as long as any
- * load may take. Otherwise whoever asks for ids that do not exist fills Redis with generations.
+ * TTL of a generation that was made for a load which may find nothing (ms): as long as any load may take. With a
+ * longer TTL, requests for ids that do not exist would fill Redis with generations.
  */
 export const CLAIM_LIFE_MS = 60_000;
-/** Longer than nearly every load; a lock that runs out early only lets a second process load. */
+/** Longer than nearly every load (ms). If a lock expires early, a second process loads as well. */
 const LOCK_LIFE_MS = 2_000;
-/** Enough for the generations and the snapshot of nearly every envelope; a longer one counts as outdated. */
+/** Enough for the generations and the snapshot of nearly every envelope (bytes); a longer head counts as outdated. */
 const HEAD_BYTES = 2_047;
-/** What removing all that an index lists is reckoned to cost. */
+/** The estimated cost of removing all keys that an index lists. */
 const dropCost = ({ maxEntries }: KeyIndex): number => costOf(maxEntries / 5);
-/** What reading all that an index lists is reckoned to cost. */
+/** The estimated cost of reading all keys that an index lists. */
 const listCost = ({ maxEntries }: KeyIndex): number => costOf(1, maxEntries * 120);
 
 /**
- * The cache's operations, each one round trip for as many values as requests usually ask for. On a standalone Redis each
- * is one command; on Redis Cluster one for each entity, sent together to the nodes that hold them. Operations on very
- * many or very large values are cut into several commands and round trips, between which Redis serves others.
+ * The cache's operations, each one round trip for the usual number of values. On a standalone Redis each is one
+ * command; on Redis Cluster each is one command for each entity, sent together to the nodes that hold them.
+ * Operations on very many or very large values are cut into several commands and round trips, between which Redis
+ * serves others.
  */
 export class RedisStore implements CacheStore {
   private readonly reads: SharedReads;
@@ -72,7 +73,7 @@ export class RedisStore implements CacheStore {
   }
 
   async fill(fills: readonly Fill[]): Promise<void> {
-    // What was claimed together is loaded, and filled, together; the last of its pieces frees the lock.
+    // Values that were claimed together are loaded and filled together; the last piece frees the lock.
     const commands = inGroups(fills, ({ lock }) => lock.key).flatMap((group) => {
       const pieces = cutForCommands(
         group,
@@ -112,7 +113,8 @@ export class RedisStore implements CacheStore {
     const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
     const { token, envelope, ttlMs, version } = newer;
     const replace = async (client: RedisClient): Promise<void> => {
-      // A Redis that refuses something is read by nobody here: to others it is enough to remove what is outdated.
+      // While degraded, this process does not read from Redis. For other processes it is enough to remove outdated
+      // values.
       if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
       try {
         const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length];
@@ -160,7 +162,8 @@ export class RedisStore implements CacheStore {
         cost: costOf(piece.length),
         send: async (client: RedisClient) => await unlink(client, piece),
       })),
-      // What an index lists is worth nothing without the generation: if it is left, its TTL or the next one gets it.
+      // Without the generation, the keys of an index are useless: if one stays, it expires or the next removal takes
+      // it.
       ...indexes.map((index) => ({
         cost: dropCost(index),
         send: async (client: RedisClient) => await this.dropIndexed(client, index.key),
@@ -176,7 +179,7 @@ export class RedisStore implements CacheStore {
     }
   }
 
-  /** Whether Redis has refused a command that something else can be done for; the circuit is told of it. */
+  /** Whether Redis refused a command for which there is a substitute. Records the refusal in the circuit breaker. */
   private isRefusal(error: unknown): boolean {
     const refusal = error instanceof Error ? refusalOf(error) : undefined;
     if (refusal) this.circuitBreaker.noteRefusal('invalidate', refusal);
@@ -234,7 +237,9 @@ async function fillGroup(client: RedisClient, group: readonly Fill[], freesLock:
   await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
 }
 
-/** Splits neighbours that belong together off into groups, keeping the order, so that the groups' results line up. */
+/**
+ * Splits a list into groups of neighbours that belong together. Keeps the order, so that the groups' results line up.
+ */
 function inGroups<T>(items: readonly T[], groupOf: (item: T) => string): T[][] {
   const groups: T[][] = [];
   let current: string | undefined;

@@ -3,7 +3,7 @@ import { cut } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import type { RedisClient } from './redis-client.js';
 
-/** The most that one round trip costs, see `costOf`; larger operations take several, one after another. */
+/** The maximum cost of one round trip, see `costOf`; larger operations take several, one after another. */
 export const MAX_ROUND_TRIP_COST = 1_000;
 
 /** One command of an operation. */
@@ -40,10 +40,10 @@ export async function sendAll<Result>(
 }
 
 /**
- * Sends commands as {@link sendAll} does, but all of them even if one fails: if one node of a cluster fails, the others
- * must have been told before a write is answered.
+ * Sends commands as {@link sendAll} does, but all of them even if one fails: if one node of a cluster fails, the
+ * others must receive the invalidation before the write is answered.
  * @param whileOpen also tries while the circuit is open, one round trip after the other, up to the first failure
- * @throws what the first command that failed has thrown
+ * @throws the error of the first command that failed
  */
 export async function sendEach(
   circuit: Circuit,

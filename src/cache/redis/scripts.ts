@@ -1,19 +1,19 @@
 import { GENERATION_START } from '../core/envelope.js';
 
 /**
- * The Lua scripts of the cache. They are sent with EVAL, not EVALSHA: a Redis that was restarted or failed over knows
- * no script, and answering NOSCRIPT would cost a second round trip just when things are going wrong.
+ * The Lua scripts of the cache. They are sent with EVAL, not EVALSHA: a Redis that was restarted or failed over has
+ * no scripts, and NOSCRIPT would cost a second round trip just when Redis has problems.
  */
 
 /**
- * Prepares the load of a batch of missing values: creates the generations that are missing, and takes the batch's lock,
- * if nobody holds it for the same values under the same generations. One lock serves the batch, so that its cost does
- * not grow with it; it names all the generations, so an invalidation of any of them frees it, and a batch of other
- * values that begins with the same one does not wait for values that nobody loads.
+ * Prepares the load of a batch of missing values: creates the missing generations, and takes the batch's lock, unless
+ * another process holds it for the same values under the same generations. One lock serves the batch, so that the
+ * cost does not grow with it. The lock contains all the generations: an invalidation of any of them frees it, and a
+ * batch of other values that begins with the same value does not wait for values that nobody loads.
  *
  * KEYS: the lock, then the generations of each value.
  * ARGV: a fresh token, life of a new generation (ms), life of the lock (ms).
- * Returns `+` (locked for the caller) or `-` (held by another) and what the lock holds, then the generations.
+ * Returns `+` (the caller holds the lock) or `-` (another process does) and the lock's content, then the generations.
  */
 export const CLAIM = `
 local gens = redis.call('MGET', unpack(KEYS, 2))
@@ -31,16 +31,16 @@ table.insert(gens, 1, (mine and '+' or '-') .. holds)
 return gens`;
 
 /**
- * Stores loaded values whose generations are still current, and frees the lock they were loaded under. A fill that
- * arrives late, after an invalidation, stores nothing.
+ * Stores loaded values whose generations are still current, and frees their lock. A fill that arrives after an
+ * invalidation stores nothing.
  *
- * A value that exists renews its generations, so that they outlive it. "There is no such row" takes its generations with
- * it, unless one of them was renewed lately: then a value may depend on it. Of an index that has become too long, the
- * pages that end first are removed.
+ * A value that exists renews its generations, so that they outlive it. For "there is no such row", the generations
+ * expire with the entry, unless one of them was renewed recently: a value may depend on it. If an index has become
+ * too long, the pages that would expire first are removed.
  *
  * KEYS: the lock, then the `n` generations of each value, then the values, then, if indexed, the index of each.
- * ARGV: n, 1 if indexed else 0, the most entries of an index, what the lock holds (nothing: it is kept), life of a
- * generation and of an index (ms), life of a claimed generation (ms), then for each value its generation, envelope,
+ * ARGV: n, 1 if indexed else 0, the maximum entries of an index, the lock's content (empty: do not free it), life of
+ * a generation and of an index (ms), life of a claimed generation (ms), then for each value its generation, envelope,
  * life (ms) and 1 if it exists else 0.
  */
 export const FILL = `
@@ -78,7 +78,7 @@ end
 if ARGV[4] ~= '' and redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
 return 1`;
 
-/** Frees locks that still hold what they were taken with. KEYS: locks. ARGV: what each holds. */
+/** Frees locks that still have the content of their claims. KEYS: locks. ARGV: the content of each. */
 export const RELEASE = `
 for i = 1, #KEYS do
   if redis.call('GET', KEYS[i]) == ARGV[i] then redis.call('DEL', KEYS[i]) end
@@ -86,13 +86,13 @@ end
 return 1`;
 
 /**
- * Invalidates one value's only tag, and puts a newer value in place of the stored one: whichever of the two has the
- * higher version, under a new generation. Where no value with a version was stored under the current generation, both
- * are removed: nothing then says that the newer value is the newest.
+ * Invalidates a value's only tag, and replaces the stored value: of the stored and the newer value, the one with the
+ * higher version stays, under a new generation. If no value with a version is stored under the current generation,
+ * both are removed, because nothing shows that the newer value is the newest.
  *
  * KEYS: the value, its generation, then the other values that depend on the tag, then indexes of further ones.
- * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version, the number
- * of indexes.
+ * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version, the
+ * number of indexes.
  */
 export const REPLACE = `
 local head, raw, gen = ${GENERATION_START}, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
@@ -125,11 +125,11 @@ end
 return removed`;
 
 /**
- * Tries every command that the cache needs on a key of one kind, which nobody uses, and removes it again. What takes
- * memory comes first: once a script has written something, Redis no longer refuses it memory.
+ * Tries every command that the cache needs on an unused key of one kind, and removes the key again. Commands that
+ * take memory come first: after a script has written something, Redis no longer refuses it memory.
  *
- * KEYS: the key. ARGV: `index` if it is one.
- * Returns the first command that was refused, and why; nothing if none was.
+ * KEYS: the key. ARGV: `index` if it is one. Returns the first refused command and the reason; nothing if none was
+ * refused.
  */
 export const PROVE = `
 local key, refused = KEYS[1], nil

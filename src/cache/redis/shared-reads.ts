@@ -9,12 +9,12 @@ import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import type { RedisClient } from './redis-client.js';
 import { MAX_ROUND_TRIP_COST } from './round-trips.js';
 
-/** The most values in one read; larger ones take several. */
+/** The maximum number of values in one read; larger reads are cut. */
 const MAX_ENTRIES_A_READ = 300;
-/** What is taken for the size of a generation, in bytes. */
+/** The assumed size of a generation, in bytes. */
 const GENERATION_BYTES = 40;
 
-/** A read that has not been sent yet, or whose reply has not come yet. */
+/** A read that was not sent yet, or has no reply yet. */
 interface Batch {
   readonly keys: KeyList;
   readonly beforeSend: (() => void)[];
@@ -22,7 +22,7 @@ interface Batch {
 }
 
 /**
- * Reads of values and generations. All readers of the process that come within one turn of the event loop share one round
+ * Shares reads of values and generations. All readers of the process in one turn of the event loop share one round
  * trip, and a key that several of them want is read once.
  */
 export class SharedReads {
@@ -58,8 +58,8 @@ export class SharedReads {
   }
 
   /**
-   * The read that goes out at the end of this turn of the event loop. It is no older for any of those who share it: it has
-   * not begun yet. Once it is large enough for a round trip, who comes later begins another.
+   * The read that is sent at the end of this turn of the event loop. It has not begun yet, so its result is current
+   * for all who share it. Once it is large enough for a round trip, later readers begin another.
    */
   private openBatch(): Batch {
     if (this.batch && this.batch.keys.cost < MAX_ROUND_TRIP_COST) return this.batch;
@@ -80,7 +80,7 @@ export class SharedReads {
   }
 }
 
-/** Distinct keys in the order in which they were first asked for, with how large their values may be. */
+/** Distinct keys in the order of their first request, with the expected sizes of their values. */
 class KeyList {
   readonly list: string[] = [];
   readonly bytes: number[] = [];
@@ -133,7 +133,7 @@ function storedAt(positions: Positions, replies: readonly (string | null)[]): St
   return { raw, generation: joined };
 }
 
-/** Written at once, not by the client's auto-pipelining, which would wait for another turn of the event loop. */
+/** Sends at once: the client's auto-pipelining would wait for another turn of the event loop. */
 async function readFromOne(client: RedisClient, keys: KeyList): Promise<(string | null)[]> {
   const pieces = keys.cut();
   const replies = await Promise.all(
@@ -147,8 +147,8 @@ async function readFromOne(client: RedisClient, keys: KeyList): Promise<(string 
 }
 
 /**
- * A command for each group of keys that share a slot, which the client sends in one packet for each node. What is just
- * being moved counts as missing.
+ * Sends a command for each group of keys that share a slot; the client sends them in one packet for each node. A key
+ * that is just being moved counts as missing.
  */
 async function readFromCluster(client: RedisClient, keys: KeyList): Promise<(string | null)[]> {
   const groups = new Map<string, number[]>();

@@ -6,17 +6,17 @@ interface Pending {
 }
 
 /**
- * Gives every call the same time limit, with one timer for all of them. Because the limit is the same for all, the
- * calls run out in the order in which they were made.
+ * Gives every call the same time limit, with one timer for all. With one limit, calls time out in the order in which
+ * they were made.
  */
 export class SharedTimeout {
   private readonly clock = new EventLoopClock();
   private readonly pending = new Set<Pending>();
 
-  /** @param timeoutMs counted by {@link EventLoopClock}: time in which this process was too busy does not count. */
+  /** @param timeoutMs counted by {@link EventLoopClock}: time in which this process was blocked does not count. */
   constructor(private readonly timeoutMs: number) {}
 
-  /** Settles as `call` does, or rejects with `onTimeout()` when the time is up. The call itself cannot be taken back. */
+  /** Settles as `call` does, or rejects with `onTimeout()` after the time limit. The call itself is not cancelled. */
   async limit<T>(call: Promise<T>, onTimeout: () => Error): Promise<T> {
     return await new Promise<T>((resolve, reject) => {
       const pending: Pending = {

@@ -8,15 +8,15 @@ import type { CacheStore } from '../redis/cache-store.js';
 import type { SnapshotText } from '../core/snapshot.js';
 import type { Tag } from '../core/tags.js';
 
-/** The largest answer worth keeping, in characters. */
+/** The maximum size of a cached response, in characters. */
 const MAX_RESPONSE_CHARACTERS = 1024 * 1024;
 const RESOURCE = 'response';
-/** What V8 takes for a cached response, and for each generation and snapshot of it: measured, and rounded up. */
+/** Memory of a cached response, and of each of its generations and snapshots, in bytes: measured, and rounded up. */
 const RESPONSE_BYTES = 500;
 const GENERATION_BYTES = 600;
 const SNAPSHOT_BYTES = 350;
 
-/** What is given again, and what has to be checked before; made when it is first needed, which for many is never. */
+/** The body and the checks of a cached response, made at its first hit: many responses have none. */
 interface Repeatable {
   readonly body: Buffer;
   readonly generationKeys: readonly string[];
@@ -28,37 +28,38 @@ interface CachedResponse {
   readonly text: string;
   readonly dependencies: ResponseDependencies;
   repeatable: Repeatable | undefined;
-  /** The revision of the invalidation log at which the snapshots were last found good. */
+  /** The revision of the invalidation log at which the snapshots were last accepted. */
   acceptedAt: number;
-  /** The check under way, for readers that came before it was sent. */
+  /** The check under way, for readers that arrived before it was sent. */
   checking: Promise<boolean> | undefined;
 }
 
 /**
- * Whole responses, in this process's memory, each with the generations and snapshots of every value it was built from.
+ * Whole responses, in this process's memory, each with the generations and snapshots of every value it was built
+ * from.
  *
- * An answer is given again only if, asked of Redis for this very request, all of those generations are still current,
- * and the invalidation log accepts all of the snapshots: under just the conditions under which each of its values would
- * be a hit. So it saves the work of putting the answer together, and decides nothing about freshness itself. The
- * caller's identity belongs in the key; their memberships are among the values.
+ * A cached response is returned only if Redis says, for this very request, that all of those generations are still
+ * current, and if the invalidation log accepts all of the snapshots. Under the same conditions each of its values
+ * would be a hit. So the response cache saves the work of building the response, and decides nothing about freshness
+ * itself. The caller's identity belongs in the key; the caller's memberships are among the values.
  */
 export class ResponseCache {
-  private readonly answers: LRUCache<string, CachedResponse>;
+  private readonly responses: LRUCache<string, CachedResponse>;
 
   constructor(
     private readonly parts: {
       readonly store: Pick<CacheStore, 'readGenerations'>;
       readonly freshness: Freshness;
       readonly observer: CacheObserver;
-      /** The most bytes to keep, keys included. */
+      /** The maximum size in bytes, keys included. */
       readonly maxBytes: number;
     },
   ) {
-    this.answers = new LRUCache({
+    this.responses = new LRUCache({
       maxSize: parts.maxBytes,
       sizeCalculation: ({ text, dependencies }, key) =>
         RESPONSE_BYTES +
-        // What is made of it when it is used takes as much again.
+        // The body that is made at the first hit takes as much again.
         2 * text.length +
         key.length +
         dependencies.generations.size * GENERATION_BYTES +
@@ -66,49 +67,49 @@ export class ResponseCache {
     });
   }
 
-  /** How many answers are kept. */
+  /** The number of cached responses. */
   get size(): number {
-    return this.answers.size;
+    return this.responses.size;
   }
 
-  /** The answer kept under a key, if it may be given again. One round trip to Redis. Never fails. */
+  /** The cached response of a key, if it may be returned. One round trip to Redis. Never fails. */
   async find(key: string): Promise<Buffer | undefined> {
     const { observer } = this.parts;
-    const kept = this.answers.get(key);
-    if (!kept) {
+    const cached = this.responses.get(key);
+    if (!cached) {
       observer.miss(RESOURCE, 'absent');
       return undefined;
     }
-    if (kept.dependencies.expiresAt <= Date.now()) {
-      this.answers.delete(key);
+    if (cached.dependencies.expiresAt <= Date.now()) {
+      this.responses.delete(key);
       observer.miss(RESOURCE, 'outdated');
       return undefined;
     }
     let isCurrent: boolean;
     try {
-      isCurrent = await (kept.checking ?? this.check(kept));
+      isCurrent = await (cached.checking ?? this.check(cached));
     } catch (error) {
       rethrowUnlessUnavailable(error);
       observer.miss(RESOURCE, 'unavailable');
       return undefined;
     }
     if (!isCurrent) {
-      if (this.answers.peek(key) === kept) this.answers.delete(key);
+      if (this.responses.peek(key) === cached) this.responses.delete(key);
       observer.miss(RESOURCE, 'outdated');
       return undefined;
     }
-    if (!this.accepts(kept)) {
+    if (!this.accepts(cached)) {
       observer.miss(RESOURCE, 'distrusted');
       return undefined;
     }
     observer.hit(RESOURCE);
-    return repeatableOf(kept).body;
+    return repeatableOf(cached).body;
   }
 
-  /** Keeps an answer, if everything that was read for it is vouched for. */
+  /** Caches a response, if every value that was read for it has a generation. */
   keep(key: string, body: string, dependencies: ResponseDependencies): void {
     if (!dependencies.isCacheable || body.length > MAX_RESPONSE_CHARACTERS) return;
-    this.answers.set(key, {
+    this.responses.set(key, {
       text: body,
       dependencies,
       repeatable: undefined,
@@ -117,35 +118,35 @@ export class ResponseCache {
     });
   }
 
-  /** Asks Redis whether the generations are current. Shared until it is sent: who comes later must ask anew. */
-  private check(kept: CachedResponse): Promise<boolean> {
+  /** Asks Redis whether the generations are current. Callers share the check until it is sent; later ones ask again. */
+  private check(cached: CachedResponse): Promise<boolean> {
     let isSent = false;
-    const { generationKeys, generations } = repeatableOf(kept);
+    const { generationKeys, generations } = repeatableOf(cached);
     const checking = this.parts.store
       .readGenerations(generationKeys, () => {
         isSent = true;
-        kept.checking = undefined;
+        cached.checking = undefined;
       })
       .then((current) => generations.every((generation, i) => generation === current[i]));
-    if (!isSent) kept.checking = checking;
+    if (!isSent) cached.checking = checking;
     return checking;
   }
 
-  private accepts(kept: CachedResponse): boolean {
+  private accepts(cached: CachedResponse): boolean {
     const { freshness } = this.parts;
     if (!freshness.isCurrent) return false;
     const { revision } = freshness;
-    if (kept.acceptedAt === revision) return true;
-    if (!repeatableOf(kept).snapshots.every(([snapshot, tags]) => freshness.accepts(tags, snapshot)))
+    if (cached.acceptedAt === revision) return true;
+    if (!repeatableOf(cached).snapshots.every(([snapshot, tags]) => freshness.accepts(tags, snapshot)))
       return false;
-    kept.acceptedAt = revision;
+    cached.acceptedAt = revision;
     return true;
   }
 }
 
-function repeatableOf(kept: CachedResponse): Repeatable {
-  const { text, dependencies } = kept;
-  return (kept.repeatable ??= {
+function repeatableOf(cached: CachedResponse): Repeatable {
+  const { text, dependencies } = cached;
+  return (cached.repeatable ??= {
     body: Buffer.from(text),
     generationKeys: [...dependencies.generations.keys()],
     generations: [...dependencies.generations.values()],

@@ -3,8 +3,8 @@ import type { SnapshotText } from '../core/snapshot.js';
 import type { Tag } from '../core/tags.js';
 
 /**
- * Collects what an answer is built from: the generations and snapshots of every value that was read for it. An answer
- * may be given again exactly as long as each of these values could be.
+ * Collects the dependencies of a response: the generations and snapshots of every value that was read for it. A
+ * cached response may be returned exactly as long as each of these values could be.
  */
 export class ResponseDependencies implements ReadDependencies {
   /** The generation that each key must still hold. */
@@ -15,17 +15,17 @@ export class ResponseDependencies implements ReadDependencies {
   private isUncacheable = false;
   private isComplete = false;
 
-  /** Whether the answer may be given again: it is complete, and all that was read for it is vouched for. */
+  /** Whether the response may be cached: it is complete, and every value that was read for it has a generation. */
   get isCacheable(): boolean {
     return this.isComplete && !this.isUncacheable && this.generations.size > 0;
   }
 
-  /** The answer is complete, and is one that may be given again as far as what was asked goes. */
+  /** Marks the response as complete. Call it only if the request itself may be cached. */
   complete(): void {
     this.isComplete = true;
   }
 
-  /** A value was read that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
+  /** Adds a value that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
   add(tags: readonly Tag[], generationKeys: readonly string[], dependency: Dependency): void {
     const { generation, snapshot, expiresAt } = dependency;
     const [only] = generationKeys;
@@ -39,12 +39,12 @@ export class ResponseDependencies implements ReadDependencies {
 
   private expect(key: string, token: string): void {
     const known = this.generations.get(key);
-    // Something was invalidated between two reads of one answer.
+    // A write invalidated something between two reads for this response.
     if (known !== undefined && known !== token) this.isUncacheable = true;
     this.generations.set(key, token);
   }
 
-  /** Something was read that no generation vouches for. */
+  /** Records that a value without a generation was read: the response must not be cached. */
   markUncacheable(): void {
     this.isUncacheable = true;
   }

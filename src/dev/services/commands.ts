@@ -3,17 +3,17 @@ import { promisify } from 'node:util';
 
 import { processEnvironment } from '../../config.js';
 
-/** A program with what it needs to be started. */
+/** A program, and everything needed to start it. */
 export interface Command {
   readonly command: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string | undefined;
-  /** The account to run as; only root can ask for one. */
+  /** The account to run as; only root can choose one. */
   readonly account?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
-/** What programs get of our environment; messages are matched in English. */
+/** The environment of started programs. The locale is C, because their messages are matched in English. */
 export const minimalEnvironment = (): Record<string, string> => ({
   PATH: processEnvironment().PATH ?? '',
   LC_ALL: 'C',
@@ -27,7 +27,7 @@ export async function runCommand(
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {
   const options = { env, cwd, ...account, timeout: timeoutMs, maxBuffer: 16 * 1_048_576 };
   const running = promisify(execFile)(command, [...args], options);
-  // A command that ends without reading its input makes the pipe fail; its exit code tells the story.
+  // If a command ends without reading its input, the pipe fails; the exit code reports the failure.
   running.child.stdin?.on('error', () => undefined).end(input);
   return await running;
 }

@@ -8,41 +8,41 @@ import type { Command } from './commands.js';
 import { withLock } from './lock.js';
 import { OwnedProcess, POLL_MS } from './owned-process.js';
 
-/** A server that runs on 127.0.0.1, until it is stopped or killed, even when this process has ended. */
+/** A server on 127.0.0.1. It runs until it is stopped or killed, even after this process has ended. */
 export interface EmbeddedService {
   readonly port: number;
   readonly pid: number;
-  /** Whether it was left running by an earlier owner, and found. */
+  /** Whether an earlier owner left it running. */
   readonly reused: boolean;
-  /** Shuts the server down and waits for it to end; once is enough. */
+  /** Shuts the server down and waits for its end. Further calls have no effect. */
   stop(): Promise<void>;
   /** Ends the server with SIGKILL, as a crash would, and waits until it is gone. */
   kill(): Promise<void>;
   signal(signal: NodeJS.Signals): void;
 }
 
-/** What differs between servers. */
+/** The differences between servers. */
 export interface ServiceDescription {
   readonly name: string;
-  /** The folder of its files, as {@link prepareFolder} gives it. */
+  /** The folder of its files, as {@link prepareFolder} returns it. */
   readonly dataDir: string;
-  /** What tells a server that is as wanted from one that was started otherwise. */
+  /** The settings that a running server must have been started with to be taken over. */
   readonly settings: readonly string[];
-  /** Absent: a free one. */
+  /** Undefined: a free port. */
   readonly port?: number | undefined;
   /** Whether a server that was left running is taken over; if not, it is stopped. */
   readonly reuse: boolean;
   readonly command: (port: number) => Command;
   /** Whether the server with this pid answers on this port. */
   readonly answers: (port: number, pid: number) => Promise<boolean>;
-  /** How long it may take until it answers (ms): recovery and loading of its data are part of it. */
+  /** How long it may take until it answers (ms), including recovery and loading of its data. */
   readonly readyMs: number;
-  /** What a server says that ended for a reason that may pass, such as a port that was taken a moment ago. */
+  /** Matches the output of a server that ended for a temporary reason, such as a port still in use. */
   readonly passing: RegExp;
   readonly stopSignals: readonly NodeJS.Signals[];
 }
 
-/** How a running server is found again. */
+/** The record by which a running server is found again. */
 interface State {
   readonly pid: number;
   readonly identity: string;
@@ -55,10 +55,10 @@ const ATTEMPT_PAUSE_MS = 250;
 const TAIL_LINES = 15;
 
 /**
- * Creates the folder of a service if it is missing. Others may pass it, but not look around: a PostgreSQL that root has
- * started runs as another account.
+ * Creates the folder of a service if it is missing. Other accounts may pass through it, but not list it: a PostgreSQL
+ * that root has started runs as another account.
  * @returns its real, absolute path
- * @throws Error if we cannot write there
+ * @throws Error if this account cannot write there
  */
 export async function prepareFolder(folder: string): Promise<string> {
   try {
@@ -90,7 +90,7 @@ export async function startService(description: ServiceDescription): Promise<Emb
   });
 }
 
-/** The server that was left running, if it is as wanted and answers; otherwise none is left running. */
+/** Returns the server that was left running, if its settings match and it answers; otherwise stops it. */
 async function takeOver(
   description: ServiceDescription,
   stateFile: string,
@@ -117,7 +117,7 @@ async function launch(description: ServiceDescription, stateFile: string): Promi
   await rm(logFile, { force: true });
   const port = description.port ?? (await getPort({ host: '127.0.0.1' }));
   const server = await OwnedProcess.spawn(description.command(port), logFile);
-  // At once, so that a server whose owner dies right now is found by the next one.
+  // Recorded at once, so that the next owner finds the server if this one dies now.
   const state: State = { pid: server.pid, identity: server.identity, port, settings };
   await writeFile(stateFile, JSON.stringify(state));
   if (await becomesReady(description, server, port)) return running(description, server, port, false);
@@ -140,7 +140,7 @@ function running(
     pid: server.pid,
     reused,
     stop: async () => {
-      // A frozen server would not see the request to end.
+      // A frozen server would not receive the request to end.
       server.signal('SIGCONT');
       await (stopped ??= server.end(stopSignals));
     },

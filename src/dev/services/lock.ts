@@ -1,14 +1,15 @@
 import { lock } from 'proper-lockfile';
 
-/** A holder that has died is found out after this long (ms). */
+/** After this long, the lock of a dead holder is taken over (ms). */
 const STALE_MS = 5_000;
-/** How often, and for how long at most, a lock that is held is tried again: its holder may be downloading. */
+/** The pause between attempts and the total wait for a lock (ms): its holder may be downloading. */
 const RETRY_MS = 50;
 const MAX_WAIT_MS = 5 * 60_000;
 
 /**
- * Runs `action` while holding the lock beside a path, so that of several processes, or callers in one, only one is inside.
- * @throws what `action` throws; an error if the lock is held for longer than five minutes
+ * Runs `action` while holding the lock beside a path, so that only one process, or one caller in a process, runs it
+ * at a time.
+ * @throws any error of `action`; an error if the lock is held for longer than five minutes
  */
 export async function withLock<T>(path: string, action: () => Promise<T>): Promise<T> {
   const release = await lock(path, {

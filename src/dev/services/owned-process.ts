@@ -4,21 +4,21 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 import type { Command } from './commands.js';
 
-/** Pause between two looks at a process that is starting or ending (ms). */
+/** The pause between two checks of a process that is starting or ending (ms). */
 export const POLL_MS = 20;
 
 /** How long a process may take to end after a signal (ms). */
 const END_MS = 10_000;
 
 /**
- * Tells one process from every other that has or will have the same pid: when it started. Undefined if it has ended; a
- * zombie has.
+ * Identifies a process among all that have or will have the same pid, by its start time. Undefined if it has ended; a
+ * zombie counts as ended.
  */
 export function processIdentity(pid: number): string | undefined {
   try {
     if (process.platform === 'linux') {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      // The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+      // The second field is the program's name in parentheses, and may itself contain spaces and parentheses.
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
       return fields[0] === 'Z' || fields[0] === 'X' ? undefined : `${boot}/${fields[19]}`;
@@ -30,7 +30,7 @@ export function processIdentity(pid: number): string | undefined {
   }
 }
 
-/** A process that is known to be ours. It is never signalled after it ended, even if its pid is in use again. */
+/** A process that this program started. It never gets a signal after its end, even if its pid is in use again. */
 export class OwnedProcess {
   private constructor(
     readonly pid: number,
@@ -43,9 +43,9 @@ export class OwnedProcess {
   }
 
   /**
-   * Starts a program in a process group of its own, so that Ctrl-C in a terminal reaches its owner alone. It goes on running
-   * when this process ends. Its output is appended to a file.
-   * @throws Error if the program cannot be started, or has ended at once
+   * Starts a program in its own process group, so that Ctrl-C in a terminal reaches only its owner. It continues to
+   * run when this process ends. Its output is appended to a file.
+   * @throws Error if the program cannot be started, or ends at once
    */
   static async spawn({ command, args, env, cwd, account }: Command, logFile: string): Promise<OwnedProcess> {
     const output = openSync(logFile, 'a', 0o600);
@@ -61,12 +61,12 @@ export class OwnedProcess {
         child.once('spawn', resolve);
         child.once('error', reject);
       });
-      // Without a listener a later error (a signal that is refused) would end the whole program.
+      // Without a listener, a later error (such as a refused signal) would end this process.
       child.on('error', () => undefined);
       child.unref();
       const { pid = 0 } = child;
       const identity = processIdentity(pid);
-      if (identity === undefined) throw new Error(`${command} has ended at once; see ${logFile}`);
+      if (identity === undefined) throw new Error(`${command} ended at once; see ${logFile}`);
       return new OwnedProcess(pid, identity);
     } finally {
       closeSync(output);
@@ -87,7 +87,7 @@ export class OwnedProcess {
     }
   }
 
-  /** Sends each signal in turn until the process has ended, which may take 10 s each. @throws Error if it outlives them all */
+  /** Sends each signal in turn until the process has ended, which may take 10 s each. @throws Error if it survives them all */
   async end(signals: readonly NodeJS.Signals[]): Promise<void> {
     for (const signal of signals) {
       this.signal(signal);

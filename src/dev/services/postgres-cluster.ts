@@ -5,12 +5,12 @@ import path from 'node:path';
 import { runCommand } from './commands.js';
 import type { PostgresPrograms } from './postgres-programs.js';
 
-/** The role that clients connect as: it may create databases, but is no superuser. */
+/** The role that clients connect as. It may create databases, but is not a superuser. */
 export const ROLE = 'flovo';
 
 /**
- * No password is asked for, so everybody on this machine can connect: hence only as a role that can neither run
- * programs nor read files through the server, as a superuser can.
+ * Everybody on this machine can connect, because no password is needed. Clients therefore get a role that can neither
+ * run programs nor read files through the server, as a superuser could.
  */
 const CLIENT_AUTHENTICATION = `# TYPE  DATABASE  USER    ADDRESS        METHOD
 host    all       ${ROLE}   127.0.0.1/32   trust
@@ -23,8 +23,8 @@ grant pg_monitor, pg_signal_backend, pg_checkpoint to ${ROLE};
 const INITDB_FLAGS = ['--username=postgres', '--encoding=UTF8', '--locale=C', '--auth=trust', '--no-sync'];
 
 /**
- * Creates the files of a server unless they exist. Until they are complete they have another name, so that a process that
- * dies halfway leaves nothing that looks like them. The caller must hold the lock.
+ * Creates the files of a server unless they exist. They have another name until they are complete, so that a process
+ * that dies halfway leaves nothing that looks complete. The caller must hold the lock.
  * @throws Error if PostgreSQL cannot create them
  */
 export async function createCluster(
@@ -40,7 +40,7 @@ export async function createCluster(
     await mkdir(folder, { mode: 0o700 });
     if (account) await chown(folder, account.uid, account.gid);
     await runCommand(run(initdb, [`--pgdata=${folder}`, ...INITDB_FLAGS]), { timeoutMs: 120_000 });
-    // Single-user mode reads one statement a line, and reports a failed one without ending in failure.
+    // Single-user mode reads one statement a line. It prints the error of a failed one, but its exit code is 0.
     const singleUser = run(postgres, ['--single', '-F', '-D', folder, 'postgres']);
     const { stderr } = await runCommand(singleUser, { input: ROLE_STATEMENTS });
     if (/\b(ERROR|FATAL|PANIC):/.test(stderr)) throw new Error(stderr);

