@@ -33,7 +33,7 @@ beforeAll(async () => {
   cache = await openCache({
     databaseUrl: postgresHost.url,
     redis: { kind: 'standalone', url: redis.url },
-    keeper: true,
+    maintains: true,
     logRetention: { keepEntries: KEEP_ENTRIES, pruneEveryMs: PRUNE_EVERY_MS },
   });
   await cache.isUp();

@@ -110,7 +110,7 @@ test('a value larger than the limit is answered but not stored, and keeps nobody
 }, 60_000);
 
 test('a sweep of thousands of values loses no deadline', async () => {
-  const cache = await open({ keeper: true, timeoutMs: 300 });
+  const cache = await open({ maintains: true, timeoutMs: 300 });
   await cache.botDetails.readMany(ids);
   await cache.bot.readMany(ids);
   for (let start = 0; start < 5_000; start += 500)

@@ -116,8 +116,8 @@ class HeldTransaction {
 
 type Step =
   | { do: 'write' | 'burst' | 'read'; bot: string }
-  | { do: 'writeHeld'; bot: string; slot: number }
-  | { do: 'commit' | 'rollback'; slot: number }
+  | { do: 'writeHeld'; bot: string; transaction: number }
+  | { do: 'commit' | 'rollback'; transaction: number }
   | { do: 'poll' };
 
 describe('what the log accepts', () => {
@@ -217,13 +217,13 @@ describe('what the log accepts', () => {
       const ids = await addBots(sql, orgId, 4);
       const log = await openLog(maxTags);
       const bot = fc.constantFrom(...ids);
-      const slot = fc.constantFrom(0, 1);
+      const transaction = fc.constantFrom(0, 1);
       const step: fc.Arbitrary<Step> = fc.oneof(
         fc.record({ do: fc.constant('write' as const), bot }),
         fc.record({ do: fc.constant('burst' as const), bot }),
-        fc.record({ do: fc.constant('writeHeld' as const), bot, slot }),
-        fc.record({ do: fc.constant('commit' as const), slot }),
-        fc.record({ do: fc.constant('rollback' as const), slot }),
+        fc.record({ do: fc.constant('writeHeld' as const), bot, transaction }),
+        fc.record({ do: fc.constant('commit' as const), transaction }),
+        fc.record({ do: fc.constant('rollback' as const), transaction }),
         fc.record({ do: fc.constant('read' as const), bot }),
         fc.record({ do: fc.constant('poll' as const) }),
       );
@@ -263,15 +263,15 @@ describe('what the log accepts', () => {
                 break;
               case 'writeHeld': {
                 const by = lockedBy.get(one.bot);
-                if (by !== undefined && by !== one.slot) break;
-                const transaction = (held[one.slot] ??= await HeldTransaction.begin());
+                if (by !== undefined && by !== one.transaction) break;
+                const transaction = (held[one.transaction] ??= await HeldTransaction.begin());
                 await rename(one.bot, `${Math.random()}`, transaction.sql);
-                lockedBy.set(one.bot, one.slot);
+                lockedBy.set(one.bot, one.transaction);
                 break;
               }
               case 'commit':
               case 'rollback':
-                await finish(one.slot, one.do);
+                await finish(one.transaction, one.do);
                 break;
               case 'read':
                 values.push(await read(one.bot));
@@ -462,7 +462,7 @@ describe('a process that cannot read the log', () => {
     closers.pop();
     await rename(id, 'new');
     expect(await admin.get(`bot:${id}`)).toContain('bot 1');
-    const fresh = await open({ keeper: true });
+    const fresh = await open({ maintains: true });
     expect(await fresh.nameOf(id)).toBe('new');
     expect(fresh.tally.reasons.distrusted).toBe(1);
   });
@@ -488,34 +488,34 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
   };
 
   test('removes what a lost invalidation has left, but not what was loaded since', async () => {
-    const [lost, kept] = (await addBots(sql, orgId, 2)) as [string, string];
+    const [lost, current] = (await addBots(sql, orgId, 2)) as [string, string];
     const query = { orgId, page: 1, limit: 20, search: '' };
     const cache = await openHere();
     await Promise.all([
-      cache.bot.readMany([lost, kept]),
+      cache.bot.readMany([lost, current]),
       cache.botPage.readMany([query]),
       cache.organizationBots.readMany([orgId]),
     ]);
     const page = `bots:org:${topology.idInKey(orgId)}:page:1:limit:20:search:`;
     const left = [`bot:${topology.idInKey(lost)}`, `org:${topology.idInKey(orgId)}:bots`, page];
-    await eventually(async () => (await existing(...left, `bot:${topology.idInKey(kept)}`)) === 4);
-    await sql`update bots set name = 'new' where id = any (${[lost, kept]})`;
+    await eventually(async () => (await existing(...left, `bot:${topology.idInKey(current)}`)) === 4);
+    await sql`update bots set name = 'new' where id = any (${[lost, current]})`;
     // This one is read again, and so replaced, before the sweep comes.
-    await eventually(async () => (await cache.nameOf(kept)) === 'new');
+    await eventually(async () => (await cache.nameOf(current)) === 'new');
     await eventually(
-      async () => (await topology.admin.get(`bot:${topology.idInKey(kept)}`))?.includes('"new"') === true,
+      async () => (await topology.admin.get(`bot:${topology.idInKey(current)}`))?.includes('"new"') === true,
     );
-    const processes = [await openHere({ keeper: true }), await openHere({ keeper: true })];
+    const processes = [await openHere({ maintains: true }), await openHere({ maintains: true })];
     await sql`update bots set description = 'swept' where id = ${lost}`;
     await eventually(async () => (await existing(...left)) === 0);
-    expect(await topology.admin.get(`bot:${topology.idInKey(kept)}`)).toContain('"new"');
+    expect(await topology.admin.get(`bot:${topology.idInKey(current)}`)).toContain('"new"');
     // One process does it for all.
     expect(processes.filter(({ tally }) => (tally.roundTrips.sweep ?? 0) > 0)).toHaveLength(1);
   });
 
   test('goes on in another process when the one that did it has gone', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
-    const [first, second] = [await openHere({ keeper: true }), await openHere({ keeper: true })];
+    const [first, second] = [await openHere({ maintains: true }), await openHere({ maintains: true })];
     const sweeps = async (): Promise<TestCache | undefined> => {
       await first.nameOf(id);
       await second.nameOf(id);

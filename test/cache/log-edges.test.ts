@@ -272,7 +272,7 @@ test('a process that never leads remembers little, and seldom asks to lead', asy
     },
   };
   const log = new InvalidationLog({ source: counting, log: silent, intervalMs: 5 });
-  const keeper = new InvalidationLogMaintenance({
+  const maintenance = new InvalidationLogMaintenance({
     invalidationLog: log,
     source: counting,
     invalidator: new Invalidator({
@@ -286,16 +286,16 @@ test('a process that never leads remembers little, and seldom asks to lead', asy
     retention: { keepEntries: 100, pruneEveryMs: 20 },
   });
   closers.push(async () => await log.stop());
-  closers.push(async () => await keeper.stop());
+  closers.push(async () => await maintenance.stop());
   await log.start();
-  keeper.start();
+  maintenance.start();
   const endsAt = performance.now() + 4_000;
   while (performance.now() < endsAt) {
     await sql`insert into cache_invalidations (tags) select array['bot:' || n] from generate_series(1, 300) as n`;
     await pause(5);
   }
-  expect(keeper.size.horizons).toBeLessThan(30);
-  expect(keeper.size.dueEntries).toBeLessThanOrEqual(20_000);
+  expect(maintenance.size.horizons).toBeLessThan(30);
+  expect(maintenance.size.dueEntries).toBeLessThanOrEqual(20_000);
   expect(asked).toBeLessThanOrEqual(3);
   expect(asked).toBeGreaterThan(0);
   await sql`truncate cache_invalidations`;

@@ -352,7 +352,7 @@ test('the time of the last message is right, whatever is recorded while the last
 test('statistics survive what ends many messages at once', async () => {
   const { sql } = fixture.database;
   const botIds = await addBots(sql, fixture.orgId, 2);
-  const [kept, emptied] = botIds as [string, string];
+  const [remaining, emptied] = botIds as [string, string];
   const message: MessageInput = {
     conversationId: 'a',
     contactId: 'contact',
@@ -364,7 +364,7 @@ test('statistics survive what ends many messages at once', async () => {
   for (const write of [
     async () => await sql`delete from messages where bot_id = ${emptied}`,
     async () => await sql`truncate messages`,
-    async () => await record(kept, [message]),
+    async () => await record(remaining, [message]),
   ]) {
     await write();
     const { answers, expected } = await compare(botIds);

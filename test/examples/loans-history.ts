@@ -86,7 +86,7 @@ export class LoansHistory {
       const least = new Map(BOOKS.map((id) => [id, this.leastLoans(id, startedAt)]));
       const answer = await server.ask<Answer>(QUERIES[i % QUERIES.length] ?? '');
       for (const part of Object.values(answer)) {
-        for (const lent of 'books' in part ? part.books : [part]) this.judge(lent, least.get(lent.id) ?? 0);
+        for (const lent of 'books' in part ? part.books : [part]) this.check(lent, least.get(lent.id) ?? 0);
       }
       this.report.reads++;
       for (const waiter of this.waiting) waiter.reads--;
@@ -101,7 +101,7 @@ export class LoansHistory {
     return settled + (this.mutations.get(id) ?? 0);
   }
 
-  private judge({ id, loans }: Lent, least: number): void {
+  private check({ id, loans }: Lent, least: number): void {
     this.report.observations++;
     if (loans > (this.begun.get(id) ?? 0)) throw new Error(`Book ${id} was never lent ${loans} times`);
     if (loans >= least) return;

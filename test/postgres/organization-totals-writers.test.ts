@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import postgres from 'postgres';
 
 import { eventually } from '../support/eventually.js';
-import { countedTotals, keptTotals, wrongShards } from '../support/organization-totals.js';
+import { countedTotals, storedTotals, wrongShards } from '../support/organization-totals.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
@@ -62,7 +62,7 @@ test('sums are right after concurrent writers of all kinds, none of which met a 
   );
   expect(failures).toEqual([]);
   expect(await wrongShards(sql)).toEqual([]);
-  expect(await keptTotals(sql)).toEqual(await countedTotals(sql));
+  expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 }, 60_000);
 
 test('sums are right when they are counted anew, removed and emptied while others write', async () => {
@@ -96,7 +96,7 @@ test('sums are right when they are counted anew, removed and emptied while other
   await writing;
   expect(deadlocks).toEqual([]);
   expect(await wrongShards(sql)).toEqual([]);
-  expect(await keptTotals(sql)).toEqual(await countedTotals(sql));
+  expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 }, 60_000);
 
 test('a message changes the totals of its bot and its organization in place, without touching an index', async () => {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 
-import { countedTotals, keptTotals, wrongShards } from '../support/organization-totals.js';
+import { countedTotals, storedTotals, wrongShards } from '../support/organization-totals.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
@@ -36,15 +36,15 @@ afterEach(async () => {
 
 /** What is wrong with the totals. */
 const mistakes = async () => {
-  const [kept, counted] = [await keptTotals(sql), await countedTotals(sql)];
-  const isRight = JSON.stringify(kept) === JSON.stringify(counted);
-  return { shards: await wrongShards(sql), totals: isRight ? [] : { kept, counted } };
+  const [stored, counted] = [await storedTotals(sql), await countedTotals(sql)];
+  const isRight = JSON.stringify(stored) === JSON.stringify(counted);
+  return { shards: await wrongShards(sql), totals: isRight ? [] : { stored, counted } };
 };
 const NONE = { shards: [], totals: [] };
 
 test('the totals begin right', async () => {
   expect(await mistakes()).toEqual(NONE);
-  const [totals] = (await keptTotals(sql)).filter(({ org }) => org === orgId);
+  const [totals] = (await storedTotals(sql)).filter(({ org }) => org === orgId);
   expect(totals).toMatchObject({ bots: 7, running: 1, messages: 35 });
   expect(totals?.failed).toBeGreaterThan(0);
 });
@@ -156,7 +156,7 @@ describe('the totals of an organization are right after', () => {
   });
 
   test('a change that is rolled back', async () => {
-    const before = await keptTotals(sql);
+    const before = await storedTotals(sql);
     await sql
       .begin(async (tx) => {
         await tx`update bots set status = 'RUNNING'`;
@@ -164,6 +164,6 @@ describe('the totals of an organization are right after', () => {
         throw new Error('rolled back');
       })
       .catch(() => undefined);
-    expect(await keptTotals(sql)).toEqual(before);
+    expect(await storedTotals(sql)).toEqual(before);
   });
 });

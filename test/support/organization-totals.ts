@@ -22,7 +22,7 @@ export const countedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
 ];
 
 /** What the totals say, which triggers keep. */
-export const keptTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
+export const storedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
   ...(await sql<Totals[]>`
     select o.id as org, coalesce((select total from bot_counts where org_id = o.id), 0)::int as bots,
       coalesce(sum(running_bots), 0)::int as running, coalesce(sum(total_messages), 0)::int as messages,
@@ -34,9 +34,9 @@ export const keptTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
 /** The shards that differ from what their bots say. */
 export const wrongShards = async (sql: postgres.Sql): Promise<object[]> => [
   ...(await sql`
-    select * from organization_totals as kept
+    select * from organization_totals as stored
       full join counted_organization_totals() as counted using (org_id, shard)
-    where (coalesce(kept.running_bots, 0), coalesce(kept.total_messages, 0), coalesce(kept.failed_messages, 0), kept.last_message_at)
+    where (coalesce(stored.running_bots, 0), coalesce(stored.total_messages, 0), coalesce(stored.failed_messages, 0), stored.last_message_at)
       is distinct from (coalesce(counted.running_bots, 0), coalesce(counted.total_messages, 0),
         coalesce(counted.failed_messages, 0), counted.last_message_at)`),
 ];

@@ -111,7 +111,7 @@ export interface TestCacheOptions {
   /** Never learns of a write from the log: what it does right it does by generations alone. */
   readonly deaf?: boolean;
   /** Whether it also tends the log and sweeps. */
-  readonly keeper?: boolean;
+  readonly maintains?: boolean;
   /** How much of the log it keeps. */
   readonly logRetention?: LogRetention;
 }
@@ -154,7 +154,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const resources = createResources(gated, repositories, MAX_TTL_SECONDS);
 
   const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
-  if (options.keeper === true) await cache.start(5_000);
+  if (options.maintains === true) await cache.start(5_000);
   else await cache.invalidationLog.start();
   const isUp = async () => {
     await eventually(() => cache.state() === 'up');

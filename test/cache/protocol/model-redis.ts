@@ -82,8 +82,8 @@ export class ModelRedis {
       return;
     }
     this.set(generationKey, token);
-    const kept = raw.slice(0, GENERATION_START) + token + raw.slice(GENERATION_START + generation.length);
-    this.set(entry.key, stored >= version ? kept : envelope);
+    const stamped = raw.slice(0, GENERATION_START) + token + raw.slice(GENERATION_START + generation.length);
+    this.set(entry.key, stored >= version ? stamped : envelope);
   }
 
   /** `UNLINK` and `DROP_INDEXED` */

@@ -82,9 +82,9 @@ export class ModelStore implements CacheStore {
       () => this.redis.replace(entry, others, newer),
       ...removals.map((removal) => () => this.redis.remove(removal)),
     ];
-    const slotOf = (command: () => void) => String(commands.indexOf(command));
+    const entryOf = (command: () => void) => String(commands.indexOf(command));
     const all = (group: readonly (() => void)[]) => group.map((command) => command());
-    await this.counted(this.each('replace', commands, slotOf, all));
+    await this.counted(this.each('replace', commands, entryOf, all));
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {

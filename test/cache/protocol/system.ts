@@ -143,8 +143,8 @@ export class Process {
   /** A query, whose response may be cached. */
   async read(view: ViewName, bot: string): Promise<View> {
     const question = `${view} ${bot}`;
-    const kept = await this.answers.find(question);
-    if (kept) return JSON.parse(kept.toString()) as View;
+    const cached = await this.answers.find(question);
+    if (cached) return JSON.parse(cached.toString()) as View;
     const dependencies = new ResponseDependencies();
     const names = view === 'bot and stats' ? (['bot', 'stats'] as const) : [view];
     const id = view === 'page' || view === 'organization' ? ORG : bot;
