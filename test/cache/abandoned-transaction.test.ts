@@ -59,7 +59,7 @@ const write = async (count: number): Promise<void> => {
     end $$`);
 };
 
-test('a prepared transaction that nobody ends lets neither the log nor memory grow, and values are served', async () => {
+test('while a prepared transaction stays open, the log and memory stay bounded, and cached values are served', async () => {
   const session = await sql.reserve();
   await session`begin`;
   await session`update bots set name = 'abandoned' where id = ${abandoned}`;

@@ -60,7 +60,7 @@ describe('a Redis Cluster', () => {
   const keySlot = async (key: string): Promise<number> =>
     Number(await redis.nodes[0]?.admin.cluster('KEYSLOT', key));
 
-  test('keeps all that belongs to one bot, or to one organization, in one slot', async () => {
+  test('stores all keys of one bot, or of one organization, in one slot', async () => {
     const cache = await open();
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     await Promise.all([
@@ -116,7 +116,7 @@ describe('a Redis Cluster', () => {
     expect(await names(two)).toEqual(expected.map((name) => name && `${name}, renamed`));
   });
 
-  test('serves two servers, with list pages and all', async () => {
+  test('serves two servers, including list pages', async () => {
     const [one, two] = [await start(), await start()];
     await exerciseApi([one.client(token), two.client(token)], orgId, database);
     for (const operation of ['read', 'claim', 'fill', 'invalidate'])
@@ -124,7 +124,7 @@ describe('a Redis Cluster', () => {
     expect(await two.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
   });
 
-  test('whose slots are moved goes on being used, and no invalidation is lost on the way', async () => {
+  test('stays in use while its slots move, and loses no invalidation', async () => {
     const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
     const ownOrgId = await addOrganization(database.sql);
     const [moved, other] = (await addBots(database.sql, ownOrgId, 2)) as [string, string];
@@ -229,7 +229,7 @@ describe('a Redis Cluster', () => {
     ['is frozen', (i: number) => redis.nodes[i]?.redis.freeze()],
     ['has a network that stalls', (i: number) => redis.nodes[i]?.proxy.stall()],
     ['refuses connections', (i: number) => redis.nodes[i]?.proxy.refuse()],
-  ])('of which one node %s answers everything, the rest from PostgreSQL', async (_, strike) => {
+  ])('fails no request while one node %s, and is used again afterwards', async (_, strike) => {
     const ids = await addSpreadBots();
     const [one, two] = [await start(), await start()];
     await readAll(one, ids);
@@ -256,7 +256,7 @@ describe('a Redis Cluster', () => {
     });
   });
 
-  test('of which one node has died answers everything, the rest from PostgreSQL', async () => {
+  test('fails no request after one node has died', async () => {
     const ids = await addSpreadBots();
     const app = await start();
     await readAll(app, ids);

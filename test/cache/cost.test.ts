@@ -100,13 +100,13 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
     expect(await size()).toBeLessThanOrEqual(others + 1);
   });
 
-  test('is one command where no list is concerned', async () => {
+  test('is one command if the entry is in no list', async () => {
     await warm();
     const tag = `bot:${botId}`;
     expect(await costOf(async () => await cache.cache.invalidator.invalidate([tag]))).toEqual({ unlink: 1 });
   });
 
-  test('is one script where statistics are replaced, however many messages are written', async () => {
+  test('is one script if statistics are replaced, however many messages are written', async () => {
     await warm();
     for (let i = 0; i < 3; i++) {
       await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction)
@@ -129,7 +129,7 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
     expect(cache.tally.roundTrips.invalidate).toBe(before + 1);
   });
 
-  test('the keyspace is never searched, whatever the servers do', async () => {
+  test('does not include a scan of the keyspace, whatever the servers do', async () => {
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const settings = { ...redis.settings, DATABASE_URL: database.url, CACHE_PREFIX: 'mine:' };
     const apps = await Promise.all([startApp(settings), startApp(settings)]);

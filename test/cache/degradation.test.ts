@@ -149,7 +149,7 @@ const OUTAGES: (readonly [TopologyKind, string, MakeFault])[] = [
 ];
 
 describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
-  test('all is answered from PostgreSQL, until the cache comes back by itself and hides nothing', async () => {
+  test('requests are answered from PostgreSQL; then the cache is used again by itself and serves nothing stale', async () => {
     const redis = await startTopology(kind, ['--enable-debug-command', 'yes']);
     closers.push(redis.stop);
     const apps = await Promise.all([start(redis.settings), start(redis.settings)]);
@@ -206,14 +206,14 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
 });
 
 describe('without Redis', () => {
-  test('everything is answered from PostgreSQL if it is off', async () => {
+  test('requests are answered from PostgreSQL if the cache is switched off', async () => {
     const [one, two] = await Promise.all([start({ REDIS_URL: 'off' }), start({ REDIS_URL: 'off' })]);
     await exerciseApi([one.user, two.user], orgId, database);
     expect(await one.app.readiness()).toMatchObject({ ready: true, cache: 'off' });
     expect(lines(one, UNAVAILABLE)).toEqual([]);
   });
 
-  test('everything is answered from PostgreSQL if it was never there, and it is used once it comes', async () => {
+  test('requests are answered from PostgreSQL if it is down at the start, and it is used once it is up', async () => {
     const gone = await createRedis();
     await gone.stop();
     const [one, two] = await Promise.all([start({ REDIS_URL: gone.url }), start({ REDIS_URL: gone.url })]);
@@ -229,7 +229,7 @@ describe('without Redis', () => {
     expect(lines(one, AVAILABLE)).toHaveLength(1);
   });
 
-  test('no request fails or shows an old state while it dies and comes back, again and again', async () => {
+  test('no request fails or shows an old state while it is killed and restarted repeatedly', async () => {
     let redis = await startRedis();
     const [one, two] = await Promise.all([start({ REDIS_URL: redis.url }), start({ REDIS_URL: redis.url })]);
     const traffic = { ended: false };
@@ -252,13 +252,13 @@ describe('without Redis', () => {
   });
 });
 
-describe('a Redis that answers, but not as it should', () => {
+describe('a Redis that holds invalid data', () => {
   test.each([
     ['a list', async (admin: Redis, key: string) => await admin.rpush(key, 'garbage')],
     ['a hash', async (admin: Redis, key: string) => await admin.hset(key, 'garbage', '1')],
     ['no JSON', async (admin: Redis, key: string) => await admin.set(key, 'garbage')],
     ['nothing', async (admin: Redis, key: string) => await admin.set(key, '')],
-  ])('that holds %s in any of the keys is not trusted, and does no lasting harm', async (_, spoil) => {
+  ])('whose keys hold %s is not trusted, and works again after an invalidation', async (_, spoil) => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const app = await start({ REDIS_URL: redis.url });
@@ -287,7 +287,7 @@ describe('a Redis that answers, but not as it should', () => {
     await warm();
   });
 
-  test('that holds part of an envelope is not trusted', async () => {
+  test('whose value is part of an envelope is not trusted', async () => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const cache = await openCache({
@@ -356,7 +356,7 @@ describe.each(PRICES)('the price of an outage of a %s Redis', (kind, { atOnce })
   `;
 
   test.each(['for the first time', 'that was answered before'])(
-    'is one timeout for a request with many resolvers, asked %s, and none for those after it',
+    'is one timeout for a request with many resolvers, sent %s, and none for later requests',
     async (when) => {
       const redis = await startTopology(kind);
       closers.push(redis.stop);
@@ -408,7 +408,7 @@ describe('a process that has lost Redis', () => {
     await cache.invalidation.botChanged({ id: botId, orgId });
   };
 
-  test('has told Redis what was written meanwhile before it reads from it again', async () => {
+  test('sends its pending invalidations to Redis before it reads from Redis again', async () => {
     const redis = await startRedis();
     const [admin, proxy] = [startAdmin(redis), await startProxy(redis.url)];
     const [cut, well] = [await open(proxy.url, { deaf: true }), await open(redis.url, { deaf: true })];
@@ -424,7 +424,7 @@ describe('a process that has lost Redis', () => {
     expect(await well.nameOf(botId)).toBe('new');
   });
 
-  test('forgets no invalidation that comes while it is paying the earlier ones', async () => {
+  test('keeps every invalidation that is made while it sends the pending ones', async () => {
     const redis = await startRedis();
     const [admin, proxy] = [startAdmin(redis), await startProxy(redis.url)];
     const [cut, well] = [await open(proxy.url, { deaf: true }), await open(redis.url, { deaf: true })];
@@ -448,7 +448,7 @@ describe('a process that has lost Redis', () => {
     expect(await well.nameOf(botId)).toBe('second');
   });
 
-  test('reads the invalidation log before it believes what was cached before the outage', async () => {
+  test('reads the invalidation log before it trusts values that were cached before the outage', async () => {
     const redis = await startRedis();
     const [proxy, logProxy] = [await startProxy(redis.url), await startProxy(database.url)];
     const [well, cut] = [await open(redis.url), await open(proxy.url, { logUrl: logProxy.url })];
@@ -498,7 +498,7 @@ describe('a process that has lost Redis', () => {
     },
   );
 
-  test('is not thought lost because this process was too busy to read the answers', async () => {
+  test('does not open the circuit because this process was too busy to read the replies', async () => {
     const redis = await startRedis();
     const cache = await open(redis.url, { timeoutMs: 100 });
     const ids = await addBots(database.sql, orgId, 50);

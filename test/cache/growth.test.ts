@@ -17,7 +17,7 @@ const NEGATIVE_LIFE_MS = 10_000;
 
 const KINDS: readonly TopologyKind[] = ['standalone', 'cluster'];
 
-describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
+describe.each(KINDS)('the keys that clients create in a %s Redis', (kind) => {
   let database: TestDatabase;
   let redis: Topology;
   let orgId: string;
@@ -68,7 +68,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   };
   const strangers = () => Array.from({ length: MANY }, () => randomUUID());
 
-  test('what does not exist leaves no key that lives longer than "there is none"', async () => {
+  test('ids that do not exist leave no key that outlives the cached absence', async () => {
     const page = { page: 1, limit: 20 };
     await inBatches(strangers(), async (ids) => {
       await Promise.all([
@@ -94,7 +94,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
     await eventually(async () => (await size()) === 0);
   }, 120_000);
 
-  test('generations outlive every value that carries them, whatever was stored under them before', async () => {
+  test('include generations that outlive every value stored under them', async () => {
     const [botId] = (await addBots(database.sql, orgId, 1)) as [string];
     // A negative entry leaves short-lived generations, under which values are stored then.
     const id = randomUUID();
@@ -154,8 +154,8 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   }, 60_000);
 });
 
-describe('what clients make grow in the memory of a process', () => {
-  test('does not hold on to the requests that ids were cut from', async () => {
+describe('the memory that clients use in a process', () => {
+  test('does not retain request bodies through substrings of their ids', async () => {
     const database = await createDatabase();
     const cache = await openCache({ databaseUrl: database.url, redis: undefined });
     setFlagsFromString('--expose-gc');

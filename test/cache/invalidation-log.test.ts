@@ -120,8 +120,8 @@ type Step =
   | { do: 'commit' | 'rollback'; transaction: number }
   | { do: 'poll' };
 
-describe('what the log accepts', () => {
-  test('is right when transactions commit in the reverse order of their beginning', async () => {
+describe('the log check', () => {
+  test('is right when transactions commit in the reverse order of their start', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const log = await openLog();
     const before = await snapshotNow();
@@ -145,7 +145,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${b}`], between)).toBe(true);
   });
 
-  test('does not change by a transaction that is rolled back', async () => {
+  test('ignores a transaction that is rolled back', async () => {
     const [a] = (await addBots(sql, orgId, 1)) as [string];
     const log = await openLog();
     const before = await snapshotNow();
@@ -156,7 +156,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${a}`], before)).toBe(true);
   });
 
-  test('includes the writes of savepoints', async () => {
+  test('covers writes within savepoints', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const log = await openLog();
     const before = await snapshotNow();
@@ -174,7 +174,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${b}`], before)).toBe(true);
   });
 
-  test('is nothing before the log was read for the first time', async () => {
+  test('accepts nothing before the first read of the log', async () => {
     const log = new InvalidationLog({
       source: invalidationLogSource(cacheConnection(database.url)),
       log: pino({ level: 'silent' }),
@@ -185,7 +185,7 @@ describe('what the log accepts', () => {
     expect(log.accepts(['bot:x'], await snapshotNow())).toBe(true);
   });
 
-  test('is right from the first read on for what was written before', async () => {
+  test('covers earlier writes from the first read of the log on', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const before = await snapshotNow();
     for (let i = 0; i < 12; i++) await rename(a, `name ${i}`);
@@ -197,7 +197,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${b}`], between)).toBe(false);
   });
 
-  test('is everything of a statement that touches more than a thousand rows', async () => {
+  test('refuses everything older than a statement that touches more than a thousand rows', async () => {
     const other = await addOrganization(sql);
     const ids = await addBots(sql, other, 1_001);
     const log = await openLog();
@@ -212,7 +212,7 @@ describe('what the log accepts', () => {
   });
 
   test.each([1, 3, 1_000])(
-    'is never an outdated value and always a new one, whatever commits when, remembering %d tags',
+    'never accepts an outdated value and always accepts a new one, in any order of commits, with room for %d tags',
     async (maxTags) => {
       const ids = await addBots(sql, orgId, 4);
       const log = await openLog(maxTags);
@@ -295,7 +295,7 @@ describe('what the log accepts', () => {
     60_000,
   );
 
-  test('is nothing from before entries that are no longer kept', async () => {
+  test('refuses values that are older than the oldest entry of the log', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const running = await openLog();
     const before = await snapshotNow();
@@ -315,7 +315,7 @@ describe('what the log accepts', () => {
     expect(isVisible(1, after)).toBe(true);
   });
 
-  test('is right at once however long the log has become while no server was there', async () => {
+  test('is right at once, however much was logged while no server ran', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const before = await snapshotNow();
     await rename(a, 'new');
@@ -364,7 +364,7 @@ describe('the visibility of a transaction in a snapshot', () => {
       return { snapshots, last: next };
     });
 
-  test('is what PostgreSQL says', async () => {
+  test('agrees with PostgreSQL', async () => {
     const cases = fc.sample(history, 400).flatMap(({ snapshots, last }) =>
       snapshots.flatMap((snapshot) => {
         const [xmin = '', xmax = '', xip = ''] = snapshot.split(':');
@@ -383,7 +383,7 @@ describe('the visibility of a transaction in a snapshot', () => {
     expect(new Set(rows.map(({ visible }) => visible)).size).toBe(2);
   });
 
-  test('of all up to one is claimed only where each of them is visible', () => {
+  test('as the last of a range is reported only if the whole range is visible', () => {
     fc.assert(
       fc.property(history, fc.nat({ max: 70 }), ({ snapshots, last }, back) => {
         const now = snapshots.at(-1) ?? '';
@@ -398,7 +398,7 @@ describe('the visibility of a transaction in a snapshot', () => {
     );
   });
 
-  test('of all up to one is not denied to a snapshot that was taken just now', () => {
+  test('as the last of a range is reported for a snapshot that was taken just now', () => {
     fc.assert(
       fc.property(history, fc.integer({ min: 1, max: 70 }), ({ snapshots, last }, back) => {
         const now = snapshots.at(-1) ?? '';
@@ -422,7 +422,7 @@ describe('a process that cannot read the log', () => {
     ['is refused', (proxy: TcpProxy) => proxy.refuse()],
     ['stalls', (proxy: TcpProxy) => proxy.stall()],
   ])(
-    'because its connection %s soon trusts no cached value, and trusts them again later',
+    'because its connection %s soon trusts no cached value, and trusts cached values again after it has recovered',
     async (_, strike) => {
       const proxy = await TcpProxy.before(database.url);
       closers.push(() => proxy.close());
@@ -454,7 +454,7 @@ describe('a process that cannot read the log', () => {
     },
   );
 
-  test('has read it when it uses Redis for the first time', async () => {
+  test('does not use Redis before its first read of the log', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
     const old = await open();
     await warm(old, id);
@@ -487,7 +487,7 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
     return counts.reduce((sum, count) => sum + count, 0);
   };
 
-  test('removes what a lost invalidation has left, but not what was loaded since', async () => {
+  test('removes values that a lost invalidation has left, but not values that were loaded since', async () => {
     const [lost, current] = (await addBots(sql, orgId, 2)) as [string, string];
     const query = { orgId, page: 1, limit: 20, search: '' };
     const cache = await openHere();
@@ -513,7 +513,7 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
     expect(processes.filter(({ tally }) => (tally.roundTrips.sweep ?? 0) > 0)).toHaveLength(1);
   });
 
-  test('goes on in another process when the one that did it has gone', async () => {
+  test('continues in another process after its process has stopped', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
     const [first, second] = [await openHere({ maintains: true }), await openHere({ maintains: true })];
     const sweeps = async (): Promise<TestCache | undefined> => {

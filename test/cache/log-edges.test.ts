@@ -68,7 +68,7 @@ const withoutTriggers = async (table: string, statement: string): Promise<void> 
   await sql.unsafe(`alter table ${table} enable trigger all`);
 };
 
-describe('the log refuses what it can no longer judge, and nothing else, after', () => {
+describe('the log check refuses values that it cannot verify, and no others, after', () => {
   test.each<[string, () => Promise<unknown>]>([
     ['TRUNCATE of the entries', async () => await sql`truncate cache_invalidations`],
     ['DELETE of the entries', async () => await sql`delete from cache_invalidations`],
@@ -123,7 +123,7 @@ describe('the log refuses what it can no longer judge, and nothing else, after',
 });
 
 describe('the log is kept short', () => {
-  test('by writers, where no server does it, and servers that come later refuse what they cannot judge', async () => {
+  test('by writers if no server does it, and servers that start later refuse values that they cannot verify', async () => {
     const before = await snapshotNow();
     await rename(a);
     await sql`delete from cache_log_horizons`;
@@ -140,7 +140,7 @@ describe('the log is kept short', () => {
     expect(log.accepts([`bot:${a}`], await snapshotNow())).toBe(true);
   });
 
-  test('while a writer that keeps it short stays open', async () => {
+  test('while the transaction of a writer that shortens it stays open', async () => {
     await sql`delete from cache_log_horizons`;
     await sql`insert into cache_log_horizons (taken_at, snapshot) values (now() - interval '21 minutes', pg_current_snapshot())`;
     const writer = await sql.reserve();
@@ -168,7 +168,7 @@ describe('the log is kept short', () => {
     }
   });
 
-  test('although a transaction has been open since long before, and values from its time are served until it ends', async () => {
+  test('although a transaction stays open for long, and values loaded beside it are served until it ends', async () => {
     const holder = await sql.reserve();
     await holder`begin`;
     await rename(a, holder);
@@ -211,7 +211,7 @@ describe('a read of the log is bounded', () => {
       300,
     ],
   ] as const)(
-    'however large the backlog: %s',
+    'however large the backlog is: %s',
     async (_name, fill, maxEntries) => {
       const source = invalidationLogSource(cacheConnection(database.url));
       const entries: number[] = [];
@@ -246,7 +246,7 @@ describe('a read of the log is bounded', () => {
     60_000,
   );
 
-  test('and restored entries of another cluster are not read over and over', async () => {
+  test('and does not read restored entries of another cluster repeatedly', async () => {
     const source = invalidationLogSource(cacheConnection(database.url));
     await sql`insert into cache_invalidations (xid, tags) select '9000000000'::xid8, array['bot:x'] from generate_series(1, 500)`;
     const first = await source.open();
@@ -257,7 +257,7 @@ describe('a read of the log is bounded', () => {
   });
 });
 
-test('a process that never leads remembers little, and seldom asks to lead', async () => {
+test('a process that never becomes leader uses little memory, and seldom asks to lead', async () => {
   const leader = invalidationLogSource(cacheConnection(database.url));
   await leader.open();
   expect(await leader.lead()).toBe(true);

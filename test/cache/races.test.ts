@@ -191,7 +191,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       if (isThere !== there) checker.stale.push(`${view}: ${id} should ${there ? '' : 'not '}be there`);
   };
 
-  test('a request that comes after a mutation does not share the check of an answer in memory', async () => {
+  test('a request that is sent after a mutation does not share an older check of a cached response', async () => {
     const proxy = await TcpProxy.before(redis.url);
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const app = await startApp({
@@ -227,7 +227,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
     }
   });
 
-  test(`no read of ${OPERATIONS} operations shows what was before an answered mutation`, async () => {
+  test(`no read among ${OPERATIONS} operations shows the state before an answered mutation`, async () => {
     let done = 0;
     const repeat = async (operation: () => Promise<void>): Promise<void> => {
       while (done < OPERATIONS) {

@@ -102,7 +102,7 @@ const OUTAGES = {
 
 describe.each(KINDS)('after a %s Redis', (kind) => {
   test.each(['killed', 'frozen'] as const)(
-    'was %s and is back, reads are hits again, and there are as many connections as before',
+    'was %s and has recovered, reads are hits again, and there are as many connections as before',
     async (how) => {
       const redis = await startRedis(kind);
       const app = await start(redis.settings);
@@ -135,7 +135,7 @@ test.each([
   ['refused connections', (proxy: TcpProxy) => proxy.refuse()],
   ['was silent', (proxy: TcpProxy) => proxy.stall()],
 ])(
-  'after PostgreSQL %s and is back, reads are hits again, and there are as many connections as before',
+  'after PostgreSQL %s and has recovered, reads are hits again, and there are as many connections as before',
   async (_, strike) => {
     const redis = await startRedis('standalone');
     const proxy = await TcpProxy.before(database.url);

@@ -118,7 +118,7 @@ const REFUSALS: Record<string, Refusal> = {
 
 describe.each(Object.entries(REFUSALS))('a server that %s', (_, { refuse, allow, command, key }) => {
   test.each(['from the start', 'later'])(
-    '%s: says so once, goes without Redis, and comes back',
+    '%s: logs it once, works without Redis, and uses Redis again later',
     async (when) => {
       const redis = await startRedis(['--maxmemory-policy', 'noeviction']);
       await allowAll(redis.admin);
@@ -178,7 +178,7 @@ describe.each(Object.entries(REFUSALS))('a server that %s', (_, { refuse, allow,
   );
 });
 
-test('a Redis without one of the commands is not used', async () => {
+test('a Redis that lacks a required command is not used', async () => {
   const redis = await startRedis(['--rename-command', 'ZADD', 'ZADD_BY_ANOTHER_NAME']);
   const app = await start(redis.url);
   await exerciseApi([app.client(token)], orgId, database);
@@ -189,7 +189,7 @@ test('a Redis without one of the commands is not used', async () => {
   });
 });
 
-test('a server that may not invalidate hides nothing from one that may', async () => {
+test('a server that may not invalidate leaves no stale value for a server that may', async () => {
   const redis = await startRedis();
   await allowAll(redis.admin);
   await redis.admin.call('ACL', ['SETUSER', 'other', 'on', '>secret', '~flovo:*', '+@all']);
@@ -218,7 +218,7 @@ test('a server that may not invalidate hides nothing from one that may', async (
   await expectViews(limited.client(token), orgId, botId, { ...state, name: 'bot, new', version: 2 });
 });
 
-test('what Redis cannot be told is not sent again with every change', async () => {
+test('an invalidation that Redis refuses is not sent again with every write', async () => {
   const redis = await startRedis();
   await allowAll(redis.admin);
   const app = await start(`redis://cache:secret@127.0.0.1:${redis.port}`);

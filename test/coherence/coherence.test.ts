@@ -61,7 +61,7 @@ test(
   PATIENCE_MS,
 );
 
-describe('with faults, nobody sees a state that was outdated for two seconds, and no request fails', () => {
+describe('with faults, no read is stale by more than two seconds, and no request fails', () => {
   test.each(FAULTS.map((fault) => [fault.name, fault] as const))(
     '%s',
     async (_, fault) => {
@@ -73,7 +73,7 @@ describe('with faults, nobody sees a state that was outdated for two seconds, an
   );
 
   test(
-    'in the end everybody sees what the database holds',
+    "in the end every server shows the database's state",
     async () => {
       const findings = await checkConvergence(run, WITHIN_TWO_SECONDS, new Span(Infinity, signal));
       expect(wrongIn(findings)).toEqual(NOTHING);

@@ -96,7 +96,7 @@ describe('similar names of the schema', () => {
     return answers;
   }
 
-  test.each(Object.keys(SUGGESTING))('are told to nobody without introspection: %s', async (what) => {
+  test.each(Object.keys(SUGGESTING))('are not suggested without introspection: %s', async (what) => {
     const [hiding, telling] = apps as [TestApp, TestApp];
     const asked = SUGGESTING[what] as Asked;
     for (const answer of await askInAllWays(hiding, asked)) {
@@ -117,7 +117,7 @@ describe('similar names of the schema', () => {
     ['lines', `{ me { ${'\n'.repeat(5_001)} id } }`, /lines/],
     ['brackets', `{ a(b: ${'['.repeat(101)}${']'.repeat(101)}) }`, /brackets/],
     ['operations', Array.from({ length: 51 }, (_, n) => `query Q${n} { me { id } }`).join(' '), /operations/],
-  ])('too many %s are not called an error of syntax', async (_what, query, rule) => {
+  ])('too many %s are not reported as a syntax error', async (_what, query, rule) => {
     for (const app of apps) {
       for (let time = 0; time < 2; time++) {
         const { status, errors } = await app.client(token).sendText(query);

@@ -241,7 +241,7 @@ describe('the SDL in schema/schema.graphql', () => {
     expect(required(emitted).sort()).toEqual(required(contract).sort());
   });
 
-  test('has no value in an enumeration of the contract that clients do not know', () => {
+  test('adds no value to an enumeration of the contract', () => {
     const values = (schema: GraphQLSchema) =>
       allDeclarations(schema).filter(
         (declaration) =>

@@ -238,7 +238,7 @@ async function perform(write: Write, botIds: readonly string[]): Promise<void> {
   }
 }
 
-test('statistics are exactly what a count over the messages gives, whatever was written, and by whom', async () => {
+test('statistics equal a count over the messages, whatever was written, through GraphQL or SQL', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyWrite, { minLength: 5, maxLength: 15 }), async (writes) => {
       const botIds = await addBots(fixture.database.sql, fixture.orgId, 3);
@@ -325,7 +325,7 @@ describe('concurrent writers', () => {
   });
 });
 
-test('the time of the last message is right, whatever is recorded while the last ones are deleted', async () => {
+test('the time of the last message is right when messages are recorded while the last ones are deleted', async () => {
   const { sql } = fixture.database;
   const botIds = await addBots(sql, fixture.orgId, 1);
   const [id] = botIds as [string];
@@ -349,7 +349,7 @@ test('the time of the last message is right, whatever is recorded while the last
   }
 });
 
-test('statistics survive what ends many messages at once', async () => {
+test('statistics stay right when many messages are deleted at once', async () => {
   const { sql } = fixture.database;
   const botIds = await addBots(sql, fixture.orgId, 2);
   const [remaining, emptied] = botIds as [string, string];

@@ -101,7 +101,7 @@ const servicePids = async () =>
 const READY = /Stop with Ctrl-C/;
 
 describe('`npm run dev`', () => {
-  test('after an edit restarts the server alone: services, ports and the introduction stay', async () => {
+  test('restarts only the server after an edit: services, ports and the introduction stay', async () => {
     const dev = run('scripts/dev.mjs');
     const introduced = await dev.line(READY);
     const [, url = ''] = /GraphQL and playground +(\S+)/.exec(dev.text()) ?? [];
@@ -141,7 +141,7 @@ describe('`npm run dev`', () => {
     ['SIGINT', /Compiling/, 1],
     ['SIGTERM', /Compiling/, 5],
   ] as const)(
-    'leaves nothing running after %s at %s, and the same again within %s ms',
+    'leaves nothing running after %s at %s and a second signal within %s ms',
     async (signal, at, pauseMs) => {
       const dev = run('scripts/dev.mjs');
       await dev.line(at);
@@ -153,7 +153,7 @@ describe('`npm run dev`', () => {
     120_000,
   );
 
-  test('that is killed leaves neither the compiler nor the server', async () => {
+  test('leaves neither the compiler nor the server running when it is killed', async () => {
     const dev = run('scripts/dev.mjs');
     await dev.line(READY);
     dev.child.kill('SIGKILL');
@@ -173,7 +173,7 @@ describe('`npm run dev`', () => {
 });
 
 describe('`npm start`', () => {
-  test('says at once that it compiles, warns of nothing, and ends with everything on two signals', async () => {
+  test('says at once that it compiles, prints no warning, and stops all processes on two signals', async () => {
     const start = run('scripts/start.mjs');
     await start.line(READY);
     expect(start.output[0]).toMatch(/Compiling/);
@@ -186,7 +186,7 @@ describe('`npm start`', () => {
 });
 
 describe.each(['start', 'dev'])('`npm %s`', (script) => {
-  test('leaves nothing running when npm itself is ended', async () => {
+  test('leaves nothing running when npm itself is killed', async () => {
     const npm = run(script, {}, 'npm');
     await npm.line(READY);
     npm.child.kill('SIGTERM');
@@ -197,7 +197,7 @@ describe.each(['start', 'dev'])('`npm %s`', (script) => {
 });
 
 describe('`npm run serve`', () => {
-  test('reads .env, over which the environment wins', async () => {
+  test('reads .env, but prefers the environment', async () => {
     await writeFile(path.join(checkout, '.env'), 'PORT=not-a-port\nCACHE_PREFIX=a*\nJWT_SECRET=short\n');
     const served = run('scripts/serve.mjs', { PORT: '0' });
     expect(await served.closed).toEqual([1, null]);
@@ -207,7 +207,7 @@ describe('`npm run serve`', () => {
     expect(served.text()).not.toContain('PORT');
   }, 60_000);
 
-  test('before it is built says how to build it', async () => {
+  test('says how to build the server if it is not built', async () => {
     await rm(path.join(checkout, 'dist'), { recursive: true });
     const served = run('scripts/serve.mjs');
     expect(await served.closed).toEqual([1, null]);

@@ -225,26 +225,23 @@ describe.each([
   test.each([
     ['recordMessages', RECORD],
     ['addMessages', ADD],
-  ])(
-    'a page shows the statistics that %s answers with, and asks for nothing',
-    async (_mutation, document) => {
-      expect(frontEnd.shown(botId)).toEqual(['bot 2', 0, 0]);
-      await frontEnd.mutate(document, { botId, messages: [message('DELIVERED'), message('FAILED')] });
-      await eventually(() => frontEnd.shown(botId)?.[1] === 2);
-      expect(frontEnd.shown(botId)).toEqual(['bot 2', 2, 1]);
-      expect(requests).toBe(1);
-      frontEnd.stop();
-    },
-  );
+  ])('a page shows the statistics that %s returns, without another request', async (_mutation, document) => {
+    expect(frontEnd.shown(botId)).toEqual(['bot 2', 0, 0]);
+    await frontEnd.mutate(document, { botId, messages: [message('DELIVERED'), message('FAILED')] });
+    await eventually(() => frontEnd.shown(botId)?.[1] === 2);
+    expect(frontEnd.shown(botId)).toEqual(['bot 2', 2, 1]);
+    expect(requests).toBe(1);
+    frontEnd.stop();
+  });
 
-  test('a page shows the name that updateBot answers with, and asks for nothing', async () => {
+  test('a page shows the name that updateBot returns, without another request', async () => {
     await frontEnd.mutate(RENAME, { id: botId, name: 'renamed' });
     await eventually(() => frontEnd.shown(botId)?.[0] === 'renamed');
     expect(requests).toBe(1);
     frontEnd.stop();
   });
 
-  test('details show what the mutations after them answer with', async () => {
+  test('details show the values that later mutations return', async () => {
     await frontEnd.readDetails(botId);
     expect(frontEnd.details(botId)).toEqual({ name: 'bot 2', totalMessages: 0 });
     await frontEnd.mutate(RECORD, { botId, messages: [message('DELIVERED')] });

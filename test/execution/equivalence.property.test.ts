@@ -67,7 +67,7 @@ describe('the server', () => {
     },
   );
 
-  test('answers made-up queries as Apollo Server does', async () => {
+  test('answers generated queries as Apollo Server does', async () => {
     const arbitrary = casesFor(schema, 'query');
     const found: Found[] = [];
     const all = Math.ceil((RUNS * (1 - MUTATION_SHARE)) / REQUESTS_PER_CASE);
@@ -93,7 +93,7 @@ describe('the server', () => {
     expect(tally.executed / tally.requests).toBeGreaterThan(0.7);
   });
 
-  test('answers made-up mutations as Apollo Server does, and changes the same', async () => {
+  test('answers generated mutations as Apollo Server does, and makes the same changes', async () => {
     const arbitrary = casesFor(schema, 'mutation');
     const queries = casesFor(schema, 'query');
     const found: Found[] = [];
@@ -121,7 +121,7 @@ describe('the server', () => {
     );
   });
 
-  test('answers the 100th time as the first', async () => {
+  test('answers the 100th time as it did the first time', async () => {
     const cases = fc
       .sample(casesFor(schema, 'query'), { seed: SEED, numRuns: 40 })
       .filter(({ isStateful }) => !isStateful);
@@ -136,7 +136,7 @@ describe('the server', () => {
     expect(differences).toEqual([]);
   });
 
-  test('took its shortcuts while it was compared', async () => {
+  test('used its fast paths while it was compared', async () => {
     expect(await sides.cachedAnswers()).toBeGreaterThan(1_000);
   });
 

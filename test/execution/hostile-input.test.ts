@@ -15,7 +15,7 @@ const TIMES = 6;
 jest.setTimeout(120_000);
 
 /** Nothing that a client sends is ever evaluated, however it is sent, and however often. */
-describe('text that tries to be run', () => {
+describe('text that tries to be executed does no harm', () => {
   let database: TestDatabase;
   let redis: RedisService;
   let server: ServerProcess;
@@ -188,7 +188,7 @@ describe('text that tries to be run', () => {
     await expectNothingRan();
   });
 
-  test('as texts of a change, which are kept as they are', async () => {
+  test('as texts of a mutation, which are stored unchanged', async () => {
     for (const [, form] of FORMS) {
       const description = form(statement());
       for (const query of [

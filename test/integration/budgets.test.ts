@@ -41,7 +41,7 @@ const OPERATIONS = ['read', 'claim', 'fill', 'release', 'invalidate'] as const;
  * A ledger of what each operation of the API costs beyond this process. The figures are what the design needs, not
  * limits with room to spare: one more is a regression, one less a change to be written down here.
  */
-describe('the budget of an operation', () => {
+describe('the number of commands, statements and round trips of an operation', () => {
   let database: TestDatabase;
   let redis: RedisService;
   let admin: Redis;

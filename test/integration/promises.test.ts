@@ -15,7 +15,7 @@ const TIMES = 40;
  * What an operation costs this process, counted without a clock: the promises that are made for it. They stand for turns
  * of the microtask queue and closures, which is where the time of a cached read goes.
  */
-describe('the promises of an operation', () => {
+describe('the number of promises of an operation', () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   let database: TestDatabase;
   let redis: RedisService;

@@ -121,7 +121,7 @@ const databaseOfSecondCluster = async (): Promise<string> => {
 const logged = async (sql: postgres.Sql) =>
   (await sql<{ xid: string }[]>`select xid::text from cache_invalidations`).map(({ xid }) => Number(xid));
 
-test('a database restored into a younger cluster is answered from, cached again, and its old log is gone', async () => {
+test('a database restored into a younger cluster is served and cached again, and its old log is deleted', async () => {
   await useTransactionIds(database.sql);
   await database.sql`update bots set description = 'logged under a late id'`;
   const before = await start(database.url);
@@ -152,7 +152,7 @@ test('a database restored into a younger cluster is answered from, cached again,
   );
 }, 60_000);
 
-test('a database moved beneath a running server is noticed within 2 s', async () => {
+test('a running server notices within 2 s that its database was replaced', async () => {
   await useTransactionIds(database.sql);
   const proxy = await TcpProxy.before(database.url);
   closers.push(async () => await Promise.resolve(proxy.close()));
@@ -168,7 +168,7 @@ test('a database moved beneath a running server is noticed within 2 s', async ()
   expect(await isCached(app)).toBe(true);
 }, 60_000);
 
-test('an older copy in the same cluster is another database: nothing that was cached of the newer one is used', async () => {
+test('an older copy in the same cluster is another database: values cached from the newer one are not used', async () => {
   const copy = await createDatabase();
   closers.push(copy.drop);
   const app = await start(database.url);
@@ -193,7 +193,7 @@ test.each([
       await database.sql`truncate cache_invalidations, cache_log_state, cache_log_horizons`;
     },
   ],
-])('after %s, what was cached before is used no more, and caching goes on', async (_what, reset) => {
+])('after %s, values cached before are not used, and caching continues', async (_what, reset) => {
   const app = await start(database.url);
   await nameSeen(app);
   expect(await isCached(app)).toBe(true);

@@ -72,7 +72,7 @@ describe('a rolling restart behind HAProxy', () => {
     }
   }
 
-  test('fails no request, be it a query or a mutation, and makes each change once', async () => {
+  test('fails no query and no mutation, and makes each mutation once', async () => {
     await Promise.all(servers.map(async (_server, index) => await isUp(index)));
     const failures: string[] = [];
     const answers: Promise<void>[] = [];

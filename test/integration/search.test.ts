@@ -99,11 +99,11 @@ describe.each([
       return { total: bots.length, ids: bots.map(({ id }) => id) };
     };
 
-    test.each(ALPHABET)('%j finds exactly the bots that hold it', async (character) => {
+    test.each(ALPHABET)('%j finds exactly the bots that contain it', async (character) => {
       expect(await found(character)).toEqual(holding(character));
     });
 
-    test('any text finds exactly the bots that hold it', async () => {
+    test('any text finds exactly the bots that contain it', async () => {
       const anything = fc.string({ unit: fc.constantFrom(...ALPHABET), minLength: 1, maxLength: 5 });
       // Texts that some bot does hold, which a random one seldom is.
       const held = fc
@@ -124,7 +124,7 @@ describe.each([
     });
   });
 
-  test('a text does not reach from the name into the description', async () => {
+  test('a text does not match across the end of the name and the start of the description', async () => {
     const orgId = await addOrganization(database.sql);
     await database.sql`insert into bots (org_id, name, description) values (${orgId}, 'ab', 'cd')`;
     expect((await find(orgId, 'bc'))?.total).toBe(0);
@@ -133,7 +133,7 @@ describe.each([
     expect((await find(orgId, 'cd'))?.total).toBe(1);
   });
 
-  test('the pairs of a text in another order are not the text', async () => {
+  test('a text does not match its pairs of characters in another order', async () => {
     const orgId = await addOrganization(database.sql);
     await database.sql`
       insert into bots (org_id, name, description) values

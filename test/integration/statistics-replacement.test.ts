@@ -74,7 +74,7 @@ describe('replacing statistics', () => {
     }
   });
 
-  test('the details, which hold the totals too, are read anew', async () => {
+  test('the details, which contain the totals too, are loaded again', async () => {
     const details = async () => (await read.ask(BotDetailsDocument, { id })).botDetails?.stats.totalMessages;
     expect(await storedTotal()).toBe(0);
     expect(await details()).toBe(0);
@@ -82,13 +82,13 @@ describe('replacing statistics', () => {
     expect(await details()).toBe(1);
   });
 
-  test('where nothing is stored, nothing is put in its place', async () => {
+  test('statistics that are not cached are not stored', async () => {
     await record();
     expect(await admin.exists(`bot:${id}:stats`)).toBe(0);
     expect(await total()).toBe(1);
   });
 
-  test('totals stored under a generation that is gone are not replaced but removed', async () => {
+  test('totals stored under a removed generation are removed instead of replaced', async () => {
     expect(await storedTotal()).toBe(0);
     await admin.del(`bot:${id}:stats:gen`);
     await record();
@@ -96,7 +96,7 @@ describe('replacing statistics', () => {
     expect(await total()).toBe(1);
   });
 
-  test('older totals that arrive late do not take the place of newer ones, yet outdate every load before them', async () => {
+  test('older totals that arrive late do not replace newer ones, but outdate every earlier load', async () => {
     await storedTotal();
     await record();
     const stored = async () =>

@@ -132,7 +132,7 @@ const numberAs = (name: string) => ({
 
 describe('two releases on one Redis and one PostgreSQL', () => {
   test(
-    'of which one has added, renamed and removed fields, are both right and both keep their hit rates',
+    'that differ in fields answer right and keep their hit rates',
     async () => {
       const old = await startRelease({
         version: numberAs('version'),
@@ -225,7 +225,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
 });
 
 describe('one release', () => {
-  test('uses the keys of the contract, and goes on to if there is rubbish under them', async () => {
+  test('uses the keys of the contract, even if they hold invalid values', async () => {
     const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
     closers.push(app.close);
     const client = app.client((await addUser(database.sql, { [orgId]: 'OWNER' })).token);
@@ -283,7 +283,7 @@ describe('one release', () => {
     expect(await admin.keys('*:shape:*')).toEqual([]);
   });
 
-  test('makes way for a value of a release that names no shapes', async () => {
+  test('stores its values beside those of a release that names no shapes', async () => {
     const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
     closers.push(app.close);
     const client = app.client((await addUser(database.sql, { [orgId]: 'OWNER' })).token);
@@ -295,12 +295,12 @@ describe('one release', () => {
       older.push(value.replace(/"shape":"\w+",/, '').replace(/"data":.*$/, '"data":{"id":"only"}}'));
       await admin.set(`bot:${id}`, older.at(-1) as string);
     }
-    // The first one that is found makes way for all.
+    // After it finds the first such value, the server stores all its values beside.
     expect((await client.ask(BotDocument, { id: first })).bot?.name).toBe('bot 1');
     expect((await client.ask(BotDocument, { id: second })).bot?.name).toBe('bot 2');
     await eventually(async () => (await admin.exists(await keyBeside(second))) === 1);
     expect(await admin.get(`bot:${second}`)).toBe(older[1]);
-    // An invalidation finds the values that were kept beside.
+    // An invalidation finds the values that were stored beside.
     await client.ask(UpdateBotDocument, { id: second, input: { name: 'renamed' } });
     expect(await admin.exists(await keyBeside(second))).toBe(0);
     expect((await client.ask(BotDocument, { id: second })).bot?.name).toBe('renamed');
@@ -309,7 +309,7 @@ describe('one release', () => {
   const keyBeside = async (id: string) => (await admin.keys(`bot:${id}:shape:*`))[0] ?? 'none';
 });
 
-test('a shape is met by values that have its fields, of its types', () => {
+test('a value matches a shape if it has its fields with their types', () => {
   const shape = { id: 'string', at: 'string?', list: [{ n: 'number' }] } as const;
   expect(isOfShape({ id: 'a', at: null, list: [{ n: 1 }], more: true }, shape)).toBe(true);
   for (const value of [

@@ -89,7 +89,7 @@ describe('a write whose connection is lost', () => {
   const isLog = (opening: string): boolean => opening.includes('invalidation log');
 
   test.each(WRITES)(
-    'between commit and reply: after %s has failed, all servers show what it has done',
+    'between commit and reply: after %s has failed, all servers show its writes',
     async (_name, write) => {
       const orgId = await addOrganization(database.sql);
       const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
@@ -198,7 +198,7 @@ describe('a write whose connection is lost', () => {
       ['recordMessages', RecordMessagesDocument],
       ['addMessages', AddMessagesDocument],
     ] as const)(
-      'in vain, the error of %s says that the messages were recorded, and the next read shows them',
+      'if that fails, the error of %s says that the messages were recorded, and the next read shows them',
       async (_mutation, document) => {
         await prepare();
         await eventually(

@@ -240,7 +240,7 @@ describe('refusing a request', () => {
 
   describe.each(Object.keys(REFUSED))('for %s', (what) => {
     test.each(SENT_LARGEST.has(what) ? [...SIZES, LARGEST] : SIZES)(
-      'of %d bytes takes little and says little',
+      'of %d bytes takes little CPU time, and has a short answer',
       async (size) => {
         const text = textOf((REFUSED[what] as (size: number) => Body | string)(size));
         const allowedMs = MAX_CPU_MS_PER_100_KB * Math.ceil(text.length / 100_000) + 2 * parsingMs(text);

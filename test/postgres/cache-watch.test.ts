@@ -124,7 +124,7 @@ describe('a watched table logs', () => {
   });
 });
 
-describe('what looks equal and is not the same is logged:', () => {
+describe('a change to a value that compares equal but differs is logged:', () => {
   test.each([
     ['text in a collation that ignores case', `text collate ignores_case`, `'Bob'`, `'BOB'`],
     ['a number with more digits', 'numeric', '1.0', '1.00'],
@@ -181,7 +181,7 @@ describe('any table can be watched:', () => {
     expect(altered).toEqual(['*']);
   });
 
-  test('a renamed one, beside a new one that has its old name', async () => {
+  test('a renamed table, beside a new one that has its old name', async () => {
     await sql.unsafe('create table renamed (id int)');
     await watch('renamed', `ARRAY['first:' || id]`);
     await sql.unsafe('alter table renamed rename to elsewhere; create table renamed (id int)');
@@ -193,7 +193,7 @@ describe('any table can be watched:', () => {
     expect(await loggedBy('insert into renamed values (1)')).toEqual([['second:1']]);
   });
 
-  test('without touching functions of the application that have such names', async () => {
+  test("without changing the application's functions of similar names", async () => {
     await sql.unsafe(`create table taken (id int); create function taken_log_insert() returns trigger language plpgsql
       as $$ begin return null; end $$`);
     await watch('taken', `ARRAY['t:' || id]`);
@@ -240,7 +240,7 @@ describe('watching', () => {
     },
   );
 
-  test('again replaces the tags at once, waits for writers, and refuses what is cached', async () => {
+  test('again with other tags replaces them at once, waits for writers, and outdates cached values', async () => {
     await sql`create table again (id int)`;
     await watch('again', `ARRAY['old:' || id]`);
     let commit = (): void => {};
@@ -282,7 +282,7 @@ describe('watching', () => {
     expect(await loggedBy(`select cache_watch('same', $$ARRAY['same:' || id]$$)`)).toEqual([]);
   });
 
-  test('again repairs triggers that were dropped, disabled, or enabled by pg_restore, and keeps those made ALWAYS', async () => {
+  test('again repairs triggers that were dropped, disabled, or enabled by pg_restore, and keeps those enabled ALWAYS', async () => {
     await sql`create table repaired (id int)`;
     await watch('repaired', `ARRAY['r:' || id]`);
     const triggers = async (): Promise<unknown> =>
@@ -380,7 +380,7 @@ const watchesOfTheProject = async (): Promise<string[]> =>
     /^SELECT public\.cache_watch\(.*;/gm,
   ) ?? [];
 
-test('schema.sql and the migrations make the same log, functions and triggers', async () => {
+test('schema.sql and the migrations create the same log, functions and triggers', async () => {
   const migrated = await createDatabase('migrated');
   await migrateDatabase(server.urlFor('postgres', 'migrated'));
   const other = await createDatabase('installed');
@@ -399,7 +399,7 @@ test('schema.sql and the migrations make the same log, functions and triggers', 
   expect(made).toEqual(await catalogOf(other, watched));
 });
 
-test('the tags that are logged are those of the release before', async () => {
+test('the logged tags are those of the previous release', async () => {
   const before = await createDatabase('before');
   await migrateUntil(before, WATCH_MIGRATION);
   const now = await createDatabase('now');
@@ -444,7 +444,7 @@ test('the tags that are logged are those of the release before', async () => {
   expect((await loggedBy(replicated, now)).at(-1)).toContainEqual(expect.stringMatching(/^subject:/));
 });
 
-test('writers go on while the tables are put under watch, and none of their writes is left out', async () => {
+test('writers continue while the watch is installed, and none of their writes is missed', async () => {
   const busy = await createDatabase('busy');
   await migrateUntil(busy, WATCH_MIGRATION);
   const progress = { isMigrated: false, writes: 0 };

@@ -93,7 +93,7 @@ describe(`statistics of an organization with ${BOTS} bots`, () => {
     },
   );
 
-  test('look up the last message among the bots of one shard, when it is taken away', async () => {
+  test('look for the last message among the bots of one shard after it is deleted', async () => {
     const [newest] = await session<[{ id: string }]>`
       select m.id from messages as m join bots as b on b.id = m.bot_id where b.org_id = ${orgId} limit 1`;
     await session`update messages set created_at = '2040-01-01' where id = ${newest.id}`;

@@ -29,7 +29,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-test('the migration counts what is there, while the release before goes on writing', async () => {
+test('the migration counts the existing rows while the previous release continues to write', async () => {
   const { sql } = database;
   const orgs = [
     await addOrganization(sql),

@@ -44,7 +44,7 @@ const STATEMENTS: readonly ((sql: postgres.Sql, bot: string, org: string) => Pro
   async (sql, bot) => await sql`delete from bots where id = ${bot} and random() < 0.2`,
 ];
 
-test('sums are right after concurrent writers of all kinds, none of which met a deadlock', async () => {
+test('totals are right after concurrent writers of all kinds, without a deadlock', async () => {
   const { sql } = database;
   const orgs = [await addOrganization(sql), await addOrganization(sql, 'Globex')];
   const bots = (await Promise.all(orgs.map(async (org) => await addBots(sql, org, BOTS)))).flat();
@@ -65,7 +65,7 @@ test('sums are right after concurrent writers of all kinds, none of which met a 
   expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 }, 60_000);
 
-test('sums are right when they are counted anew, removed and emptied while others write', async () => {
+test('totals are right when they are recounted, deleted and truncated during writes', async () => {
   const { sql } = database;
   const org = await addOrganization(sql);
   const bots = await addBots(sql, org, BOTS);

@@ -42,7 +42,7 @@ const mistakes = async () => {
 };
 const NONE = { shards: [], totals: [] };
 
-test('the totals begin right', async () => {
+test('the totals are right for the rows of the fixture', async () => {
   expect(await mistakes()).toEqual(NONE);
   const [totals] = (await storedTotals(sql)).filter(({ org }) => org === orgId);
   expect(totals).toMatchObject({ bots: 7, running: 1, messages: 35 });

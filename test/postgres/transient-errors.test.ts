@@ -16,7 +16,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-describe('what passes by itself', () => {
+describe('a transient failure of PostgreSQL', () => {
   let database: TestDatabase;
   let name: string;
   let app: TestApp;
@@ -73,7 +73,7 @@ describe('what passes by itself', () => {
     }
   });
 
-  test('a write whose outcome is unknown is not repeated, and says so', async () => {
+  test('a write whose outcome is unknown is not repeated, and its error says so', async () => {
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     const lock = await database.sql.reserve();
     await lock`begin`;
@@ -93,7 +93,7 @@ describe('what passes by itself', () => {
     expect(JSON.stringify(app.logs)).toMatch(/terminating connection|CONNECTION_CLOSED/);
   });
 
-  test('a database that is read-only for a while: reads go on, writes are told to try again', async () => {
+  test('while the database is read-only, reads continue and writes get a retryable error', async () => {
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     await database.sql.unsafe(`alter database ${name} set default_transaction_read_only = on`);
     await endAll();
@@ -106,7 +106,7 @@ describe('what passes by itself', () => {
     await client.ask(UpdateBotDocument, { id, input: { name: 'x' } });
   });
 
-  test('messages are changed while their bot is deleted: neither is shown a deadlock', async () => {
+  test('updates of messages during the deletion of their bot cause no deadlock error', async () => {
     for (let round = 0; round < 3; round++) {
       const [id] = (await addBots(database.sql, orgId, 1)) as [string];
       const rows = await database.sql<{ id: string }[]>`
@@ -130,7 +130,7 @@ describe('what passes by itself', () => {
     }
   }, 60_000);
 
-  test('many writers in differing orders, also from outside: nothing is lost, and nobody sees an internal error', async () => {
+  test('many writers in differing orders, some by SQL, lose nothing and cause no internal error', async () => {
     const ids = await addBots(database.sql, orgId, 6);
     const message = {
       conversationId: 'c',
