@@ -13,13 +13,13 @@ import {
   UpdateBotDocument,
   UpdateMessageStatusDocument,
 } from '../generated/graphql.js';
-import { startApp, type TestApp } from '../support/app.js';
+import type { TestApp } from '../support/app.js';
+import type { Client } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
-import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
-
-type Client = ReturnType<TestApp['client']>;
+import type { TestDatabase } from '../support/services.js';
+import type { TcpProxy } from '../support/tcp-proxy.js';
+import { startTwoServers, type TwoServers } from '../support/two-servers.js';
 
 const MESSAGE = {
   conversationId: 'c',
@@ -74,29 +74,20 @@ const CHANGES: readonly [string, (client: Client, target: Target) => Promise<{ c
 
 /** Before any server has read of it in the invalidation log, so that what is cached still says otherwise. */
 describe('a mutation that PostgreSQL refuses, although the cached role allows it', () => {
+  let servers: TwoServers | undefined;
   let database: TestDatabase;
-  let redis: RedisService;
-  let proxy: TcpProxy;
   let app: TestApp;
-  let otherProxy: TcpProxy;
+  let proxy: TcpProxy;
   let other: TestApp;
+  let otherProxy: TcpProxy;
 
   beforeAll(async () => {
-    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
-    proxy = await TcpProxy.before(database.url);
-    otherProxy = await TcpProxy.before(database.url);
-    const settings = { REDIS_URL: redis.url, REDIS_TIMEOUT_MS: '3000' };
-    app = await startApp({ DATABASE_URL: proxy.url, ...settings });
-    other = await startApp({ DATABASE_URL: otherProxy.url, ...settings });
+    servers = await startTwoServers();
+    ({ database, app, proxy, other, otherProxy } = servers);
   });
 
   afterAll(async () => {
-    await app?.close();
-    await other?.close();
-    proxy?.close();
-    otherProxy?.close();
-    await redis?.stop();
-    await database?.drop();
+    await servers?.stop();
   });
 
   interface Fixture extends Target {
