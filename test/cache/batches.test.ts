@@ -103,7 +103,7 @@ test('a value larger than the limit is returned but not stored, and other reader
   await eventually(() => one.tally.tooLargeValues === 1);
   await eventually(async () => (await admin.keys('*:lock')).length === 0);
   expect(await admin.exists(`org:${orgId}:bots`)).toBe(0);
-  // The next reader loads at once, and is told the same.
+  // The next reader loads at once, and gets the same value.
   expect((await one.organizationBots.readMany([orgId]))[0]?.length).toBeGreaterThan(1_000);
   expect(one.tally).toMatchObject({ waits: 0, states: ['up'] });
   await database.sql`update bots set description = repeat('x', 150) where org_id = ${orgId}`;
@@ -139,7 +139,7 @@ describe('two server processes and an organization with ten thousand bots', () =
       await Promise.all(
         servers.map(async (server) => {
           const client = server.client(token);
-          // It may be refused as too much to list at once; the pages may not.
+          // The list may be refused as too long; the pages may not.
           await client.sendText(all, {});
           const pages = Array.from({ length: MANY / 100 }, (_, i) => page(i + 1));
           const answers = await Promise.all(pages.map(async (text) => await client.sendText(text, {})));

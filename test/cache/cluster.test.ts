@@ -137,7 +137,7 @@ describe('a Redis Cluster', () => {
       const [page] = await list.readMany([{ orgId: ownOrgId, page: 1, limit: 100, search: '' }]);
       expect(page?.items.map((each) => each.name)).toContain(name);
     };
-    /** A reader before each write, so that there is something to invalidate; another after it. */
+    /** Reads before each write, so that there is something to invalidate, and after it. */
     const change = async (step: string) => {
       await expectState(two);
       state.name = `bot, ${step}`;
@@ -160,7 +160,7 @@ describe('a Redis Cluster', () => {
     // A first probe may have come before the client was connected.
     const { errors } = one.tally;
     const moves = [await redis.moveSlotOf(`{${moved}}`), await redis.moveSlotOf(`{${ownOrgId}}`)];
-    // Commands that name this one are refused from now on, and what is cached beside it is still a hit.
+    // Redis refuses commands on this key from now on; values on other keys are still hits.
     await redis.admin.del(`bot:{${moved}}:details`);
     await change('before any key has moved');
     for (let round = 1; round <= 6; round++) {
@@ -193,7 +193,7 @@ describe('a Redis Cluster', () => {
     const second = client.incr(key).then(String, () => 'lost');
     await eventually(async () => (await admin.get(key)) === '2');
     proxy.cut();
-    // Its outcome is known to the caller only when it is not going to be sent any more.
+    // The call settles only after the client has stopped sending the command.
     expect(await second).toBe('lost');
     expect(await admin.get(key)).toBe('2');
   });
@@ -204,14 +204,14 @@ describe('a Redis Cluster', () => {
       await app.metric('flovo_redis_failures_total', { reason: 'timeout', operation });
     return (await count('read')) + (await count('claim')) + (await count('invalidate'));
   };
-  /** Reads one bot of each node, through the node's part of the cache if that is there. */
+  /** Reads one bot of each node. */
   const readAll = async (app: TestApp, ids: readonly string[]): Promise<void> => {
     const state = { version: 1, totalMessages: 0, failedMessages: 0 };
     await Promise.all(
       ids.map(async (id) => await expectViews(app.client(token), orgId, id, { name: id, ...state })),
     );
   };
-  /** One bot on each node, its name its id. */
+  /** Adds one bot on each node; each bot's name is its id. */
   const addSpreadBots = async (): Promise<string[]> => {
     const spread = new Map<unknown, string>();
     while (spread.size < redis.nodes.length) {

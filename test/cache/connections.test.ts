@@ -84,7 +84,7 @@ describe('a Redis with access control', () => {
   beforeEach(async () => {
     redis = await startRedis();
     const admin = new Redis(redis.url);
-    // The line of the README, to the letter: one pattern for all keys, and only what is needed.
+    // The exact line of the README: one pattern for all keys, and only the required commands.
     const readme = await readFile('README.md', 'utf8');
     const [, rules = ''] = /ACL SETUSER flovo on >PASSWORD (.*)/.exec(readme) ?? [];
     if (!rules.startsWith('~flovo:* ')) throw new Error('The README has no line for ACL SETUSER');
@@ -101,7 +101,7 @@ describe('a Redis with access control', () => {
     await eventually(async () => await isUp(app));
     await exerciseApi([app.user], orgId, database);
     expect(await app.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
-    // The sweep of all this as well.
+    // The sweep needs the same rights.
     await eventually(
       async () => (await app.metric('flovo_redis_round_trips_total', { operation: 'sweep' })) > 0,
     );
@@ -126,7 +126,7 @@ describe('a Redis with access control', () => {
   });
 });
 
-/** A certificate for a server, by an authority of its own. */
+/** Makes a certificate for a server, signed by a new authority. */
 async function createCertificate(subject: string): Promise<{ flags: string[]; authority: string }> {
   const folder = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
   const openssl = async (...args: string[]) => await promisify(execFile)('openssl', args, { cwd: folder });
@@ -205,7 +205,7 @@ describe('a Redis that speaks TLS', () => {
 });
 
 describe('a Redis Cluster that speaks TLS, with a certificate for the host name alone', () => {
-  /** A cluster of TLS nodes that say where they are by name, as ElastiCache does, or by address. */
+  /** Starts a cluster of TLS nodes that announce themselves by host name, as ElastiCache does, or by address. */
   const startCluster = async (certificateOf: string, endpoints: 'hostname' | 'ip') => {
     const certificate = await createCertificate(certificateOf);
     const nodes = await Promise.all(

@@ -66,7 +66,7 @@ const startProxy = async (url: string): Promise<TcpProxy> => {
 };
 const lines = (app: TestApp, message: string) => app.logs.filter(({ msg }) => msg === message);
 const isUp = async (app: TestApp) => (await app.metric('flovo_redis_up')) === 1;
-/** Timeouts that requests have waited for; nobody waits for a fill or a probe. */
+/** The number of timeouts that requests have waited for; requests do not wait for fills and probes. */
 const timeoutsPaid = async (app: TestApp) => {
   const operations = ['read', 'claim', 'invalidate'].map(
     async (operation) => await app.metric('flovo_redis_failures_total', { reason: 'timeout', operation }),
@@ -75,14 +75,14 @@ const timeoutsPaid = async (app: TestApp) => {
 };
 const hits = async (app: TestApp) => await app.metric('flovo_cache_hits_total');
 
-/** A way in which Redis fails, and how it comes to itself again. */
+/** A way to make Redis fail, and to repair it. */
 interface Fault {
   strike(): Promise<void> | void;
   heal(): Promise<void> | void;
 }
 type MakeFault = (node: TopologyNode) => Fault;
 
-/** What can happen to every Redis; to all nodes of a cluster at once. */
+/** Faults of any Redis; of a cluster, they affect all nodes at once. */
 const FAULTS_OF_ALL: Record<string, MakeFault> = {
   'was killed, and is restarted empty': (node) => ({
     strike: async () => await node.redis.kill(),
@@ -101,7 +101,7 @@ const FAULTS_OF_ALL: Record<string, MakeFault> = {
   }),
 };
 
-/** What a Redis Cluster does not allow, or what `cluster.test.ts` and `recovery.test.ts` do to one. */
+/** Faults that a Redis Cluster does not allow, or that `cluster.test.ts` and `recovery.test.ts` cover. */
 const FAULTS_OF_ONE: Record<string, MakeFault> = {
   'is frozen': ({ redis }) => ({ strike: () => redis.freeze(), heal: () => redis.thaw() }),
   'cannot be reached': ({ proxy }) => ({
@@ -132,7 +132,7 @@ const FAULTS_OF_ONE: Record<string, MakeFault> = {
         await admin.eval(`for i = 1, 2000 do redis.call('SET', 'x' .. i, string.rep('x', 2000)) end`, 0);
         await admin.config('SET', 'loading-process-events-interval-bytes', '1024');
         await admin.config('SET', 'key-load-delay', '20000');
-        // What was stored before comes back: this answers when all is loaded.
+        // Redis loads its stored data; this command is answered when that is complete.
         admin.call('DEBUG', 'RELOAD').catch(() => undefined);
         await eventually(async () => (await other.get('x').catch(String))?.includes('LOADING') === true);
       },
@@ -159,12 +159,12 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
     for (let i = 0; i < 2; i++) for (const app of apps) await expectViews(app.user, orgId, botId, before);
     for (const app of apps) {
       expect(await hits(app)).toBeGreaterThan(0);
-      // A machine that is busy may have needed a while for the first connection.
+      // On a busy machine the first connection may take a while.
       app.logs.length = 0;
     }
 
     for (const fault of faults) await fault.strike();
-    // A master that was demoted answers reads as before: what makes a process notice is its next write.
+    // A demoted master still answers reads, so a process notices the change only at its next write.
     await eventually(async () => {
       for (const { user: reader } of apps)
         await reader.ask(BotsDocument, { orgId, search: `${Math.random()}` });
@@ -176,7 +176,7 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
       expect(await app.metric('flovo_redis_state_changes_total', { to: 'down' })).toBe(1);
       expect(lines(app, UNAVAILABLE)).toHaveLength(1);
     }
-    // What was cached before the outage must not hide what is done now.
+    // Values cached before the outage must not hide new writes.
     await user.ask(UpdateBotDocument, { id: botId, input: { name: 'bot, during the outage' } });
     const after = { ...before, name: 'bot, during the outage', version: 2 };
     await expectViews(other, orgId, botId, after);
@@ -276,7 +276,7 @@ describe('a Redis that holds invalid data', () => {
       await admin.del(key);
       await spoil(admin, key);
       await expectViews(app.user, orgId, botId, state);
-      // What the key is for goes on after an invalidation at the latest.
+      // The key is usable again after an invalidation at the latest.
       await app.user.ask(UpdateBotDocument, { id: botId, input: { name: `bot ${key}`.slice(0, 120) } });
       state.name = `bot ${key}`.slice(0, 120);
       state.version += 1;
@@ -303,7 +303,7 @@ describe('a Redis that holds invalid data', () => {
     for (let length = 0; length < whole.length; length += 1) {
       await admin.set(key, whole.slice(0, length));
       expect(await cache.nameOf(botId)).toBe('bot 1');
-      // One that no longer carries the generation is replaced by what was loaded.
+      // A value without the generation is replaced by a fill.
       if (!whole.slice(0, length).includes(generation))
         await eventually(async () => (await admin.get(key))?.includes(generation) === true);
     }
@@ -313,7 +313,7 @@ describe('a Redis that holds invalid data', () => {
 
 const PRICES: readonly [TopologyKind, { readonly atOnce: number }][] = [
   ['standalone', { atOnce: 1 }],
-  // Its reads share no round trip: resolvers that are under way together each run into the same deadline.
+  // Reads of a cluster share no round trip, so several concurrent resolvers each wait for one timeout.
   ['cluster', { atOnce: 8 }],
 ];
 
@@ -434,7 +434,7 @@ describe('a process that has lost Redis', () => {
     const payment = proxy.hold((text) => /\r\nunlink\r\n/i.test(text));
     await proxy.resume();
     await payment.caught;
-    // Redis gets the payment, but its receipt is on the way while the fixture goes on.
+    // Redis receives the pending invalidation, but its reply is delayed while the test continues.
     const letReplies = proxy.holdReplies();
     await admin.set(`bot:${botId}:gen`, 'to be paid');
     payment.release();
@@ -460,7 +460,7 @@ describe('a process that has lost Redis', () => {
     });
     proxy.refuse();
     await eventually(() => cut.cache.state() === 'down');
-    // Its log is slow, but not so old yet that it would be distrusted.
+    // Its read of the log is late, but not so old that cached values are refused.
     logProxy.delay(600);
     await database.sql`update bots set name = 'new' where id = ${botId}`;
     expect(await cut.nameOf(botId)).toBe('new');

@@ -57,7 +57,7 @@ const openLog = async (maxTags?: number): Promise<InvalidationLog> => {
   const log = new InvalidationLog({
     source: invalidationLogSource(cacheConnection(database.url)),
     log: pino({ level: 'silent' }),
-    // It is read when a test says so.
+    // The tests decide when the log is read.
     intervalMs: 1_000_000,
     ...(maxTags === undefined ? {} : { maxTags }),
   });
@@ -81,8 +81,8 @@ const snapshotNow = async (): Promise<string> => {
   return row.snapshot;
 };
 /**
- * A snapshot taken while nothing was running. Transactions in any database of the server count, those of other test
- * files as well, and a value read beside one that has ended since is refused where the log remembers no single writes.
+ * A snapshot taken while no transaction was open. Transactions in all databases of the server count, also those of other
+ * test files. After one of them ends, a log that remembers no single writes refuses values that were read beside it.
  */
 const quietSnapshot = async (): Promise<string> => {
   let snapshot = '';
@@ -93,7 +93,7 @@ const rename = async (id: string, name: string, on: postgres.Sql = sql): Promise
   await on`update bots set name = ${name} where id = ${id}`;
 };
 
-/** A transaction that is held open. */
+/** A transaction that stays open until the test ends it. */
 class HeldTransaction {
   private constructor(
     readonly sql: postgres.ReservedSql,
@@ -138,7 +138,7 @@ describe('the log check', () => {
     expect(log.accepts([`bot:${a}`], between)).toBe(true);
     await early.end('commit');
     await log.confirm();
-    // The value read while it was open has a later transaction's write, but not its own.
+    // The value that was read meanwhile has the later transaction's write, but not this one's.
     expect(log.accepts([`bot:${a}`], before)).toBe(false);
     expect(log.accepts([`bot:${a}`], between)).toBe(false);
     expect(log.accepts([`bot:${a}`], await snapshotNow())).toBe(true);
@@ -324,7 +324,7 @@ describe('the log check', () => {
       select array['bot:' || gen_random_uuid(), 'org:' || gen_random_uuid()] from generate_series(1, 150000)`;
     await rename(b, 'new');
     const log = await openLog();
-    // Reading so much can take longer than what was read is trusted; the next read has little to read.
+    // The first read can take longer than a read is trusted for; the next one is short.
     await eventually(async () => {
       await log.confirm();
       return log.isCurrent;
@@ -343,7 +343,7 @@ describe('the visibility of a transaction in a snapshot', () => {
     readonly last: number;
   }
 
-  /** Snapshots of one database, one after another, while transactions begin and end in any order. */
+  /** Successive snapshots of one database, while transactions begin and end in any order. */
   const history: fc.Arbitrary<History> = fc
     .record({
       first: fc.bigInt(3n, 2n ** 53n - 1_000n).map(Number),
@@ -409,7 +409,7 @@ describe('the visibility of a transaction in a snapshot', () => {
 });
 
 describe('a process that cannot read the log', () => {
-  /** Reads until the value comes from Redis. */
+  /** Reads until the value is a hit. */
   const warm = async (cache: TestCache, id: string): Promise<void> => {
     const { hits } = cache.tally;
     await eventually(async () => {
@@ -430,7 +430,7 @@ describe('a process that cannot read the log', () => {
       const cache = await open({ logUrl: proxy.url });
       await warm(cache, id);
       strike(proxy);
-      // Nothing in Redis tells of this.
+      // Redis has no trace of this write.
       await rename(id, 'new');
       const writtenAt = performance.now();
       await eventually(async () => {
@@ -481,7 +481,7 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
 
   const openHere = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> =>
     await open({ redis: topology.target, ...options });
-  /** How many of the keys there are; they may be on several nodes. */
+  /** The number of these keys that exist, on all nodes. */
   const existing = async (...keys: string[]): Promise<number> => {
     const counts = await Promise.all(keys.map(async (key) => await topology.admin.exists(key)));
     return counts.reduce((sum, count) => sum + count, 0);
@@ -500,7 +500,7 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
     const left = [`bot:${topology.idInKey(lost)}`, `org:${topology.idInKey(orgId)}:bots`, page];
     await eventually(async () => (await existing(...left, `bot:${topology.idInKey(current)}`)) === 4);
     await sql`update bots set name = 'new' where id = any (${[lost, current]})`;
-    // This one is read again, and so replaced, before the sweep comes.
+    // This value is read again, and so replaced, before the sweep.
     await eventually(async () => (await cache.nameOf(current)) === 'new');
     await eventually(
       async () => (await topology.admin.get(`bot:${topology.idInKey(current)}`))?.includes('"new"') === true,
@@ -509,7 +509,7 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
     await sql`update bots set description = 'swept' where id = ${lost}`;
     await eventually(async () => (await existing(...left)) === 0);
     expect(await topology.admin.get(`bot:${topology.idInKey(current)}`)).toContain('"new"');
-    // One process does it for all.
+    // One process sweeps for all.
     expect(processes.filter(({ tally }) => (tally.roundTrips.sweep ?? 0) > 0)).toHaveLength(1);
   });
 
@@ -551,7 +551,7 @@ describe('a write from outside', () => {
     closers.push(app.close);
     reader = app.client(user.token);
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction) values (${id}, 'c', 'c', 'INBOUND')`;
-    // Until the writes above are seen, and everything is answered from the cache.
+    // Wait until the writes above are visible and all reads are hits.
     await eventually(async () => {
       const misses = await app.metric('flovo_cache_misses_total');
       const [seen] = await Promise.all([views(reader, orgId, id), me(), organization()]);
@@ -567,8 +567,8 @@ describe('a write from outside', () => {
     (await reader.send(OrganizationBotsDocument, { id: orgId })).data?.organization;
 
   /**
-   * Makes a write, and reads until it is seen. Returns when the last read that did not see it began, in ms since the
-   * write; the contract is 2,000 at most.
+   * Makes a write, and reads until it is visible. Returns when the last stale read began, in ms after the write; the
+   * contract allows 2,000.
    */
   const stalenessOf = async <Seen>(
     write: () => Promise<unknown>,
@@ -585,7 +585,7 @@ describe('a write from outside', () => {
       stalenessMs = startedAt - writtenAt;
       return false;
     });
-    // And it stays so.
+    // Later reads show it, too.
     expect(isNew(await read())).toBe(true);
     return stalenessMs;
   };

@@ -10,7 +10,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 import { openCache, type TestCache } from '../support/test-cache.js';
 import { cluster, standalone, type Topology } from '../support/topology.js';
 
-/** Life of the contract's table, in seconds. */
+/** TTLs of the contract (s). */
 const TABLE = { bot: 300, details: 300, stats: 60, list: 180, org: 600, orgStats: 60 };
 const FIRST_PAGE = { page: 1, limit: 20, search: '' };
 
@@ -91,7 +91,7 @@ describe.each([
       cache.organizationStats.readMany([orgId]),
       cache.principal.readMany([userId]),
     ]);
-    // Nobody waits for the fills.
+    // Reads do not wait for fills.
     await eventually(
       async () =>
         (await topology.keys()).filter((key) => !/:(gen|index|lock)$|probe$/.test(key)).length === 8,
@@ -111,7 +111,7 @@ describe.each([
         `bots:org:${org}:page:1:limit:20:search:`,
         `org:${org}:bots`,
         `org:${org}:stats`,
-        // The cache's own, and what the contract leaves open.
+        // Keys of the cache itself, and keys that the contract does not name.
         `bot:${bot}:gen`,
         `bot:${bot}:stats:gen`,
         `org:${org}`,
@@ -164,7 +164,7 @@ describe.each([
       cache.organizationStats.readMany(organizations),
     ]);
     const lives = async (keys: readonly string[]): Promise<number[]> => {
-      // The fills are on their way.
+      // Wait for the fills.
       for (;;) {
         const left = await Promise.all(keys.map(async (key) => await topology.admin.pttl(key)));
         if (!left.includes(-2)) return left;
@@ -184,7 +184,7 @@ describe.each([
       const elapsedMs = performance.now() - startedAt;
       expect(Math.max(...left)).toBeLessThanOrEqual(seconds * 1_000);
       expect(Math.min(...left)).toBeGreaterThan(seconds * 900 - elapsedMs - 1);
-      // Thirty draws from thousands of milliseconds.
+      // Thirty random TTLs from a range of thousands of milliseconds.
       expect(new Set(left).size).toBeGreaterThan(10);
     }
   });

@@ -17,7 +17,7 @@ import { eventually } from '../support/eventually.js';
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** The library as another server uses it: its entry alone, on a database that has nothing of the bots. */
+/** Uses the library as another server does: only its entry point, on a database without bots. */
 
 let database: TestDatabase;
 let redis: RedisService;
@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 const noteTag = tagFamily('note');
-/** What one process has; it counts the statements that load. */
+/** The cache of one process; it counts the statements of loads. */
 async function openProcess(options: Partial<CacheOptions> = {}) {
   const cache = createCache({ redis: redis.url, postgres: database.url, redisTimeoutMs: 3_000, ...options });
   closers.push(async () => await cache.close());

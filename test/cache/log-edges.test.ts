@@ -13,7 +13,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** What others do to the tables of the invalidation log, or keep it from doing. */
+/** Effects of other sessions on the tables of the invalidation log. */
 
 const silent = pino({ level: 'silent' });
 const closers: (() => unknown)[] = [];
@@ -39,7 +39,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-/** By default it is read when a test says so. */
+/** By default the tests decide when the log is read. */
 const openLog = async (
   source = invalidationLogSource(cacheConnection(database.url)),
   intervalMs = 1_000_000,
@@ -61,7 +61,7 @@ const countEntries = async (): Promise<number> => {
   const [row] = await sql<[{ count: number }]>`select count(*)::int as count from cache_invalidations`;
   return row.count;
 };
-/** As `pg_restore --data-only --disable-triggers` does. */
+/** Restores as `pg_restore --data-only --disable-triggers` does. */
 const withoutTriggers = async (table: string, statement: string): Promise<void> => {
   await sql.unsafe(`alter table ${table} disable trigger all`);
   await sql.unsafe(statement);
@@ -98,7 +98,7 @@ describe('the log check refuses values that it cannot verify, and no others, aft
     const running = await openLog();
     const before = await snapshotNow();
     await rename(a);
-    // It happens before anyone has read of the write.
+    // The event comes before any process has read of the write.
     await empty();
     await running.confirm();
     expect(running.accepts([`bot:${a}`], before)).toBe(false);
@@ -130,7 +130,7 @@ describe('the log is kept short', () => {
     await sql`insert into cache_log_horizons (taken_at, snapshot) values (now() - interval '21 minutes', pg_current_snapshot())`;
     await rename(b);
     await sql`select keep_cache_log_short()`;
-    // The later write, and that everything is outdated.
+    // The entry of the later write, and the entry "everything".
     const left = await sql<
       { tags: string[] }[]
     >`select to_json(tags) as tags from cache_invalidations order by xid`;
@@ -158,7 +158,7 @@ describe('the log is kept short', () => {
       await source.prune(0, Number(below));
       await log.confirm();
       expect(log.isCurrent).toBe(true);
-      // What the writer has removed is there until it ends; nothing that came later is.
+      // Entries that the writer deleted stay until it ends; later entries are gone.
       const later = await sql`select from cache_invalidations 
         where tags @> array[${`bot:${b}`}] and not tags @> array[${`bot:${a}`}]`;
       expect(later).toHaveLength(0);
@@ -229,7 +229,7 @@ describe('a read of the log is bounded', () => {
       const between = await snapshotNow();
       await fill();
       await rename(b);
-      // On a busy machine a poll that finds so much may be given up; the next one has more time.
+      // On a busy machine a poll of so many entries may time out; the next one has more time.
       await eventually(async () => {
         await log.confirm();
         return log.isCurrent && Math.max(...entries) > 100;

@@ -6,8 +6,8 @@ import { faulty, healthy, narrow, play } from './protocol/scenario.js';
 import { REAL, type Parts } from './protocol/system.js';
 
 /**
- * The real cache between models of Redis and PostgreSQL: every arrival of a command, every reply and every commit is a
- * step, and the scheduler tries the orders in which they can come. A failure prints the seed, the path and the order.
+ * Runs the real cache between models of Redis and PostgreSQL. Every arrival of a command, every reply and every commit is a
+ * step, and the scheduler tries different orders of steps. A failure prints the seed, the path and the order.
  */
 
 const SCENARIOS = { healthy, narrow, faulty };
@@ -50,7 +50,7 @@ describe('the property test finds a counterexample to a protocol with', () => {
   test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
     '%s',
     async (_, mutant) => {
-      // The same runs every time: whether a mutant is caught is no matter of luck.
+      // A fixed seed, so that catching a mutant does not depend on chance.
       const budget = { numRuns: MAX_RUNS_TO_CATCH, seed: 6, endOnFailure: true };
       const { failed, errorInstance } = await mutant.with(
         async (parts) => await fc.check(neverStale(parts, mutant.among), budget),

@@ -10,9 +10,9 @@ import type { Topology } from '../support/topology.js';
 const page = (orgId: string) => ({ orgId, page: 1, limit: 100, search: '' });
 
 /**
- * The races that a cache can lose, each put in its worst order by gates: the same cases for every kind of Redis.
+ * Races between reads and invalidations. Gates force the worst order of each; every kind of Redis runs the same cases.
  *
- * The caches are deaf to the invalidation log, so generations alone must win them, with no time to catch up.
+ * The caches ignore the invalidation log, so generations alone must keep reads right.
  */
 export function describeRaces(kind: string, start: () => Promise<Topology>): void {
   describe(`races on a ${kind} Redis, decided by generations without the invalidation log`, () => {
@@ -41,7 +41,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       await Promise.all(topology.proxies.map(async (proxy) => await proxy.resume()));
     });
 
-    /** Another "process". */
+    /** The cache of another process. */
     const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
       const cache = await openCache({
         databaseUrl: database.url,
@@ -56,12 +56,12 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
     const write = async (name: string): Promise<void> => {
       await database.sql`update bots set name = ${name} where id = ${botId}`;
     };
-    /** A mutation: when it resolves, it has answered. */
+    /** Makes a mutation; it resolves when the mutation is answered. */
     const rename = async (cache: TestCache, name: string): Promise<void> => {
       await write(name);
       await cache.invalidation.botChanged({ id: botId, orgId });
     };
-    /** Waits until a cache has stored what it loaded, which no reader waits for. */
+    /** Waits until a cache has stored its loads; readers do not wait for fills. */
     const stored = async (
       cache: TestCache,
       read: () => Promise<unknown> = async () => await cache.nameOf(botId),
@@ -124,7 +124,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       const release = topology.proxies.map((proxy) => proxy.holdReplies());
       const early = a.nameOf(botId);
       await eventually(() => topology.proxies.some(({ heldReplies }) => heldReplies > 0));
-      // Connections that were made before are held, b's among them.
+      // The proxy holds the existing connections, also those of b.
       const c = await open();
       await rename(c, 'new');
       const late = a.nameOf(botId);
@@ -141,7 +141,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       const readers = [cache.nameOf(botId)];
       await gate.reached;
       for (let i = 0; i < 20; i++) readers.push(cache.nameOf(botId));
-      // They have all found the load when a later read of another key has been answered.
+      // All of them have joined the load once a later read of another key is answered.
       await cache.organization.readMany([orgId]);
       gate.open();
       expect(new Set(await Promise.all(readers))).toEqual(new Set(['bot 1']));
@@ -191,7 +191,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       const reading = cache.nameOf(botId);
       await gate.reached;
       const lock = `bot:${topology.idInKey(botId)}:lock`;
-      // So that it does not go by itself.
+      // Without a TTL the lock does not expire.
       expect(await topology.admin.pexpire(lock, 600_000)).toBe(1);
       gate.open();
       await expect(reading).rejects.toThrow('on fire');

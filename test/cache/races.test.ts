@@ -40,13 +40,13 @@ interface SeenStats {
 interface Seen {
   readonly bots?: readonly SeenBot[];
   readonly stats?: readonly SeenStats[];
-  /** Whether `bots` must be all that there are. */
+  /** Whether `bots` must be complete. */
   readonly complete?: boolean;
 }
 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T;
 
-/** Knows what has been answered, and holds every read against what had been answered when it began. */
+/** Records answered mutations, and checks that each read shows those that were answered before it began. */
 class Checker {
   readonly stale: string[] = [];
   readonly seen: Record<string, number> = {};
@@ -134,7 +134,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       return { bots: bots.items, complete: true };
     },
     listWithStats: async (client) => {
-      // Only the lasting bots are called so: a passing one might be deleted between the page and its statistics.
+      // The search matches permanent bots only: another bot might be deleted between the page and its statistics.
       const { bots } = await client.ask(BotsWithStatsDocument, { orgId, limit: 100, search: 'lasting' });
       return { bots: bots.items, stats: bots.items.map(({ stats }) => stats), complete: true };
     },
@@ -175,7 +175,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
     },
   ];
 
-  /** A bot is seen everywhere as soon as its creation was answered, and nowhere after its deletion was. */
+  /** A bot must be visible everywhere once its creation is answered, and nowhere once its deletion is. */
   const expectThere = async (client: Client, id: string, there: boolean): Promise<void> => {
     const [one, list, whole] = await Promise.all([
       client.send(BotDocument, { id }),
@@ -216,7 +216,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       });
       checker.answered(updateBot);
       const late = ask();
-      // It has asked Redis anew.
+      // The later request has checked Redis again.
       await eventually(() => proxy.heldReplies > 1);
       release();
       await early;
@@ -248,7 +248,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
     ]);
 
     expect(checker.stale).toEqual([]);
-    // It was the cache that was tested, and every kind of read took part.
+    // Most reads were hits, and every kind of read took part.
     for (const resource of ['bot', 'botDetails', 'botStats', 'botPage', 'organizationBots']) {
       const hits = apps.map(async (app) => await app.metric('flovo_cache_hits_total', { resource }));
       expect(Math.min(...(await Promise.all(hits)))).toBeGreaterThan(0);

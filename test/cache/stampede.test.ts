@@ -80,7 +80,7 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
     const early = first.nameOf(botId);
     await gate.reached;
     const late = others.map(async (cache) => await cache.nameOf(botId));
-    // Both have found the lock when they have looked for the value a second time.
+    // Both have found the lock once they read the value a second time.
     while (others.some(({ tally }) => (tally.roundTrips.read ?? 0) < 2)) await redis.admin.get(botKey);
     gate.open();
     expect(await Promise.all([early, ...late])).toEqual(['bot 1', 'bot 1', 'bot 1']);
@@ -107,7 +107,7 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
     for (let stored = 0; stored === 0;) stored = await redis.admin.del(botKey);
     await redis.admin.set(`${botKey}:lock`, generation, 'PX', 600_000);
     await rush(cache);
-    // They were answered while the lock was there, by one load.
+    // They were answered while the lock existed, by one load.
     expect(await redis.admin.pttl(`${botKey}:lock`)).toBeGreaterThan(0);
     expect(loads()).toBe(2);
   });

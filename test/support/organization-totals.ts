@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 
-/** Statistics of an organization as its rows say, or as its totals do. */
+/** Statistics of an organization, counted from its rows or read from its totals. */
 export interface Totals {
   readonly org: string;
   readonly bots: number;
@@ -10,7 +10,7 @@ export interface Totals {
   readonly last: string | null;
 }
 
-/** What every row of bots and messages, read one by one, says of each organization. */
+/** The totals of each organization, counted from the rows of bots and messages. */
 export const countedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
   ...(await sql<Totals[]>`
     select o.id as org, count(distinct b.id)::int as bots,
@@ -21,7 +21,7 @@ export const countedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
     group by o.id order by o.id`),
 ];
 
-/** What the totals say, which triggers keep. */
+/** The totals of each organization, as triggers maintain them. */
 export const storedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
   ...(await sql<Totals[]>`
     select o.id as org, coalesce((select total from bot_counts where org_id = o.id), 0)::int as bots,
@@ -31,7 +31,7 @@ export const storedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
     group by o.id order by o.id`),
 ];
 
-/** The shards that differ from what their bots say. */
+/** The shards that differ from the sums over their bots. */
 export const wrongShards = async (sql: postgres.Sql): Promise<object[]> => [
   ...(await sql`
     select * from organization_totals as stored
