@@ -27,7 +27,7 @@ export interface State {
   readonly failedMessages: number;
 }
 
-/** The state of a bot as each kind of read shows it: `bot`, details, statistics, list, search, list with statistics, organization. */
+/** The state of a bot by kind of read: `bot`, details, statistics, list, search, list with statistics, organization. */
 export async function views(client: Client, orgId: string, id: string): Promise<Record<string, unknown>> {
   const find = <Bot extends { id: string }>(bots: readonly Bot[] | undefined) =>
     bots?.find((bot) => bot.id === id);

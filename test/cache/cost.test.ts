@@ -8,7 +8,7 @@ import { openCache, type TestCache } from '../support/test-cache.js';
 import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
 import { exerciseApi } from './api.js';
 
-/** Commands that remove entries outside list pages: one for a bot and its organization, or two if they may be on two nodes. */
+/** Commands that remove entries outside list pages: a bot and its organization may be on two nodes of a cluster. */
 const KINDS: readonly [TopologyKind, { readonly removals: number }][] = [
   ['standalone', { removals: 1 }],
   ['cluster', { removals: 2 }],
@@ -140,7 +140,7 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
         await exerciseApi([one, two], orgId, database);
         await database.sql`update bots set description = 'changed from outside' where org_id = ${orgId}`;
         await exerciseApi([two, one], orgId, database);
-        // Long enough for the sweep to run.
+        // Repeat until the sweep has run.
         while (!(await commands()).getrange) await exerciseApi([one, two], orgId, database);
       });
       const known =

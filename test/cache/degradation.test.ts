@@ -132,7 +132,7 @@ const FAULTS_OF_ONE: Record<string, MakeFault> = {
         await admin.eval(`for i = 1, 2000 do redis.call('SET', 'x' .. i, string.rep('x', 2000)) end`, 0);
         await admin.config('SET', 'loading-process-events-interval-bytes', '1024');
         await admin.config('SET', 'key-load-delay', '20000');
-        // Redis loads its stored data; this command is answered when that is complete.
+        // Redis reloads its data, and answers this command when it has finished.
         admin.call('DEBUG', 'RELOAD').catch(() => undefined);
         await eventually(async () => (await other.get('x').catch(String))?.includes('LOADING') === true);
       },

@@ -27,7 +27,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** Runs the compiled command as an operator does, with DATABASE_URL and what else is given. */
+/** Runs the compiled command as an operator does, with DATABASE_URL and these variables. */
 async function admin(
   args: readonly string[],
   environment: Record<string, string> = {},
@@ -137,7 +137,7 @@ describe('members', () => {
     expect((await add('auth0@acme.example', 'VIEWER', '--subject', randomUUID())).stderr).toMatch(
       /has the id/,
     );
-    // What the server looks for is what the database logs.
+    // The tags that the server uses are those that the database logs.
     const digest = createHash('sha256').update('auth0|1').digest('hex');
     const [logged] = await database.sql`
       select count(*)::int as entries from cache_invalidations where ${`subject:${digest}`} = any (tags)`;

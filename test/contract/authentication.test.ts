@@ -89,7 +89,7 @@ describe('a token signed with the shared secret', () => {
   });
 
   test('that was accepted a moment ago is refused once it has expired', async () => {
-    // Clocks may differ by 5 s: this one has expired, is still taken, and will not be in a moment.
+    // The server allows clocks to differ by 5 s: this token has expired, is still accepted, and soon will not be.
     const expires = Math.floor(Date.now() / 1_000) - 3;
     const authorization = `Bearer ${await token().setExpirationTime(expires).sign(secretKey)}`;
     expect(await outcome(app, authorization)).toBe('OK');
@@ -150,7 +150,7 @@ describe('a token signed with a key of the JWKS', () => {
 
   const startWithKeys = async () => {
     const { port } = server.address() as AddressInfo;
-    // Without a shared secret: JWT_SECRET of the tests is taken away.
+    // Without a shared secret: the tests' JWT_SECRET is removed.
     return await start({ JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET });
   };
 
@@ -249,7 +249,7 @@ describe('a user whom the identity provider names by a subject of its own', () =
       (code) => code === 'UNAUTHENTICATED',
     );
     expect(gone).toBe('UNAUTHENTICATED');
-    // "There is none" is cached as well, and must not outlive the user's return.
+    // The absence of the user is cached as well, and must end when the user returns.
     await subjectOf(userId, 'auth0|first');
     const back = await askUntil(
       async () => await outcome(app, header),

@@ -29,11 +29,11 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** One connection of a client's, and what the server said on it. */
+/** One connection of a client, and the bytes received on it. */
 class Connection {
   readonly socket: Socket;
   received = '';
-  /** The code of the error that ended it, if it was not closed in order. */
+  /** The code of the error that ended it; undefined if the server closed it properly. */
   error: string | undefined;
   readonly closed: Promise<unknown>;
 
@@ -54,7 +54,7 @@ class Connection {
     this.send(`GET ${path} HTTP/1.1\r\nhost: server\r\n\r\n`);
   }
 
-  /** Waits until so many responses have begun. */
+  /** Waits until this many responses have begun. */
   async responses(count: number): Promise<string> {
     await eventually(() => this.received.split('HTTP/1.1 ').length > count);
     return this.received;
@@ -122,7 +122,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
     return server;
   };
 
-  /** Makes statements on bots wait, until it is released. */
+  /** Blocks statements on bots until the lock is released. */
   async function lockBots(): Promise<() => Promise<void>> {
     const connection = await database.sql.reserve();
     await connection.unsafe('begin; lock table bots in access exclusive mode');
@@ -198,7 +198,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
     const connections = Array.from({ length: 50 }, () => new Connection(server.url));
     for (const connection of connections) connection.get('/healthz');
     await Promise.all(connections.map(async (connection) => await connection.responses(1)));
-    // Frozen, it reads nothing: when it goes on, the requests and the signal are there at once.
+    // While frozen, the server reads nothing; it then gets the requests and the signal at once.
     server.child.kill('SIGSTOP');
     const fresh = Array.from({ length: 50 }, () => new Connection(server.url));
     await Promise.all(fresh.map(async ({ socket }) => await once(socket, 'connect')));

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 
 const GUIDE = 'docs/adding-a-cached-field.md';
 
-/** A block of code in a document, and the file that it says it is from. */
+/** A block of code in a document, and the source file that it names. */
 interface Block {
   readonly language: string;
   readonly file: string;
@@ -17,7 +17,7 @@ const blocksOf = (text: string): Block[] =>
     code,
   }));
 
-/** Lines without their indentation, which is less in a document. */
+/** Lines without their indentation, which differs in a document. */
 const linesOf = (text: string): string =>
   text
     .split('\n')

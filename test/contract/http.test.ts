@@ -17,7 +17,7 @@ interface Answer extends Body {
   readonly text: string;
 }
 
-/** Sends one HTTP request. The answer's body is read as JSON where it is. */
+/** Sends one HTTP request. The response's body is parsed if it is JSON. */
 async function send(url: string, init: RequestInit = {}): Promise<Answer> {
   const response = await fetch(url, init);
   const text = await response.text();

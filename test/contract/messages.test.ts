@@ -50,7 +50,7 @@ const read = async (variables: Omit<BotMessagesQueryVariables, 'id'> = {}, botId
 const texts = async (variables: Omit<BotMessagesQueryVariables, 'id'> = {}, botId = id) =>
   (await read(variables, botId)).edges.map(({ node }) => node.text);
 
-/** Adds messages through SQL: with these texts, one a minute, the last one newest. */
+/** Adds messages with these texts by SQL, one minute apart, the last one newest. */
 const insert = async (count: number, createdAt = `timestamptz '2026-01-01' + n * interval '1 minute'`) => {
   await fixture.database.sql.unsafe(`
     insert into messages (bot_id, conversation_id, contact_id, direction, status, text, created_at)
@@ -59,7 +59,7 @@ const insert = async (count: number, createdAt = `timestamptz '2026-01-01' + n *
     from generate_series(1, ${count}) as n`);
 };
 
-/** The texts of all pages, one after the other. */
+/** The texts of all pages, in order. */
 const walk = async (first: number, filter: Omit<BotMessagesQueryVariables, 'id'> = {}): Promise<string[]> => {
   const found: string[] = [];
   for (let after: string | null | undefined = null; ;) {
@@ -283,12 +283,12 @@ describe("a bot's messages", () => {
   });
 });
 
-/** Two pages that every write of messages changes, and one that most change. */
+/** Two pages that every write of messages changes, and one that most writes change. */
 const VIEWS = [{}, { first: 1 }, { conversationId: 'c', status: 'DELIVERED' as const }];
 const views = async (botId = id) => await Promise.all(VIEWS.map(async (each) => await texts(each, botId)));
 
 describe('pages of messages in the cache', () => {
-  /** Until all of them come without SQL. */
+  /** Reads until all of them are answered without SQL. */
   const warm = async () => {
     await eventually(async () => {
       fixture.app.statements.length = 0;

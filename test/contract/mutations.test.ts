@@ -43,7 +43,7 @@ const outbound: MessageInput = {
   text: 'Hello',
 };
 
-/** Every place where a bot can be read, asked before so that each is cached, and again after. */
+/** Reads a bot everywhere: before a mutation to cache it, and after it to check the answers. */
 async function readEverywhere(id: string): Promise<Record<string, unknown>> {
   const { viewer, orgId } = fixture;
   const [bot, details, page, found, organization] = await Promise.all([
@@ -71,11 +71,11 @@ const everywhere = (bot: BotFieldsFragment) => ({
   organization: bot,
 });
 
-/** What PostgreSQL says of a row: it changes with every write of it, even one that changes no column. */
+/** The physical version of a row: every write changes it, even one that changes no column. */
 const writtenBy = async (id: string): Promise<unknown> =>
   (await fixture.database.sql`select xmin::text, ctid::text from bots where id = ${id}`)[0];
 
-/** How many writes of a bot the invalidation log holds; old ones may leave it at any time. */
+/** The number of a bot's writes in the invalidation log; old entries may be pruned at any time. */
 const loggedWrites = async (id: string): Promise<number> =>
   Number(
     (
@@ -84,7 +84,7 @@ const loggedWrites = async (id: string): Promise<number> =>
     )[0]?.count,
   );
 
-/** Runs something that must not write to a bot, not even the same values again. */
+/** Expects `work` not to write to a bot, not even the same values. */
 async function expectNoWrite(id: string, work: () => Promise<void>): Promise<void> {
   const [row, writes] = [await writtenBy(id), await loggedWrites(id)];
   await work();
@@ -481,7 +481,7 @@ describe('several mutations in one request', () => {
       { id, messages: [outbound, outbound] },
     );
     expect(errors).toBeUndefined();
-    /** What one of the mutations answered; of the organization's bots, the one in question. */
+    /** The answer of one mutation, with the bot in question out of the organization's bots. */
     interface State {
       readonly organization?: { readonly bots: readonly { readonly id: string }[] };
     }

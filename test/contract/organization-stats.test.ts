@@ -48,7 +48,7 @@ const stats = async (id = orgId) => {
   return figures;
 };
 
-/** What the rows say, one by one. */
+/** The statistics as counted from the rows. */
 const counted = async () => {
   const totals = (await countedTotals(fixture.database.sql)).find(({ org }) => org === orgId);
   return {
@@ -78,7 +78,7 @@ describe('Organization.stats', () => {
   test('are current after every mutation, whatever was cached', async () => {
     const seen = [await stats()];
     const isNew = async (change: object) => {
-      // Twice: as it is loaded, and as it is cached.
+      // Twice: once loaded, once cached.
       for (const figures of [await stats(), await stats()]) {
         expect(figures).toEqual(await counted());
         expect(figures).toMatchObject(change);

@@ -14,7 +14,7 @@ afterAll(async () => {
   await fixture?.close();
 });
 
-/** The bots of the fixture's organization, made anew, as they must be listed. */
+/** Replaces the bots of the fixture's organization. Returns them in the expected order. */
 async function setBots(bots: readonly { name: string; createdAt: string }[]): Promise<string[]> {
   const { sql } = fixture.database;
   await sql`delete from bots where org_id = ${fixture.orgId}`;
@@ -37,7 +37,7 @@ async function pageOf(args: { page?: number; limit?: number; search?: string }, 
   return (await fixture.viewer.ask(BotsDocument, { orgId, ...args })).bots;
 }
 
-/** All pages, one after the other, until one says that there is no next. */
+/** Reads all pages until one has no next page. */
 async function allPages(args: { limit: number; search?: string }) {
   const pages = [];
   for (let page = 1; ; page++) {

@@ -123,7 +123,7 @@ describe('every failure has one shape, with a code', () => {
     expectShape(text, expect.stringMatching(/^[A-Z_]+$/) as unknown as string);
   });
 
-  /** Sends bytes that no HTTP client would. @returns the head and the body of the answer */
+  /** Sends bytes that no HTTP client would send. @returns the head and the body of the response */
   async function sendRaw(bytes: string): Promise<{ head: string; body: string }> {
     const { hostname, port } = new URL(fixture.app.url);
     const socket = connect(Number(port), hostname);

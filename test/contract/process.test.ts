@@ -13,7 +13,7 @@ import { startServerProcess, type ServerProcess } from '../support/server-proces
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { askUntil } from './fixture.js';
 
-/** Runs `npm run serve`'s program with this environment alone, to its end. */
+/** Runs the program of `npm run serve` with this environment alone, until it exits. */
 async function runToEnd(
   environment: Record<string, string>,
 ): Promise<{ code: number | null; output: string }> {
@@ -141,7 +141,7 @@ describe('the server as a process', () => {
     withPassword.password = 'the-database-password';
     const server = await start({
       DATABASE_URL: withPassword.href,
-      // Nobody is there: what the log says of it must not hold the password either.
+      // Redis is unreachable: the log entry about it must not contain the password either.
       REDIS_URL: 'redis://someone:the-redis-password@127.0.0.1:1',
       LOG_LEVEL: 'trace',
     });
@@ -186,7 +186,7 @@ describe('the server as a process', () => {
     } finally {
       await database.sql`alter table bots_elsewhere rename to bots`;
     }
-    // The server goes on.
+    // The server continues to serve.
     expect((await server.client(token).ask(BotDocument, { id: botId })).bot?.id).toBe(botId);
     expect(await server.end('SIGTERM')).toBe(0);
     const output = server.output.join('\n');
@@ -197,7 +197,7 @@ describe('the server as a process', () => {
     for (const line of server.output) expect(() => JSON.parse(line) as unknown).not.toThrow();
   });
 
-  /** Makes statements on bots wait, until it is released. */
+  /** Blocks statements on bots until the lock is released. */
   async function lockBots(): Promise<() => Promise<void>> {
     const connection = await database.sql.reserve();
     await connection.unsafe('begin; lock table bots in access exclusive mode');
@@ -215,7 +215,7 @@ describe('the server as a process', () => {
       )[0]?.count,
     );
 
-  /** Whether the server takes connections. */
+  /** Whether the server accepts connections. */
   const accepts = async (server: ServerProcess) =>
     await new Promise<boolean>((resolve) => {
       const { hostname, port } = new URL(server.url);
@@ -231,7 +231,7 @@ describe('the server as a process', () => {
     'on %s accepts no more connections, answers pending requests, and exits with 0',
     async (signal) => {
       const server = await start();
-      // Leaves a connection open that nobody uses: it must not hold the server up.
+      // Leaves an idle connection open, which must not delay the stop.
       await server.client(token).ask(MeDocument, {});
       const release = await lockBots();
       const underWay = [

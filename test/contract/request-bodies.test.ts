@@ -38,7 +38,7 @@ describe('a body', () => {
   const description = async () =>
     (await fixture.database.sql`select description from bots where id = ${botId}`)[0]?.description as string;
 
-  /** Sends a body that is to be refused. @returns the message of the one error */
+  /** Sends a body that must be refused. @returns the message of the only error */
   const refused = async (
     body: BodyInit | undefined,
     headers: Record<string, string>,
@@ -124,7 +124,7 @@ describe('a body', () => {
   });
 
   test('without a type is refused, and the error names the accepted type', async () => {
-    // A stream: fetch gives everything else a type of its own.
+    // A stream, because fetch sets a content type for every other body.
     const { message } = await refused(new Blob([bodyOf('none')]), {}, 415);
     expect(message).toMatch(/application\/json/);
   });

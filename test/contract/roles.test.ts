@@ -26,7 +26,7 @@ import type { Client, GraphQLAnswer } from '../support/client.js';
 import { addOrganization, addUser, SECRET } from '../support/people.js';
 import { createFixture, askUntil, type Fixture } from './fixture.js';
 
-/** What operations are tried on. */
+/** The objects that operations use. */
 interface Target {
   readonly orgId: string;
   readonly botId: string;
@@ -37,9 +37,9 @@ type Answer = GraphQLAnswer<Record<string, unknown>>;
 
 interface Operation {
   readonly name: string;
-  /** The weakest role that may do it; `SELF`: everyone with an account, about themselves. */
+  /** The weakest role that may run it; `SELF`: every user, for their own data. */
   readonly needs: 'SELF' | 'VIEWER' | 'EDITOR' | 'OWNER';
-  /** Whether its refusal leaves the rest of the answer, being nullable. */
+  /** Whether its field is nullable, so that a refusal does not void the rest of the answer. */
   readonly nullable?: boolean;
   readonly run: (client: Client, target: Target) => Promise<Answer>;
 }
@@ -179,7 +179,7 @@ const CALLERS: readonly Caller[] = [...ROLES, ...OUTSIDERS, ...UNKNOWN];
 
 const RANK = { SELF: 0, VIEWER: 1, EDITOR: 2, OWNER: 3 } as const;
 
-/** What the contract says: 'OK', or the code of the refusal. */
+/** The outcome that the contract requires: 'OK', or the code of the refusal. */
 function expectedOutcome(caller: Caller, { needs }: Operation): string {
   if ((UNKNOWN as readonly string[]).includes(caller)) return 'UNAUTHENTICATED';
   if (needs === 'SELF') return 'OK';
@@ -252,7 +252,7 @@ describe('who may do what', () => {
     return { orgId, botId, messageId };
   }
 
-  /** Everything that an operation on the target could change. */
+  /** The state that an operation on the target could change. */
   const contents = async ({ orgId, botId }: Target): Promise<unknown> =>
     await fixture.database.sql`
     select to_json(b) as bot, (select count(*) from bots where org_id = ${orgId}) as bots,
@@ -298,7 +298,7 @@ describe('who may do what', () => {
       const stranger = await addOrganization(sql, 'Initech');
       const { token } = await addUser(sql, { [stranger]: 'OWNER' });
       target = await addTarget(stranger);
-      // The cache knows the thing well, and that the other one is missing.
+      // The cache holds the object, and the absence of the other one.
       for (const query of QUERIES) await query.run(fixture.app.client(token), target);
       await operation.run(fixture.owner, missing);
     });
@@ -405,7 +405,7 @@ describe('who may do what', () => {
   });
 
   describe('a change of memberships by SQL is respected', () => {
-    /** The outcome of an operation, asked for until it is the expected one. */
+    /** Repeats an operation until its outcome is the expected one, or the limit has passed. */
     const outcome = async (operation: Operation, client: Client, target: Target, expected: string) =>
       await askUntil(
         async () => (await operation.run(client, target)).errors?.[0]?.extensions.code ?? 'OK',

@@ -14,7 +14,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 
 const PASSWORD = 'the-database-password';
 
-// Each test runs programs to their end.
+// Each test runs programs until they exit.
 jest.setTimeout(120_000);
 
 let database: TestDatabase;
@@ -30,7 +30,7 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-/** Runs a compiled program with this environment alone, to its end. */
+/** Runs a compiled program with this environment alone, until it exits. */
 async function run(
   program: string,
   environment: Record<string, string>,
@@ -65,7 +65,7 @@ const changed = (change: (url: URL) => void): string => {
   return url.href;
 };
 
-/** A database that nothing was migrated in. */
+/** A database without migrations. */
 async function emptyDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
   const admin = postgres(
     changed((url) => (url.pathname = '/postgres')),
@@ -82,12 +82,12 @@ async function emptyDatabase(): Promise<{ url: string; drop: () => Promise<void>
   };
 }
 
-/** Takes the rights to make anything new from the only user that there is; SQL. */
+/** SQL that revokes the rights to create objects from the only user. */
 const WITHOUT_RIGHTS = (url: string): string => `
   revoke create on schema public from pg_database_owner, public;
   revoke create on database ${new URL(url).pathname.slice(1)} from public, current_user`;
 
-/** What a program said that ended, which must be a sentence without a stack and without a secret. @throws Error if not */
+/** The last message of a program that has exited. @throws Error if it is not one sentence, or has a stack or a secret */
 function sentenceOf({ code, output }: { code: number | null; output: string }): string {
   const isSentence =
     code === 1 &&
@@ -299,7 +299,7 @@ describe('a secret in a file', () => {
     other.listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as AddressInfo;
-    // It gets as far as the port that is in use.
+    // The server starts up to the port that is in use.
     const outcome = await run('main.js', {
       DATABASE_URL_FILE,
       JWT_SECRET_FILE,

@@ -132,14 +132,14 @@ describe('search', () => {
       ({ name }) => name,
     );
 
-  /** A fresh organization in which everyone of the fixture has their role, with bots of these names. */
+  /** Adds an organization with the fixture's users in their roles, and bots of these names. */
   async function organizationWith(...names: string[]): Promise<string> {
     const { sql } = fixture.database;
     const orgId = await addOrganization(sql, 'Searched');
     await sql`insert into memberships (user_id, org_id, role)
       select user_id, ${orgId}, role from memberships where org_id = ${fixture.orgId}`;
     for (const name of names) await sql`insert into bots (org_id, name) values (${orgId}, ${name})`;
-    // The memberships were made from outside: the server may take a moment to see them.
+    // The memberships were added by SQL, so the server may take a moment to see them.
     await askUntil(
       async () => await fixture.viewer.send(BotsDocument, { orgId, limit: 1 }),
       ({ errors }) => errors === undefined,
@@ -688,7 +688,7 @@ describe('messages', () => {
 
 test('no refused input is logged as a server error', async () => {
   refusal(await create(''));
-  // On a busy machine Redis can be late at the start; that is another matter.
+  // On a busy machine Redis can be late at the start, which is logged as well.
   const isOfRedis = (msg: unknown) => String(msg).startsWith('Redis unavailable');
   expect(fixture.app.logs.filter(({ level, msg }) => Number(level) >= 40 && !isOfRedis(msg))).toEqual([]);
 });

@@ -43,7 +43,7 @@ afterAll(async () => {
   await server?.end('SIGTERM');
 }, 60_000);
 
-/** As a front end would make it; statistics are known by their bot. */
+/** A client as a front end would configure it; statistics are identified by their bot. */
 const apolloClient = (cache = new InMemoryCache({ typePolicies: { BotStats: { keyFields: ['botId'] } } })) =>
   new ApolloClient({
     link: new HttpLink({ uri: server.url, headers: { authorization: `Bearer ${server.token}` } }),
@@ -106,7 +106,7 @@ describe('Apollo Client', () => {
     expect(shown.at(-1)).toBe(name);
     watching.unsubscribe();
 
-    // What the client has worked out is what the server says.
+    // The client's cached state equals the server's.
     const { data: asked } = await client.query({
       query: BotsWithStatsDocument,
       variables,
@@ -215,7 +215,7 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
     await browser?.close();
   });
 
-  /** Presses run, and waits for an answer that has this text. */
+  /** Presses run, and waits for a response that contains this text. */
   async function run(answer: string): Promise<void> {
     await page.getByRole('button', { name: /execute query/i }).click();
     await page.locator('.graphiql-response').getByText(answer).first().waitFor({ timeout: 20_000 });
@@ -243,7 +243,7 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
   }, 60_000);
 
   test('keeps an edited query over a reload', async () => {
-    // The page keeps its query in the URL, and so can be opened with one.
+    // The page stores its query in the URL, and opens with the query of its URL.
     const mine = new URL(server.url);
     mine.searchParams.set('query', 'query Mine { me { email } }');
     await page.goto(mine.href);
@@ -268,7 +268,7 @@ describe('a development server and its services', () => {
     expect(await first.end('SIGKILL')).toBeNull();
 
     const second = await startDevServer(folder);
-    // The token of before is still good: the secret is the folder's.
+    // The earlier token is still valid: the secret is stored in the folder.
     const client = new Client(second.url, first.token);
     expect((await client.ask(BotDocument, { id: createBot.id })).bot?.name).toBe('kept over a kill');
     expect((await client.ask(BotsDocument, { orgId: ACME })).bots.total).toBe(121);

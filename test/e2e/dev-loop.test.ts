@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { eventually } from '../support/eventually.js';
 import { createDataDir } from './dev-server.js';
 
-/** A checkout of its own, so that its sources can be edited. */
+/** A copy of the checkout whose sources the tests can edit. */
 let checkout: string;
 let dataDir: string;
 
@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 const running: ChildProcess[] = [];
 
-/** What a test that fails leaves running must not fail the next ones. */
+/** Ends the programs that a failed test left running. */
 afterEach(async () => {
   for (const child of running.splice(0)) {
     if (child.exitCode !== null || child.signalCode !== null) continue;
@@ -59,7 +59,7 @@ function run(script: string, environment: Record<string, string> = {}, npm?: 'np
     output,
     closed,
     text: () => output.join('\n'),
-    /** Waits for a line after the first `from` lines. Returns how many lines there are by then. */
+    /** Waits for a line after the first `from` lines. Returns the number of lines by then. */
     async line(pattern: RegExp, from = 0): Promise<number> {
       const seen = new Promise<number>((resolve) => {
         const look = () => {
@@ -78,7 +78,7 @@ function run(script: string, environment: Record<string, string> = {}, npm?: 'np
   };
 }
 
-/** The programs that belong to the checkout or its data, by their folder or command line. */
+/** The running programs of the checkout or its data, found by folder or command line. */
 async function left(): Promise<string[]> {
   const found: string[] = [];
   for (const pid of await readdir('/proc').catch(() => [])) {
@@ -90,7 +90,7 @@ async function left(): Promise<string[]> {
   return found;
 }
 
-/** What tells one run of a service from the next. */
+/** Values that differ between two runs of a service. */
 const servicePids = async () =>
   await Promise.all(
     ['postgres/cluster/postmaster.pid', 'redis/server.json'].map(
@@ -158,7 +158,7 @@ describe('`npm run dev`', () => {
     await dev.line(READY);
     dev.child.kill('SIGKILL');
     await once(dev.child, 'exit');
-    // The compiler ends when it next has something to say.
+    // The compiler exits at its next output.
     await writeFile(path.join(checkout, 'src/touched.ts'), 'export {};\n');
     await eventually(
       async () => (await left()).every((command) => /postgres|redis-server|valkey/.test(command)),
@@ -190,7 +190,7 @@ describe.each(['start', 'dev'])('`npm %s`', (script) => {
     const npm = run(script, {}, 'npm');
     await npm.line(READY);
     npm.child.kill('SIGTERM');
-    // Ends when nobody holds its output any more: the program behind npm included.
+    // The stream ends when all processes have closed the output, the program behind npm included.
     await npm.closed;
     expect(await left()).toEqual([]);
   }, 120_000);

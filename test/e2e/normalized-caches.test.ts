@@ -87,10 +87,10 @@ interface Page {
 
 /** A client with a normalized cache, and how it shows a page. */
 interface FrontEnd {
-  /** What the watched page shows of a bot: its name, its messages, and how many of them failed. */
+  /** A bot on the watched page: its name, its number of messages, and how many of them failed. */
   shown(botId: string): [string, number, number] | undefined;
   mutate(document: typeof PAGE, variables: Record<string, unknown>): Promise<void>;
-  /** From the cache alone. */
+  /** Reads from the client's cache alone. */
   details(id: string): { name: string; totalMessages: number } | undefined;
   readDetails(id: string): Promise<void>;
   stop(): void;
@@ -151,7 +151,7 @@ const watchWithUrql: Watch = async ({ url, token, fetch }, orgId) => {
     exchanges: [
       cacheExchange({
         schema: introspected.data,
-        // What has no id belongs to what it was asked of.
+        // An object without an id belongs to its parent.
         keys: { BotPage: () => null, RecordedMessages: () => null },
       } as Parameters<typeof cacheExchange>[0]),
       fetchExchange,
@@ -183,7 +183,7 @@ const message = (status: 'DELIVERED' | 'FAILED') => ({
   text: 'Hi',
 });
 
-/** The caches of clients know a thing by its type and id, and show a change wherever the thing is shown. */
+/** Normalized caches identify an object by its type and id, and show a change of it everywhere. */
 describe.each([
   ['Apollo Client', watchWithApollo],
   ['urql with its graph cache', watchWithUrql],

@@ -9,9 +9,9 @@ import { LoansHistory } from './loans-history.js';
 
 /** Another server on the cache, as its engineers would write it: `examples/any-server`. */
 
-/** Longer than writes by SQL may take to be seen. */
+/** Longer than writes by SQL may take to become visible. */
 const RUN_SECONDS = Number(process.env.EXAMPLE_SECONDS ?? 6);
-/** A mutant ends with the first stale value. */
+/** A check of a mutant ends with the first stale value. */
 const MUTANT_SECONDS = 20;
 
 let fleet: Fleet | undefined;

@@ -39,7 +39,7 @@ const valid = cases.flatMap((each): DocumentNode[] => {
   }
 });
 
-/** What the equivalence tests can find is bounded by what is generated for them. */
+/** The equivalence tests can find only errors in requests that are generated. */
 describe('generated requests', () => {
   test('are mostly valid', () => {
     expect(valid.length / cases.length).toBeGreaterThan(0.75);

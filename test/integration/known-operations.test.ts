@@ -4,15 +4,15 @@ import { createFixture, type Fixture } from '../contract/fixture.js';
 import { addBots } from '../support/people.js';
 
 /**
- * Documents that come again are executed without Apollo Server's pipeline. Nobody must be able to tell: every answer is,
- * status, headers and body, what it was the first time.
+ * Known documents are executed without Apollo Server's pipeline. Clients must see no difference: status, headers and body
+ * equal those of the first answer.
  */
 describe('a document that was sent before', () => {
   let fixture: Fixture;
   let botId: string;
 
   beforeAll(async () => {
-    // Cached responses would hide what executes below them.
+    // Cached responses would skip the execution.
     fixture = await createFixture({ RESPONSE_CACHE: 'off' });
     [botId] = (await addBots(fixture.database.sql, fixture.orgId, 1)) as [string];
   });

@@ -11,7 +11,7 @@ import { startServerProcess } from '../support/server-process.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
-/** Far longer than a connection may pause, and far shorter than the driver would let it pause by itself (ms). */
+/** Far longer than a connection may pause before it reconnects, and far shorter than the driver's own pause (ms). */
 const SOON_MS = 5_000;
 const FAILED_REQUESTS = 40;
 
@@ -95,7 +95,7 @@ test('a server survives the loss of its connections to PostgreSQL at each step o
           proxy.cut();
           resolve();
         });
-        // Whether it is answered or not: it has a connection opened.
+        // The answer does not matter; the request makes the server open a connection.
         void answers();
       });
       await eventually(answers);

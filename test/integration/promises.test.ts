@@ -8,12 +8,12 @@ import { startApp, type TestApp } from '../support/app.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** Enough that at least one of them meets no poll of the invalidation log. */
+/** Enough that at least one of them does not coincide with a poll of the invalidation log. */
 const TIMES = 40;
 
 /**
- * What an operation costs this process, counted without a clock: the promises that are made for it. They stand for turns
- * of the microtask queue and closures, which is where the time of a cached read goes.
+ * The cost of an operation in this process, measured without a clock by the promises it creates. They stand for turns of the
+ * microtask queue and closures, on which a cached read spends its time.
  */
 describe('the number of promises of an operation', () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -83,7 +83,7 @@ describe('the number of promises of an operation', () => {
       next(0);
     });
 
-  // A little above what it takes: how many promises Node and the driver make of their own may change.
+  // A little above the measured numbers, because those of Node and the driver may change.
   const operations = [
     {
       name: 'botStats',
@@ -115,7 +115,7 @@ describe('the number of promises of an operation', () => {
       const text = print(document);
       const counts = {
         response: await fewest(text, variables),
-        // A variable that the document does not declare changes nothing but the text: an answer of its own.
+        // An undeclared variable changes only the cache key of the response.
         values: await fewest(text, (i) => ({ ...variables(), unused: i })),
       };
       expect(counts.response).toBeLessThanOrEqual(response);

@@ -72,7 +72,7 @@ const CHANGES: readonly [string, (client: Client, target: Target) => Promise<{ c
   ],
 ];
 
-/** Before any server has read of it in the invalidation log, so that what is cached still says otherwise. */
+/** The mutations come before any server has read the change in the invalidation log, so cached values are outdated. */
 describe('a mutation that PostgreSQL refuses, although the cached role allows it', () => {
   let servers: TwoServers | undefined;
   let database: TestDatabase;
@@ -104,7 +104,7 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       insert into messages (bot_id, conversation_id, contact_id, direction) values (${id}, 'c', 'c', 'OUTBOUND') returning id`;
     return { orgId, id, messageId: message.id, userId, token, client: app.client(token) };
   };
-  /** Until everything is answered from what is cached. */
+  /** Reads until every answer comes from the cache. */
   const warm = async (views: () => Promise<unknown>): Promise<void> => {
     await eventually(async () => {
       app.statements.length = 0;

@@ -10,7 +10,7 @@ import { startApp, type TestApp } from '../support/app.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** Whole responses are given again only as long as every value in them would be. */
+/** A cached response is reused only while every value in it is valid. */
 describe('cached responses', () => {
   let database: TestDatabase;
   let redis: RedisService;
@@ -124,7 +124,7 @@ describe('cached responses', () => {
   });
 });
 
-/** Documents that come again are compiled; it must not show. */
+/** Known documents are compiled; clients must see no difference. */
 describe('compiled documents', () => {
   let database: TestDatabase;
   let app: TestApp;

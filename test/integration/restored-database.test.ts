@@ -12,9 +12,9 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
-/** The longest that a restored database may stay unnoticed (ms). */
+/** A server must notice a restored database within this time (ms). */
 const MAX_UNNOTICED_MS = 2_000;
-/** More than the new cluster will have used by the end of the test. */
+/** More transaction ids than the new cluster uses during the test. */
 const XIDS_AHEAD = 5_000;
 
 let folder: string;
@@ -67,7 +67,7 @@ const isCached = async (app: TestApp): Promise<boolean> => {
   return (await hits(app)) > before;
 };
 
-/** Lets transaction ids go by, so that the log's are larger than any of the new cluster. */
+/** Uses up transaction ids, so that the log's are larger than any of the new cluster. */
 async function useTransactionIds(sql: postgres.Sql): Promise<void> {
   await sql.unsafe(`do $$ begin
     for i in 1..${XIDS_AHEAD} loop
@@ -88,7 +88,7 @@ const TABLES = [
   'cache_invalidations',
 ];
 
-/** Copies every row into a new, migrated database, as `pg_restore` does: triggers are made after the rows. */
+/** Copies every row into a new, migrated database, as `pg_restore` does: it creates triggers after the rows. */
 async function restoreInto(url: string): Promise<postgres.Sql> {
   await migrateDatabase(url);
   const target = postgres(url, { max: 1, onnotice: () => {} });
@@ -128,12 +128,12 @@ test('a database restored into a younger cluster is served and cached again, and
   expect(await nameSeen(before)).toBe('bot 1');
   const url = await databaseOfSecondCluster();
   const target = await restoreInto(url);
-  // Also for a user without any privileges of an administrator.
+  // The user has no administrator's privileges.
   expect(await target`select cache_database() as name`).toEqual([
     { name: expect.stringMatching(/^\d+\/[0-9A-F]{8}\/\d+\/\d+$/) },
   ]);
   expect(Math.max(...(await logged(target)))).toBeGreaterThan(XIDS_AHEAD / 2);
-  // What the old servers go on to do must not show: neither what they cache nor what they cached.
+  // The old servers continue to run; the new one must not use values that they have cached or cache now.
   await database.sql`update bots set name = 'changed after the dump'`;
   await eventually(async () => (await nameSeen(before)) === 'changed after the dump');
 
@@ -197,7 +197,7 @@ test.each([
   const app = await start(database.url);
   await nameSeen(app);
   expect(await isCached(app)).toBe(true);
-  // Written as by a database that was set back beneath PostgreSQL: nothing is logged.
+  // An unlogged write, as if the database's files had been set back.
   await database.sql`alter table bots disable trigger user`;
   await database.sql`update bots set name = 'unlogged'`;
   await database.sql`alter table bots enable trigger user`;

@@ -14,7 +14,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** What the contract promises of the cost of a request: Redis round trips warm, SQL statements cold. */
+/** The contract limits the cost of a request: Redis round trips when warm, SQL statements when cold. */
 describe('round trips and statements of a request', () => {
   let database: TestDatabase;
   let redis: RedisService;
@@ -45,7 +45,7 @@ describe('round trips and statements of a request', () => {
     await admin.flushall();
   });
 
-  /** Waits until what was loaded is stored, which no reader waits for: a fill frees its locks. */
+  /** Waits for the fills, by their locks: a fill frees its locks. */
   const stored = async (): Promise<void> => {
     await eventually(async () => (await admin.keys('*:lock')).length === 0);
   };
@@ -76,7 +76,7 @@ describe('round trips and statements of a request', () => {
     await stored();
     await admin.config('RESETSTAT');
     app.statements.length = 0;
-    // The same values asked for in other words, so that no cached response serves.
+    // A variant of the same query, so that no cached response is used.
     const { data } = await client.sendText<{ bots: { items: { stats: { totalMessages: number } }[] } }>(
       `{ bots(orgId: "${orgId}", limit: 50) { items { name stats { totalMessages } } } }`,
     );
@@ -129,7 +129,7 @@ describe('round trips and statements of a request', () => {
       readonly items: readonly { readonly name: string }[];
     }
 
-    /** Pages asked for at once by a caller whose memberships are cached, and what SQL that took. */
+    /** Reads pages in one request of a caller whose memberships are cached. Returns them and the SQL statements. */
     const ask = async (pages: Readonly<Record<string, string>>) => {
       await both.ask(BotDocument, { id: botIds[0] as string });
       await stored();

@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** A busy bot's statistics stay cached: each message puts the newer totals in the place of the stored ones. */
+/** A busy bot's statistics stay cached: each message replaces the cached totals with newer ones. */
 describe('replacing statistics', () => {
   let database: TestDatabase;
   let redis: RedisService;
@@ -57,7 +57,7 @@ describe('replacing statistics', () => {
     });
   const total = async () => (await read.ask(BotStatsDocument, { id })).botStats?.totalMessages;
 
-  /** Reads the totals, and waits until they are stored, which no reader waits for. */
+  /** Reads the totals, and waits until they are cached. */
   const storedTotal = async () => {
     const found = await total();
     await eventually(async () => (await admin.exists(`bot:${id}:stats`)) === 1);
@@ -102,7 +102,7 @@ describe('replacing statistics', () => {
     const stored = async () =>
       JSON.parse((await admin.get(`bot:${id}:stats`)) ?? '{}') as Record<string, unknown>;
     const before = await stored();
-    // As if another writer's newer totals had been stored while this one's are on their way.
+    // Another writer's newer totals arrive before this writer's.
     const newer = JSON.stringify({
       ...before,
       version: 1_000,

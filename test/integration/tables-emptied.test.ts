@@ -24,7 +24,7 @@ const MESSAGE = {
 };
 const IS_SEEN_MS = 2_000;
 
-/** What people do to the tables of a running server: its own totals and log, and the contract's. */
+/** Changes that people make by SQL to the tables of a running server. */
 describe('tables that are emptied or repaired by SQL while a server runs', () => {
   let database: TestDatabase;
   let sql: postgres.Sql;
@@ -62,7 +62,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     });
   });
 
-  /** Without the instants, which differ from one reading to the next. */
+  /** Removes instants, which differ between reads. */
   const views = async () => {
     const page = (await client.send(BotsWithStatsDocument, { orgId })).data?.bots;
     const stats = (await client.send(BotStatsDocument, { id })).data?.botStats;
@@ -95,7 +95,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     while (performance.now() < endsAt) expect(await views()).toEqual(before);
     const readiness = (await (await fetch(new URL('/readyz', app.url))).json()) as { ready: boolean };
     expect(readiness).toMatchObject({ ready: true, cache: 'up', invalidationLogAgeMs: expect.any(Number) });
-    // It is cached again.
+    // The value is cached again.
     await eventually(async () => {
       app.statements.length = 0;
       await views();
@@ -172,7 +172,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     await sql`alter table bot_stats disable trigger user`;
     await sql`delete from bot_stats where bot_id = ${id}`;
     await sql`alter table bot_stats enable trigger user`;
-    // Nothing tells the servers of it: the values run out.
+    // This change is not logged, so the values stay until their TTL.
     await sql`truncate cache_invalidations`;
     await eventually(async () => {
       expect(await views()).toMatchObject({ total: 3, listed: 0, stats: { totalMessages: 0 }, details: 0 });

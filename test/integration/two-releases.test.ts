@@ -25,10 +25,10 @@ import { createDatabase, createRedis, type RedisService, type TestDatabase } fro
 import { Tally } from '../support/test-cache.js';
 import { startApp } from '../support/app.js';
 
-/** A minute in the long run. */
+/** A long run takes a minute. */
 const RUN_MS = Number(process.env.FLOVO_UPGRADE_SECONDS ?? 4) * 1_000;
 const BOTS = 20;
-/** Reads are a hundred times as frequent as writes, as in life. */
+/** Reads are a hundred times as frequent as writes, as in production. */
 const READS_A_WRITE = 100;
 /** A slow machine takes longer for enough of them. */
 const MIN_READS = 4_000;
@@ -56,7 +56,7 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** What one release keeps of a bot, under the keys that all releases share. */
+/** The fields of a bot that one release caches, under the keys that all releases share. */
 interface Release {
   readonly bot: CachedResource<string, Record<string, unknown>>;
   readonly stats: CachedResource<string, Record<string, unknown>>;
@@ -65,7 +65,7 @@ interface Release {
   readonly loadStats: Resource<string, Record<string, unknown>>['load'];
 }
 
-/** A server of another release, without the server: its bots and statistics have the fields that are given as SQL. */
+/** The cache of another release: its bots and statistics have the fields that the SQL selects. */
 async function startRelease(
   fields: Readonly<Record<string, { type: 'string' | 'number'; sql: string }>>,
 ): Promise<Release> {
@@ -144,7 +144,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
         inbound: numberAs('inbound'),
         channel: { type: 'string', sql: `'web'` },
       });
-      /** What was answered before a read: the least that it must show. */
+      /** The version that was answered before a read; the read must show it or a later one. */
       const answered = new Map(ids.map((id) => [id, { version: 1, inbound: 0 }]));
       const findings = { reads: 0, wrong: 0, writes: 0 };
       const check = (
@@ -161,7 +161,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
         if (!isRight) findings.wrong++;
       };
       const pick = () => ids[Math.floor(Math.random() * ids.length)] as string;
-      // Connections are made, and each release has met the other's values.
+      // Warm up: connections are open, and each release has read the other's values.
       for (let round = 0; round < 3; round++) {
         for (const { bot, stats } of [old, recent])
           await Promise.all([bot.readMany(ids), stats.readMany(ids)]);

@@ -103,7 +103,7 @@ describe('a write whose connection is lost', () => {
           failed: stats?.failedMessages,
         };
       };
-      // Until the other server answers all from what is cached.
+      // Wait until the other server answers from the cache.
       await eventually(async () => {
         other.statements.length = 0;
         await seen();
@@ -148,12 +148,12 @@ describe('a write whose connection is lost', () => {
     let id: string;
     let client: Client;
 
-    /** Cuts the connection when the statistics are asked for, that many times. */
+    /** Cuts the connection at reads of the statistics, this many times. */
     const cutReads = (times: number): (() => number) => {
       let cuts = 0;
       proxy.watch(({ direction, text, opening }) => {
         if (direction !== 'up' || isLog(opening) || cuts === times) return;
-        // A statement that was prepared before is sent without its text, but with the ids.
+        // A prepared statement is sent without its text, but with the ids.
         if (!/select[^;]*"bot_stats"|bot_stats_by_ids/.test(text) && !text.includes(`{"${id}"}`)) return;
         cuts += 1;
         proxy.cut();

@@ -5,7 +5,7 @@ import { AnswerBudget, chargeLists } from '../../src/graphql/answer-budget.js';
 import { createFixture, type Fixture } from '../contract/fixture.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 
-/** What an answer may hold is reckoned with what its lists really have. */
+/** The limits of an answer count the actual items of its lists. */
 describe('lists in an answer', () => {
   let fixture: Fixture;
   let largeOrgId: string;

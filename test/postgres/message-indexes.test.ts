@@ -18,7 +18,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-/** Makes the database what it was before the migration that adds the indexes; they themselves are still there. */
+/** Undoes the record of the migration that adds the indexes; the indexes themselves remain. */
 beforeEach(async () => {
   await database.sql.unsafe(`
     drop trigger messages_90_log_truncate on messages;
@@ -27,7 +27,7 @@ beforeEach(async () => {
     create index messages_bot_idx on messages (bot_id, created_at desc)`);
 });
 
-/** As {@link migrateDatabase} would. */
+/** Runs the migration as {@link migrateDatabase} would. */
 const migrate = async () => {
   const text = await readFile(path.join(MIGRATIONS, '0009_message_pages.sql'), 'utf8');
   await database.sql.begin(async (tx) => {

@@ -7,14 +7,14 @@ import { addBots, addOrganization } from '../support/people.js';
 import { connectRecording, explain, nodesOf } from '../support/query-plan.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** `PLAN_MESSAGES=10000000` shows that it stays so. */
+/** `PLAN_MESSAGES=10000000` runs the same test on more messages. */
 const MESSAGES = Number(process.env.PLAN_MESSAGES ?? 40_000);
 const BOTS = 20;
 const SIZE = 20;
-/** Six kinds of messages at most, cut by an index of some levels each, and the rows of the page: far below a scan. */
+/** Enough for an index search for each of six kinds of messages, and for the rows of the page; far fewer than a scan reads. */
 const MAX_BLOCKS_A_PAGE = 250;
 
-/** However many messages a bot has, and whichever of them are asked for, a page reads little more than its own rows. */
+/** A page reads little more than its own rows, for any number of messages and any filter. */
 describe(`a page of some of ${MESSAGES} messages`, () => {
   let database: TestDatabase;
   let session: postgres.ReservedSql;
@@ -29,7 +29,7 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
     session = await sql.reserve();
     botIds = await addBots(sql, await addOrganization(sql), BOTS);
     await sql`alter table messages disable trigger user`;
-    // Half of them are one bot's, in one conversation; the rare kind is the very oldest of them.
+    // Half of them belong to one bot and one conversation; the rare kind is the oldest.
     await sql`
       insert into messages (bot_id, conversation_id, contact_id, direction, status, created_at)
       select (${botIds}::uuid[])[case when n % 2 = 0 then 1 else 1 + n / 2 % ${BOTS}::int end],
@@ -56,12 +56,12 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
       ? `'{${value.map((each) => (each === null ? 'null' : String(each))).join(',')}}'`
       : '';
 
-  /** How PostgreSQL runs the statement that the repository sends: with a plan for these parameters, and for any. */
+  /** The plan of the statement that the repository sends, made for these parameters or for any. */
   async function explainPages(queries: readonly MessagePageQuery[], mode: 'custom' | 'generic') {
     statements.length = 0;
     await repository.findPages(queries);
     const [statement = ''] = statements;
-    // In the order in which they stand in the statement.
+    // In the order of the statement's parameters.
     const parameters = [
       queries.map((_, position) => position),
       queries.map(({ botId }) => botId),

@@ -6,12 +6,12 @@ import { countedTotals, storedTotals, wrongShards } from '../support/organizatio
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 import { addBots, addOrganization } from '../support/people.js';
 
-/** How many migrations there were before the one that adds the totals of organizations. */
+/** The number of migrations before the one that adds the totals of organizations. */
 const BEFORE = 10;
 
 let database: OwnPostgres;
 
-/** A database as the release before has left it. */
+/** A database as the previous release left it. */
 beforeAll(async () => {
   database = await startOwnPostgres();
   await database.sql.unsafe(`create schema drizzle;
@@ -41,7 +41,7 @@ test('the migration counts the existing rows while the previous release continue
   await sql`insert into messages (bot_id, conversation_id, contact_id, direction) select id, 'c', 'p', 'INBOUND' from bots`;
   const migration = { isOver: false };
   const failures: unknown[] = [];
-  // As the release before does: it knows nothing of the totals.
+  // Writes as the previous release does, which does not know the totals.
   const writing = [0, 1, 2].map(async (n) => {
     for (let i = 0; !migration.isOver; i++) {
       const bot = [...busy, ...other][(i * 7 + n) % 83] as string;

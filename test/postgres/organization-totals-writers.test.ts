@@ -23,7 +23,7 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** What one writer does next, each a statement of its own, as those of the API are. */
+/** The actions of a writer, each one statement, as in the API. */
 const STATEMENTS: readonly ((sql: postgres.Sql, bot: string, org: string) => Promise<unknown>)[] = [
   async (sql, bot) =>
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
@@ -53,7 +53,7 @@ test('totals are right after concurrent writers of all kinds, without a deadlock
   await Promise.all(
     Array.from({ length: WRITERS }, async () => {
       for (let i = 0; i < STATEMENTS_A_WRITER; i++) {
-        // A message of a bot that was deleted meanwhile is refused, as it should be.
+        // PostgreSQL correctly refuses a message of a bot that was deleted meanwhile.
         await pick(STATEMENTS)(writers, pick(bots), pick(orgs)).catch(({ code }: { code?: string }) => {
           if (code !== '23503') failures.push(String(code));
         });
@@ -106,7 +106,7 @@ test('a message changes the totals of its bot and its organization in place, wit
     const bot = bots[i % bots.length] as string;
     await writers`insert into messages (bot_id, conversation_id, contact_id, direction) values (${bot}, 'c', 'p', 'INBOUND')`;
   }
-  // A session tells of what it has done at its end.
+  // A session reports its statistics when it ends.
   await writers.end();
   await eventually(async () => {
     const rows = await sql<{ all: number; inPlace: number }[]>`
@@ -114,7 +114,7 @@ test('a message changes the totals of its bot and its organization in place, wit
       where relname in ('bot_stats', 'organization_totals')`;
     for (const { all, inPlace } of rows) {
       expect(all).toBeGreaterThan(1_900);
-      // With a changed index there would be none; pages that could not be pruned in time cost a few.
+      // A change of an index would allow no HOT update at all; pages that could not be pruned in time prevent a few.
       expect(inPlace / all).toBeGreaterThan(0.5);
     }
     return true;

@@ -19,7 +19,7 @@ beforeEach(async () => {
   otherOrgId = await addOrganization(sql, 'Globex');
   ids = await addBots(sql, orgId, 6);
   await addBots(sql, otherOrgId, 2);
-  // Of one shard with the first bot, so that what is looked up in a shard is another bot's.
+  // In the same shard as the first bot, so that a lookup in the shard can find another bot.
   const neighbour = randomUUID().slice(0, -2) + (ids[0] as string).slice(-2);
   await sql`insert into bots (id, org_id, name, status) values (${neighbour}, ${orgId}, 'neighbour', 'RUNNING')`;
   ids.push(neighbour);
@@ -34,7 +34,7 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** What is wrong with the totals. */
+/** The errors in the totals. */
 const mistakes = async () => {
   const [stored, counted] = [await storedTotals(sql), await countedTotals(sql)];
   const isRight = JSON.stringify(stored) === JSON.stringify(counted);
@@ -139,7 +139,7 @@ describe('the totals of an organization are right after', () => {
   ])('%s', async (_what, statements) => {
     await sql.unsafe(statements(ids[0] as string, orgId, otherOrgId));
     expect(await mistakes()).toEqual(NONE);
-    // And what follows is counted as before.
+    // Later writes are counted, too.
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status) select id, 'd', 'p', 'INBOUND', 'FAILED' from bots`;
     await sql`update bots set status = 'RUNNING'`;
     expect(await mistakes()).toEqual(NONE);

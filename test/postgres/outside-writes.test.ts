@@ -7,7 +7,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 
-/** The tables of the contract, for those who also use SQL. */
+/** The tables that the contract opens to SQL. */
 const CONTRACT = ['organizations', 'users', 'memberships', 'bots', 'messages'];
 
 let database: OwnPostgres;
@@ -21,7 +21,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-/** The tags that the invalidation log has of what is done meanwhile. */
+/** The tags that the invalidation log gets while `work` runs. */
 async function loggedBy(sql: postgres.Sql, work: () => Promise<unknown>): Promise<string[]> {
   const [before] = await sql<{ xid: string }[]>`select pg_snapshot_xmax(pg_current_snapshot())::text as xid`;
   await work();
@@ -214,7 +214,7 @@ test('rows that logical replication copies from another database are logged', as
       ', ',
     );
     await source.unsafe(`create publication everything for table ${tables}`);
-    // Both databases are of one server, which would wait for itself if the subscription made the slot.
+    // Both databases are on one server, which would wait for itself if the subscription created the replication slot.
     await source`select pg_create_logical_replication_slot('to_target', 'pgoutput')`;
     await target.unsafe(`create subscription from_source
       connection 'host=127.0.0.1 port=${database.port} user=postgres dbname=source'

@@ -7,7 +7,7 @@ import { addOrganization, addUser } from '../support/people.js';
 import { startPgBouncer } from '../support/pgbouncer.js';
 import { createDatabase } from '../support/services.js';
 
-/** Settings of a database that change how it writes values, reads statements or finds tables. */
+/** Settings of a database that change how it formats values, parses statements or finds tables. */
 const SETTINGS = {
   datestyle: "'SQL, DMY'",
   intervalstyle: "'sql_standard'",
@@ -31,7 +31,7 @@ test.each([
   await database.sql`insert into bots (org_id, name, created_at) values (${orgId}, 'b', '2026-05-03T01:02:03.456Z')`;
   const [{ name }] = (await database.sql`select current_database() as name`) as [{ name: string }];
   for (const [setting, value] of Object.entries(SETTINGS)) {
-    // A pooler's sessions have the search_path of the database: there is no other way to say it there.
+    // Through a pooler, only the database can set the search_path of sessions.
     if (isPooled && setting === 'search_path') continue;
     await database.sql.unsafe(`alter database ${name} set ${setting} = ${value}`);
   }

@@ -9,7 +9,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const STATEMENT_TIMEOUT_MS = 700;
-/** A statement's limit, the grace of a connection that gives no answer, and room for a busy machine (ms). */
+/** The limit of a statement, the limit of a silent connection, and room for a busy machine (ms). */
 const FAILED_WITHIN_MS = STATEMENT_TIMEOUT_MS + 1_000 + 2_000;
 
 describe('every wait for PostgreSQL ends', () => {

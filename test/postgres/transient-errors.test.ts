@@ -38,7 +38,7 @@ describe('a transient failure of PostgreSQL', () => {
     await database?.drop();
   });
 
-  /** Ends the server's connections as PostgreSQL does for an administrator; those at work as well. */
+  /** Ends the server's connections, busy ones included, as an administrator does. */
   const endAll = async (): Promise<void> => {
     await database.sql`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = ${name} and application_name = 'flovo-bots'`;
@@ -54,7 +54,7 @@ describe('a transient failure of PostgreSQL', () => {
     for (let i = 0; i < 40; i++) {
       const id = ids[i % ids.length] as string;
       expect(await client.ask(BotDocument, { id })).toMatchObject({ bot: { id } });
-      // Around the moment at which the session ends.
+      // Requests around the moment at which the session ends.
       await new Promise((resolve) => setTimeout(resolve, 92 + (i % 12)));
     }
   });
@@ -68,7 +68,7 @@ describe('a transient failure of PostgreSQL', () => {
         client.send(CreateBotDocument, { input: { orgId, name: `bot ${i}` } }),
       ]);
       expect([me.errors, bots.errors]).toEqual([undefined, undefined]);
-      // A change may meet the very moment at which its session ends; that it is told, not repeated.
+      // A mutation whose session ends during its write gets an error and is not repeated.
       if (created.errors) expect(created.errors).toMatchObject([{ extensions: { code: 'UNAVAILABLE' } }]);
     }
   });
@@ -89,7 +89,7 @@ describe('a transient failure of PostgreSQL', () => {
     ]);
     await lock`rollback`;
     lock.release();
-    // Which of the two is told depends on whether the end of the connection or PostgreSQL's last words are read first.
+    // The error depends on whether the server reads the end of the connection or PostgreSQL's message first.
     expect(JSON.stringify(app.logs)).toMatch(/terminating connection|CONNECTION_CLOSED/);
   });
 
@@ -113,7 +113,7 @@ describe('a transient failure of PostgreSQL', () => {
         insert into messages (bot_id, conversation_id, contact_id, direction)
         select ${id}, 'c' || n % 100, 'p', 'OUTBOUND' from generate_series(1, 20000) as n returning id`;
       const deleting = client.send(DeleteBotDocument, { id });
-      // The last rows are those that the delete reaches last.
+      // The delete reaches these rows last.
       const updating = rows
         .slice(-40)
         .map(
