@@ -91,8 +91,20 @@ function operationsOf({ data }: Bench): Operation[] {
   return [
     { name: 'details, cached response', server: 'ours', requests: details, cold: false, count: 10_000 },
     { name: 'list page, cached response', server: 'ours', requests: pages, cold: false, count: 10_000 },
-    { name: 'details, tier off', server: 'resolvers', requests: details, cold: false, count: 8_000 },
-    { name: 'list page, tier off', server: 'resolvers', requests: pages, cold: false, count: 3_000 },
+    {
+      name: 'details, response cache off',
+      server: 'resolvers',
+      requests: details,
+      cold: false,
+      count: 8_000,
+    },
+    {
+      name: 'list page, response cache off',
+      server: 'resolvers',
+      requests: pages,
+      cold: false,
+      count: 3_000,
+    },
     { name: 'details, cold', server: 'ours', requests: allDetails, cold: true, count: data.botIds.length },
     { name: 'list page, cold', server: 'ours', requests: coldPages, cold: true, count: COLD_PAGES },
     {

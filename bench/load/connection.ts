@@ -54,8 +54,8 @@ export class Connection {
   private remaining: number | undefined;
   private chunked = false;
   private tail: Buffer = Buffer.alloc(0);
-  private kept: Buffer[] = [];
-  private keeps = false;
+  private chunks: Buffer[] = [];
+  private keepsBody = false;
   private settle: ((received: Received | Error) => void) | undefined;
 
   constructor(private readonly target: Target) {}
@@ -77,7 +77,7 @@ export class Connection {
   /** Sends a request; the one before must have been answered. */
   send(request: Buffer, settle: (received: Received | Error) => void, keepsBody = false): void {
     this.settle = settle;
-    this.keeps = keepsBody;
+    this.keepsBody = keepsBody;
     this.socket?.write(request);
   }
 
@@ -123,7 +123,7 @@ export class Connection {
 
   private receiveBody(chunk: Buffer, isFirst: boolean): void {
     if (isFirst) this.hasData = chunk.subarray(0, 32).includes(DATA);
-    if (this.keeps) this.kept.push(chunk);
+    if (this.keepsBody) this.chunks.push(chunk);
     if (this.chunked) {
       this.tail = Buffer.concat([this.tail.subarray(-8), chunk]);
       if (this.tail.subarray(-LAST_CHUNK.length).equals(LAST_CHUNK)) this.finish();
@@ -135,10 +135,10 @@ export class Connection {
 
   private finish(): void {
     const { settle, status, hasData } = this;
-    const body = this.keeps ? Buffer.concat(this.kept).toString() : '';
+    const body = this.keepsBody ? Buffer.concat(this.chunks).toString() : '';
     this.remaining = undefined;
     this.chunked = false;
-    this.kept = [];
+    this.chunks = [];
     this.settle = undefined;
     settle?.({ status, hasData, body });
   }

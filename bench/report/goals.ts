@@ -18,12 +18,12 @@ const READS = new Set(['list', 'details', 'stats', 'selections']);
 const LEVEL_WITH_B = new Set(['list', 'selections']);
 
 const NOTES = [
-  'CPU time of the server process for a request is the steadiest figure where the load generator shares the cores. The reference does hardly more than what no server can leave out: as shipped, it is the ceiling (one Redis GET, and bytes sent); with the response tier off, our server with a cache for nothing. Where a goal lies beyond the reference, the opponent is too near to that to be left behind so far.',
+  'CPU time of the server process for a request is the steadiest figure where the load generator shares the cores. The reference does hardly more than what no server can leave out: as shipped, it is the ceiling (one Redis GET, and bytes sent); with the response cache off, our server with a cache for nothing. Where a goal lies beyond the reference, the opponent is too near to that to be left behind so far.',
   'What falls short, why, and what was tried for it:',
   '- **Details and statistics, as shipped**: these answers are small, so nearly all of a request is Node’s HTTP server, for the ceiling as for us. Tried and kept: answers sent before the body is parsed, hooks without promises, one MGET for all requests of a turn of the event loop, what is needed to repeat an answer made when it is first repeated. Tried and dropped: answers as strings instead of buffers (no gain).',
-  '- **Response tier off**: nearly all of it is HTTP, GraphQL and the resolvers (the reference; it can be slower, because requests that wait for one MGET are answered together, which is cheaper), and opponent A is that same server with another cache. B has the leaner one: mercurius does without what Apollo Server and type-graphql check. Tried and kept: documents that Apollo Server has let through before skip its pipeline, values parsed once for each text. Tried and dropped: values kept in the process and checked by their generation alone (a value that is deleted in Redis must be gone).',
+  '- **Response cache off**: nearly all of it is HTTP, GraphQL and the resolvers (the reference; it can be slower, because requests that wait for one MGET are answered together, which is cheaper), and opponent A is that same server with another cache. B has the leaner one: mercurius does without what Apollo Server and type-graphql check. Tried and kept: documents that Apollo Server has let through before skip its pipeline, values parsed once for each text. Tried and dropped: values kept in the process and checked by their generation alone (a value that is deleted in Redis must be gone).',
   '- **5 % updates**: after each update two answers have to be built again, under a claim, with a fill that checks it, so that no old value can come back; B stores whatever it has loaded, and a third of what it reads beside writes is stale (below). Tried and kept: changes that need no look at the bot or the caller first, one lock for a batch, generations drawn from a pool of random bytes.',
-  '- **Cold list pages**: filling is what plain Apollo without a cache does not do: 22 values under a claim, each with its generations, and the answer is kept. With the response tier off it is level. Tried and kept: one claim, one lock and one fill for a batch, instants that PostgreSQL writes as text, and what only a repeated answer needs is made when it is repeated.',
+  '- **Cold list pages**: filling is what plain Apollo without a cache does not do: 22 values under a claim, each with its generations, and the answer is kept. With the response cache off it is level. Tried and kept: one claim, one lock and one fill for a batch, instants that PostgreSQL writes as text, and what only a repeated answer needs is made when it is repeated.',
   '- **A cold burst**: 1,000 requests at once keep two processes on two cores busy for longer than one waits for what the other loads (150 ms); it then loads by itself, which is at most three statements more a process.',
   '- **Changes**: one SQL statement and one round trip, as the bare ones; what remains is GraphQL and HTTP. Tried and kept: no read of the bot before, then none of the caller. Measured and left: an invalidation is two commands in one round trip, 0.17 ms beside 0.13 ms for one.',
 ];
@@ -98,11 +98,11 @@ function throughputGoals(group: readonly ThroughputResult[]): Goal[] {
   }
   if (resolvers && a) {
     const best = free && rateTo(free, a);
-    goals.push(atLeast(`${id}, response tier off: requests/s to A's`, 1.5, rateTo(resolvers, a), best));
+    goals.push(atLeast(`${id}, response cache off: requests/s to A's`, 1.5, rateTo(resolvers, a), best));
   }
   if (resolvers && b && LEVEL_WITH_B.has(id)) {
     const best = free && rateTo(free, b);
-    goals.push(atLeast(`${id}, response tier off: requests/s to B's`, 1, rateTo(resolvers, b), best));
+    goals.push(atLeast(`${id}, response cache off: requests/s to B's`, 1, rateTo(resolvers, b), best));
   }
   return goals;
 }

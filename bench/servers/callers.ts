@@ -60,7 +60,7 @@ export function createCallerReader(
   const authenticate = createAuthenticator(auth);
   const find = async (id: string): Promise<Principal | null> =>
     (await principals.findMany([id]))[0]?.value ?? null;
-  const read = redis === undefined ? find : kept(find, redis);
+  const read = redis === undefined ? find : cachedInRedis(find, redis);
   return async (authorization) => {
     const found = authenticate(authorization);
     const identity = found instanceof Promise ? await found : found;
@@ -69,7 +69,7 @@ export function createCallerReader(
   };
 }
 
-function kept(find: (id: string) => Promise<Principal | null>, redis: Redis): typeof find {
+function cachedInRedis(find: (id: string) => Promise<Principal | null>, redis: Redis): typeof find {
   const cache = createCache({ storage: { type: 'redis', options: { client: redis } } });
   return cache.define('principal', { ttl: TTL_SECONDS, serialize: (id: string) => id }, find).principal;
 }

@@ -21,7 +21,7 @@ export const CONTENDERS: readonly Contender[] = [
   { id: 'ours', title: 'Flovo Bots, as shipped', entry: OURS, env: {}, role: 'ours', usesRedis: true },
   {
     id: 'resolvers',
-    title: 'Flovo Bots, response tier off',
+    title: 'Flovo Bots, response cache off',
     entry: OURS,
     env: { RESPONSE_CACHE: 'off' },
     role: 'ours',
@@ -69,7 +69,7 @@ export const CONTENDERS: readonly Contender[] = [
   },
   {
     id: 'free',
-    title: 'E: our server, response tier off, cache for nothing',
+    title: 'E: our server, response cache off, cache for nothing',
     entry: 'bench/servers/free-cache.js',
     env: {},
     role: 'reference',

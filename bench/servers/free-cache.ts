@@ -5,13 +5,13 @@ import { serveWith } from './our-server.js';
 import { Tally } from './report.js';
 
 /**
- * The floor of our server without its response tier: a cache that costs nothing, because it is a map in the process that
+ * The floor of our server without its response cache: a cache that costs nothing, because it is a map in the process that
  * is never invalidated, nor shared. What is left is HTTP, GraphQL and the resolvers, which every cache in this place pays
  * for as well.
  */
 const tally = new Tally();
 
-function kept<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
+function cachedInMemory<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
   const values = new Map<string, Value | null>();
   const nameOf = (id: Id): string => (typeof id === 'string' ? id : JSON.stringify(id));
   return {
@@ -33,5 +33,5 @@ function asStored<Value>(value: Value): Value {
   return JSON.parse(JSON.stringify(value)) as Value;
 }
 
-const url = await serveWith({ resource: kept, invalidate: async () => {} }, tally);
+const url = await serveWith({ resource: cachedInMemory, invalidate: async () => {} }, tally);
 tally.announce(url);

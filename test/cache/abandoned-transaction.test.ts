@@ -8,7 +8,7 @@ import { addBots, addOrganization } from '../support/people.js';
 import { createRedis, type RedisService } from '../support/services.js';
 import { openCache, type TestCache } from '../support/test-cache.js';
 
-/** A PostgreSQL of its own: an old transaction is in the snapshots of all its databases. */
+/** A separate PostgreSQL, because an old transaction is in the snapshots of all databases of its server. */
 
 const WRITES = 5_000;
 const KEEP_ENTRIES = 1_000;
@@ -33,7 +33,7 @@ beforeAll(async () => {
   cache = await openCache({
     databaseUrl: postgresHost.url,
     redis: { kind: 'standalone', url: redis.url },
-    keeper: true,
+    maintains: true,
     logRetention: { keepEntries: KEEP_ENTRIES, pruneEveryMs: PRUNE_EVERY_MS },
   });
   await cache.isUp();
@@ -45,7 +45,7 @@ afterAll(async () => {
   await postgresHost?.drop();
 });
 
-/** Each a transaction of its own, of about 1,000 a second. (The same row again and again would be ever slower to find.) */
+/** Makes about 1,000 updates a second, one per transaction, of many rows: updates of one row would get slower and slower. */
 const write = async (count: number): Promise<void> => {
   await sql.unsafe(`
     do $$
@@ -59,7 +59,7 @@ const write = async (count: number): Promise<void> => {
     end $$`);
 };
 
-test('a prepared transaction that nobody ends lets neither the log nor memory grow, and values are served', async () => {
+test('while a prepared transaction stays open, the log and memory stay bounded, and cached values are served', async () => {
   const session = await sql.reserve();
   await session`begin`;
   await session`update bots set name = 'abandoned' where id = ${abandoned}`;
@@ -80,10 +80,10 @@ test('a prepared transaction that nobody ends lets neither the log nor memory gr
   const { hits, misses } = cache.tally;
   watching.abort();
   await watch;
-  // What is kept, what was written since the last look, and what is written while rows are being removed.
+  // The entries to keep, those written since the last prune, and those written during a prune.
   expect(maxEntries).toBeLessThan(2.5 * KEEP_ENTRIES);
   expect(cache.cache.invalidationLog.rememberedTags).toBeLessThan(1_500);
-  // Values that were loaded before the entries that are left are refused, others are hits.
+  // Values older than the remaining entries are refused; others are hits.
   expect(hits).toBeGreaterThan(misses);
   expect(hits).toBeGreaterThan(50);
   await sql.unsafe(`commit prepared 'abandoned'`);

@@ -19,7 +19,7 @@ import {
 import type { Client } from '../support/client.js';
 import type { TestDatabase } from '../support/services.js';
 
-/** What every read must show of a bot. */
+/** The state of a bot that every read must show. */
 export interface State {
   readonly name: string;
   readonly version: number;
@@ -27,7 +27,7 @@ export interface State {
   readonly failedMessages: number;
 }
 
-/** What every kind of read shows of a bot: `bot`, details, statistics, list, search, list with statistics, organization. */
+/** The state of a bot by kind of read: `bot`, details, statistics, list, search, list with statistics, organization. */
 export async function views(client: Client, orgId: string, id: string): Promise<Record<string, unknown>> {
   const find = <Bot extends { id: string }>(bots: readonly Bot[] | undefined) =>
     bots?.find((bot) => bot.id === id);
@@ -53,7 +53,7 @@ export async function views(client: Client, orgId: string, id: string): Promise<
   };
 }
 
-/** Expects every kind of read to show this state of a bot; null: that there is no such bot. */
+/** Expects every kind of read to show this state of a bot; null if the bot must be absent. */
 export async function expectViews(
   client: Client,
   orgId: string,
@@ -83,7 +83,7 @@ export async function expectViews(
   });
 }
 
-/** Makes every mutation through one server, and after each of them every read through each of them. */
+/** Makes every mutation through the first server, and after each mutation every read through every server. */
 export async function exerciseApi(
   clients: readonly [Client, ...Client[]],
   orgId: string,

@@ -50,7 +50,7 @@ const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache>
 const calls = async (name: string): Promise<number> =>
   Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(await admin.info('commandstats'))?.[1] ?? 0);
 
-test('ten thousand values are read, claimed and filled in pieces, and none is lost', async () => {
+test('ten thousand values are read, claimed and filled in several commands, and none is lost', async () => {
   const cache = await open();
   await admin.config('RESETSTAT');
   await cache.botStats.readMany(ids);
@@ -63,7 +63,7 @@ test('ten thousand values are read, claimed and filled in pieces, and none is lo
   expect(cache.tally).toMatchObject({ loads, hits: MANY, timeouts: 0, states: ['up'] });
 }, 60_000);
 
-test('ten thousand tags are invalidated in pieces', async () => {
+test('ten thousand tags are invalidated in several commands', async () => {
   const cache = await open();
   await cache.bot.readMany(ids);
   await eventually(async () => (await admin.dbsize()) === 2 * MANY, 30_000);
@@ -91,7 +91,7 @@ test('an index that lists more keys than a command can name is removed with all 
   expect(cache.tally.errors).toBe(0);
 });
 
-test('a value larger than the limit is answered but not stored, and keeps nobody waiting', async () => {
+test('a value larger than the limit is returned but not stored, and other readers do not wait for it', async () => {
   await database.sql`update bots set description = repeat('y', 2000) where org_id = ${orgId}`;
   const [one, two] = await Promise.all([open(), open()]);
   const gate = one.hold('organizationBots', 'after');
@@ -103,14 +103,14 @@ test('a value larger than the limit is answered but not stored, and keeps nobody
   await eventually(() => one.tally.tooLargeValues === 1);
   await eventually(async () => (await admin.keys('*:lock')).length === 0);
   expect(await admin.exists(`org:${orgId}:bots`)).toBe(0);
-  // The next reader loads at once, and is told the same.
+  // The next reader loads at once, and gets the same value.
   expect((await one.organizationBots.readMany([orgId]))[0]?.length).toBeGreaterThan(1_000);
   expect(one.tally).toMatchObject({ waits: 0, states: ['up'] });
   await database.sql`update bots set description = repeat('x', 150) where org_id = ${orgId}`;
 }, 60_000);
 
-test('a sweep of thousands of values loses no deadline', async () => {
-  const cache = await open({ keeper: true, timeoutMs: 300 });
+test('a sweep of thousands of values makes no command time out', async () => {
+  const cache = await open({ maintains: true, timeoutMs: 300 });
   await cache.botDetails.readMany(ids);
   await cache.bot.readMany(ids);
   for (let start = 0; start < 5_000; start += 500)
@@ -121,7 +121,7 @@ test('a sweep of thousands of values loses no deadline', async () => {
 }, 90_000);
 
 describe('two server processes and an organization with ten thousand bots', () => {
-  test('never take a healthy Redis for lost because of their own load', async () => {
+  test('never treat a healthy Redis as unavailable because of their own load', async () => {
     const settings = { DATABASE_URL: database.url, REDIS_URL: redis.url };
     const servers = await Promise.all([startServerProcess(settings), startServerProcess(settings)]);
     for (const server of servers) closers.push(async () => await server.end('SIGTERM'));
@@ -139,7 +139,7 @@ describe('two server processes and an organization with ten thousand bots', () =
       await Promise.all(
         servers.map(async (server) => {
           const client = server.client(token);
-          // It may be refused as too much to list at once; the pages may not.
+          // The list may be refused as too long; the pages may not.
           await client.sendText(all, {});
           const pages = Array.from({ length: MANY / 100 }, (_, i) => page(i + 1));
           const answers = await Promise.all(pages.map(async (text) => await client.sendText(text, {})));

@@ -60,7 +60,7 @@ describe('a Redis Cluster', () => {
   const keySlot = async (key: string): Promise<number> =>
     Number(await redis.nodes[0]?.admin.cluster('KEYSLOT', key));
 
-  test('keeps all that belongs to one bot, or to one organization, in one slot', async () => {
+  test('stores all keys of one bot, or of one organization, in one slot', async () => {
     const cache = await open();
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     await Promise.all([
@@ -116,7 +116,7 @@ describe('a Redis Cluster', () => {
     expect(await names(two)).toEqual(expected.map((name) => name && `${name}, renamed`));
   });
 
-  test('serves two servers, with list pages and all', async () => {
+  test('serves two servers, including list pages', async () => {
     const [one, two] = [await start(), await start()];
     await exerciseApi([one.client(token), two.client(token)], orgId, database);
     for (const operation of ['read', 'claim', 'fill', 'invalidate'])
@@ -124,7 +124,7 @@ describe('a Redis Cluster', () => {
     expect(await two.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
   });
 
-  test('whose slots are moved goes on being used, and no invalidation is lost on the way', async () => {
+  test('stays in use while its slots move, and loses no invalidation', async () => {
     const [one, two] = [await open({ deaf: true }), await open({ deaf: true })];
     const ownOrgId = await addOrganization(database.sql);
     const [moved, other] = (await addBots(database.sql, ownOrgId, 2)) as [string, string];
@@ -137,7 +137,7 @@ describe('a Redis Cluster', () => {
       const [page] = await list.readMany([{ orgId: ownOrgId, page: 1, limit: 100, search: '' }]);
       expect(page?.items.map((each) => each.name)).toContain(name);
     };
-    /** A reader before each write, so that there is something to invalidate; another after it. */
+    /** Reads before each write, so that there is something to invalidate, and after it. */
     const change = async (step: string) => {
       await expectState(two);
       state.name = `bot, ${step}`;
@@ -160,7 +160,7 @@ describe('a Redis Cluster', () => {
     // A first probe may have come before the client was connected.
     const { errors } = one.tally;
     const moves = [await redis.moveSlotOf(`{${moved}}`), await redis.moveSlotOf(`{${ownOrgId}}`)];
-    // Commands that name this one are refused from now on, and what is cached beside it is still a hit.
+    // Redis refuses commands on this key from now on; values on other keys are still hits.
     await redis.admin.del(`bot:{${moved}}:details`);
     await change('before any key has moved');
     for (let round = 1; round <= 6; round++) {
@@ -193,7 +193,7 @@ describe('a Redis Cluster', () => {
     const second = client.incr(key).then(String, () => 'lost');
     await eventually(async () => (await admin.get(key)) === '2');
     proxy.cut();
-    // Its outcome is known to the caller only when it is not going to be sent any more.
+    // The call settles only after the client has stopped sending the command.
     expect(await second).toBe('lost');
     expect(await admin.get(key)).toBe('2');
   });
@@ -204,14 +204,14 @@ describe('a Redis Cluster', () => {
       await app.metric('flovo_redis_failures_total', { reason: 'timeout', operation });
     return (await count('read')) + (await count('claim')) + (await count('invalidate'));
   };
-  /** Reads one bot of each node, through the node's part of the cache if that is there. */
+  /** Reads one bot of each node. */
   const readAll = async (app: TestApp, ids: readonly string[]): Promise<void> => {
     const state = { version: 1, totalMessages: 0, failedMessages: 0 };
     await Promise.all(
       ids.map(async (id) => await expectViews(app.client(token), orgId, id, { name: id, ...state })),
     );
   };
-  /** One bot on each node, its name its id. */
+  /** Adds one bot on each node; each bot's name is its id. */
   const addSpreadBots = async (): Promise<string[]> => {
     const spread = new Map<unknown, string>();
     while (spread.size < redis.nodes.length) {
@@ -229,7 +229,7 @@ describe('a Redis Cluster', () => {
     ['is frozen', (i: number) => redis.nodes[i]?.redis.freeze()],
     ['has a network that stalls', (i: number) => redis.nodes[i]?.proxy.stall()],
     ['refuses connections', (i: number) => redis.nodes[i]?.proxy.refuse()],
-  ])('of which one node %s answers everything, the rest from PostgreSQL', async (_, strike) => {
+  ])('fails no request while one node %s, and is used again afterwards', async (_, strike) => {
     const ids = await addSpreadBots();
     const [one, two] = [await start(), await start()];
     await readAll(one, ids);
@@ -256,7 +256,7 @@ describe('a Redis Cluster', () => {
     });
   });
 
-  test('of which one node has died answers everything, the rest from PostgreSQL', async () => {
+  test('fails no request after one node has died', async () => {
     const ids = await addSpreadBots();
     const app = await start();
     await readAll(app, ids);

@@ -84,7 +84,7 @@ describe('a Redis with access control', () => {
   beforeEach(async () => {
     redis = await startRedis();
     const admin = new Redis(redis.url);
-    // The line of the README, to the letter: one pattern for all keys, and only what is needed.
+    // The exact line of the README: one pattern for all keys, and only the required commands.
     const readme = await readFile('README.md', 'utf8');
     const [, rules = ''] = /ACL SETUSER flovo on >PASSWORD (.*)/.exec(readme) ?? [];
     if (!rules.startsWith('~flovo:* ')) throw new Error('The README has no line for ACL SETUSER');
@@ -96,12 +96,12 @@ describe('a Redis with access control', () => {
   const urlWith = (password: string) =>
     `redis://cache:${encodeURIComponent(password)}@127.0.0.1:${redis.port}/0`;
 
-  test('is used with a user and password, which needs no more than its own keys', async () => {
+  test("is used with a user and password that has access to the cache's keys alone", async () => {
     const app = await start({ REDIS_URL: urlWith(PASSWORD), CACHE_PREFIX: 'flovo:' });
     await eventually(async () => await isUp(app));
     await exerciseApi([app.user], orgId, database);
     expect(await app.metric('flovo_cache_hits_total')).toBeGreaterThan(0);
-    // The sweep of all this as well.
+    // The sweep needs the same rights.
     await eventually(
       async () => (await app.metric('flovo_redis_round_trips_total', { operation: 'sweep' })) > 0,
     );
@@ -110,7 +110,7 @@ describe('a Redis with access control', () => {
       expect(await app.metric('flovo_redis_failures_total', { operation, reason: 'error' })).toBe(0);
   });
 
-  test('that refuses the password is done without, and the password is not logged', async () => {
+  test('is not used if it refuses the password, and the password is not logged', async () => {
     const app = await start({ REDIS_URL: urlWith('wrong password'), CACHE_PREFIX: 'flovo:' });
     await exerciseApi([app.user], orgId, database);
     expect(await isUp(app)).toBe(false);
@@ -118,7 +118,7 @@ describe('a Redis with access control', () => {
     expect(JSON.stringify(app.logs)).not.toMatch(/wrong(%20| )password/);
   });
 
-  test('that refuses the keys is done without', async () => {
+  test('is not used if it refuses access to the keys', async () => {
     const app = await start({ REDIS_URL: urlWith(PASSWORD), CACHE_PREFIX: 'another:' });
     await exerciseApi([app.user], orgId, database);
     expect(await isUp(app)).toBe(false);
@@ -126,7 +126,7 @@ describe('a Redis with access control', () => {
   });
 });
 
-/** A certificate for a server, by an authority of its own. */
+/** Makes a certificate for a server, signed by a new authority. */
 async function createCertificate(subject: string): Promise<{ flags: string[]; authority: string }> {
   const folder = await mkdtemp(`${process.env.FLOVO_TEST_FOLDER}-redis-`);
   const openssl = async (...args: string[]) => await promisify(execFile)('openssl', args, { cwd: folder });
@@ -184,7 +184,7 @@ describe('a Redis that speaks TLS', () => {
     await startRedis(['--tls-port', String(port), ...certificate.flags]);
   });
 
-  test('is used if its certificate is of a known authority', async () => {
+  test('is used if a known authority has signed its certificate', async () => {
     const { user, readiness } = await serve({
       REDIS_URL: `rediss://127.0.0.1:${port}`,
       NODE_EXTRA_CA_CERTS: authority,
@@ -194,7 +194,7 @@ describe('a Redis that speaks TLS', () => {
     expect(await readiness()).toMatchObject({ cache: 'up' });
   });
 
-  test('is done without if its certificate is of an unknown authority', async () => {
+  test('is not used if an unknown authority has signed its certificate', async () => {
     const { user, readiness, output } = await serve({ REDIS_URL: `rediss://127.0.0.1:${port}` });
     await exerciseApi([user], orgId, database);
     expect(await readiness()).toMatchObject({ cache: 'down', ready: true });
@@ -204,8 +204,8 @@ describe('a Redis that speaks TLS', () => {
   }, 60_000);
 });
 
-describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', () => {
-  /** A cluster of TLS nodes that say where they are by name, as ElastiCache does, or by address. */
+describe('a Redis Cluster that speaks TLS, with a certificate for the host name alone', () => {
+  /** Starts a cluster of TLS nodes that announce themselves by host name, as ElastiCache does, or by address. */
   const startCluster = async (certificateOf: string, endpoints: 'hostname' | 'ip') => {
     const certificate = await createCertificate(certificateOf);
     const nodes = await Promise.all(
@@ -239,7 +239,7 @@ describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', 
   };
 
   test.each(['hostname', 'ip'] as const)(
-    'is used if it tells of its nodes by %s',
+    'is used if it announces its nodes by %s',
     async (endpoints) => {
       const { authority, settings } = await startCluster('DNS:localhost', endpoints);
       const { user, readiness } = await serve({ ...settings, NODE_EXTRA_CA_CERTS: authority });
@@ -250,7 +250,7 @@ describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', 
     60_000,
   );
 
-  test('is done without if the certificate is of another host, and the log says why, once', async () => {
+  test('is not used if the certificate is for another host, and the reason is logged once', async () => {
     const { authority, settings } = await startCluster('DNS:another.example', 'ip');
     const { user, readiness, output } = await serve({ ...settings, NODE_EXTRA_CA_CERTS: authority });
     await exerciseApi([user], orgId, database);
@@ -262,7 +262,7 @@ describe('a Redis Cluster that speaks TLS, with a certificate of a host alone', 
 });
 
 describe('Sentinels', () => {
-  test('with a password of their own are given it', async () => {
+  test('receive their own password', async () => {
     const sentinel = await createSentinel({
       settings: ['requirepass "sentinel secret"'],
       password: 'sentinel secret',
@@ -277,7 +277,7 @@ describe('Sentinels', () => {
     expect(await isUp(without)).toBe(false);
   }, 60_000);
 
-  test('that speak TLS, as their masters do, are used by the names that certificates are of', async () => {
+  test('that speak TLS, as their masters do, are reached by the host names of their certificates', async () => {
     const certificate = await createCertificate('DNS:localhost');
     const [tlsPort, masterPort] = [await getPort(), await getPort()];
     const sentinel = await createSentinel({

@@ -8,13 +8,13 @@ import { openCache, type TestCache } from '../support/test-cache.js';
 import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
 import { exerciseApi } from './api.js';
 
-/** Removals beside the list pages': a bot and its organization are in one command, or may be on two nodes. */
+/** Commands that remove entries outside list pages: a bot and its organization may be on two nodes of a cluster. */
 const KINDS: readonly [TopologyKind, { readonly removals: number }][] = [
   ['standalone', { removals: 1 }],
   ['cluster', { removals: 2 }],
 ];
 
-/** What the contract promises of the work that Redis has with an invalidation. */
+/** The contract limits the commands of an invalidation. */
 describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { removals }) => {
   let database: TestDatabase;
   let redis: Topology;
@@ -35,7 +35,7 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
 
   beforeEach(async () => {
     await redis.flush();
-    // It does not tend the log, which would count as well.
+    // This cache does not maintain the log, because those commands would count as well.
     cache = await openCache({ databaseUrl: database.url, redis: redis.target });
     await cache.isUp();
   });
@@ -80,7 +80,7 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
       cache.organizationBots.readMany([orgId]),
       cache.botPage.readMany([1, 2, 3].map((page) => ({ orgId, page, limit: 5, search: '' }))),
     ]);
-    // Each node stores its part when it gets to it, and what comes late would be counted.
+    // Wait until every node has stored its values, because late fills would be counted.
     const [bot, org] = [`bot:${redis.idInKey(botId)}`, `org:${redis.idInKey(orgId)}`];
     const values = [bot, `${bot}:details`, `${bot}:stats`, `${org}:bots`];
     await eventually(async () => {
@@ -100,13 +100,13 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
     expect(await size()).toBeLessThanOrEqual(others + 1);
   });
 
-  test('is one command where no list is concerned', async () => {
+  test('is one command if the entry is in no list', async () => {
     await warm();
     const tag = `bot:${botId}`;
     expect(await costOf(async () => await cache.cache.invalidator.invalidate([tag]))).toEqual({ unlink: 1 });
   });
 
-  test('is one script where statistics are replaced, however many messages are written', async () => {
+  test('is one script if statistics are replaced, however many messages are written', async () => {
     await warm();
     for (let i = 0; i < 3; i++) {
       await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction)
@@ -129,7 +129,7 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
     expect(cache.tally.roundTrips.invalidate).toBe(before + 1);
   });
 
-  test('the keyspace is never searched, whatever the servers do', async () => {
+  test('does not include a scan of the keyspace, whatever the servers do', async () => {
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const settings = { ...redis.settings, DATABASE_URL: database.url, CACHE_PREFIX: 'mine:' };
     const apps = await Promise.all([startApp(settings), startApp(settings)]);
@@ -140,7 +140,7 @@ describe.each(KINDS)('the cost of an invalidation on a %s Redis', (kind, { remov
         await exerciseApi([one, two], orgId, database);
         await database.sql`update bots set description = 'changed from outside' where org_id = ${orgId}`;
         await exerciseApi([two, one], orgId, database);
-        // So that the sweep has its turn, too.
+        // Repeat until the sweep has run.
         while (!(await commands()).getrange) await exerciseApi([one, two], orgId, database);
       });
       const known =

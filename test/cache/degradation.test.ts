@@ -66,7 +66,7 @@ const startProxy = async (url: string): Promise<TcpProxy> => {
 };
 const lines = (app: TestApp, message: string) => app.logs.filter(({ msg }) => msg === message);
 const isUp = async (app: TestApp) => (await app.metric('flovo_redis_up')) === 1;
-/** Timeouts that requests have waited for; nobody waits for a fill or a probe. */
+/** The number of timeouts that requests have waited for; requests do not wait for fills and probes. */
 const timeoutsPaid = async (app: TestApp) => {
   const operations = ['read', 'claim', 'invalidate'].map(
     async (operation) => await app.metric('flovo_redis_failures_total', { reason: 'timeout', operation }),
@@ -75,14 +75,14 @@ const timeoutsPaid = async (app: TestApp) => {
 };
 const hits = async (app: TestApp) => await app.metric('flovo_cache_hits_total');
 
-/** A way in which Redis fails, and how it comes to itself again. */
+/** A way to make Redis fail, and to repair it. */
 interface Fault {
   strike(): Promise<void> | void;
   heal(): Promise<void> | void;
 }
 type MakeFault = (node: TopologyNode) => Fault;
 
-/** What can happen to every Redis; to all nodes of a cluster at once. */
+/** Faults of any Redis; of a cluster, they affect all nodes at once. */
 const FAULTS_OF_ALL: Record<string, MakeFault> = {
   'was killed, and is restarted empty': (node) => ({
     strike: async () => await node.redis.kill(),
@@ -101,7 +101,7 @@ const FAULTS_OF_ALL: Record<string, MakeFault> = {
   }),
 };
 
-/** What a Redis Cluster does not allow, or what `cluster.test.ts` and `recovery.test.ts` do to one. */
+/** Faults that a Redis Cluster does not allow, or that `cluster.test.ts` and `recovery.test.ts` cover. */
 const FAULTS_OF_ONE: Record<string, MakeFault> = {
   'is frozen': ({ redis }) => ({ strike: () => redis.freeze(), heal: () => redis.thaw() }),
   'cannot be reached': ({ proxy }) => ({
@@ -132,7 +132,7 @@ const FAULTS_OF_ONE: Record<string, MakeFault> = {
         await admin.eval(`for i = 1, 2000 do redis.call('SET', 'x' .. i, string.rep('x', 2000)) end`, 0);
         await admin.config('SET', 'loading-process-events-interval-bytes', '1024');
         await admin.config('SET', 'key-load-delay', '20000');
-        // What was stored before comes back: this answers when all is loaded.
+        // Redis reloads its data, and answers this command when it has finished.
         admin.call('DEBUG', 'RELOAD').catch(() => undefined);
         await eventually(async () => (await other.get('x').catch(String))?.includes('LOADING') === true);
       },
@@ -149,7 +149,7 @@ const OUTAGES: (readonly [TopologyKind, string, MakeFault])[] = [
 ];
 
 describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
-  test('all is answered from PostgreSQL, until the cache comes back by itself and hides nothing', async () => {
+  test('requests are answered from PostgreSQL; then the cache is used again by itself and serves nothing stale', async () => {
     const redis = await startTopology(kind, ['--enable-debug-command', 'yes']);
     closers.push(redis.stop);
     const apps = await Promise.all([start(redis.settings), start(redis.settings)]);
@@ -159,12 +159,12 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
     for (let i = 0; i < 2; i++) for (const app of apps) await expectViews(app.user, orgId, botId, before);
     for (const app of apps) {
       expect(await hits(app)).toBeGreaterThan(0);
-      // A machine that is busy may have needed a while for the first connection.
+      // On a busy machine the first connection may take a while.
       app.logs.length = 0;
     }
 
     for (const fault of faults) await fault.strike();
-    // A master that was demoted answers reads as before: what makes a process notice is its next write.
+    // A demoted master still answers reads, so a process notices the change only at its next write.
     await eventually(async () => {
       for (const { user: reader } of apps)
         await reader.ask(BotsDocument, { orgId, search: `${Math.random()}` });
@@ -176,7 +176,7 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
       expect(await app.metric('flovo_redis_state_changes_total', { to: 'down' })).toBe(1);
       expect(lines(app, UNAVAILABLE)).toHaveLength(1);
     }
-    // What was cached before the outage must not hide what is done now.
+    // Values cached before the outage must not hide new writes.
     await user.ask(UpdateBotDocument, { id: botId, input: { name: 'bot, during the outage' } });
     const after = { ...before, name: 'bot, during the outage', version: 2 };
     await expectViews(other, orgId, botId, after);
@@ -206,14 +206,14 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
 });
 
 describe('without Redis', () => {
-  test('everything is answered from PostgreSQL if it is off', async () => {
+  test('requests are answered from PostgreSQL if the cache is switched off', async () => {
     const [one, two] = await Promise.all([start({ REDIS_URL: 'off' }), start({ REDIS_URL: 'off' })]);
     await exerciseApi([one.user, two.user], orgId, database);
     expect(await one.app.readiness()).toMatchObject({ ready: true, cache: 'off' });
     expect(lines(one, UNAVAILABLE)).toEqual([]);
   });
 
-  test('everything is answered from PostgreSQL if it was never there, and it is used once it comes', async () => {
+  test('requests are answered from PostgreSQL if it is down at the start, and it is used once it is up', async () => {
     const gone = await createRedis();
     await gone.stop();
     const [one, two] = await Promise.all([start({ REDIS_URL: gone.url }), start({ REDIS_URL: gone.url })]);
@@ -229,7 +229,7 @@ describe('without Redis', () => {
     expect(lines(one, AVAILABLE)).toHaveLength(1);
   });
 
-  test('no request fails or shows an old state while it dies and comes back, again and again', async () => {
+  test('no request fails or shows an old state while it is killed and restarted repeatedly', async () => {
     let redis = await startRedis();
     const [one, two] = await Promise.all([start({ REDIS_URL: redis.url }), start({ REDIS_URL: redis.url })]);
     const traffic = { ended: false };
@@ -252,13 +252,13 @@ describe('without Redis', () => {
   });
 });
 
-describe('a Redis that answers, but not as it should', () => {
+describe('a Redis that holds invalid data', () => {
   test.each([
     ['a list', async (admin: Redis, key: string) => await admin.rpush(key, 'garbage')],
     ['a hash', async (admin: Redis, key: string) => await admin.hset(key, 'garbage', '1')],
     ['no JSON', async (admin: Redis, key: string) => await admin.set(key, 'garbage')],
     ['nothing', async (admin: Redis, key: string) => await admin.set(key, '')],
-  ])('that holds %s in any of the keys is not trusted, and does no lasting harm', async (_, spoil) => {
+  ])('whose keys hold %s is not trusted, and works again after an invalidation', async (_, spoil) => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const app = await start({ REDIS_URL: redis.url });
@@ -276,7 +276,7 @@ describe('a Redis that answers, but not as it should', () => {
       await admin.del(key);
       await spoil(admin, key);
       await expectViews(app.user, orgId, botId, state);
-      // What the key is for goes on after an invalidation at the latest.
+      // The key is usable again after an invalidation at the latest.
       await app.user.ask(UpdateBotDocument, { id: botId, input: { name: `bot ${key}`.slice(0, 120) } });
       state.name = `bot ${key}`.slice(0, 120);
       state.version += 1;
@@ -287,7 +287,7 @@ describe('a Redis that answers, but not as it should', () => {
     await warm();
   });
 
-  test('that holds part of an envelope is not trusted', async () => {
+  test('whose value is part of an envelope is not trusted', async () => {
     const redis = await startRedis();
     const admin = startAdmin(redis);
     const cache = await openCache({
@@ -303,7 +303,7 @@ describe('a Redis that answers, but not as it should', () => {
     for (let length = 0; length < whole.length; length += 1) {
       await admin.set(key, whole.slice(0, length));
       expect(await cache.nameOf(botId)).toBe('bot 1');
-      // One that no longer carries the generation is replaced by what was loaded.
+      // A value without the generation is replaced by a fill.
       if (!whole.slice(0, length).includes(generation))
         await eventually(async () => (await admin.get(key))?.includes(generation) === true);
     }
@@ -313,7 +313,7 @@ describe('a Redis that answers, but not as it should', () => {
 
 const PRICES: readonly [TopologyKind, { readonly atOnce: number }][] = [
   ['standalone', { atOnce: 1 }],
-  // Its reads share no round trip: resolvers that are under way together each run into the same deadline.
+  // Reads of a cluster share no round trip, so several concurrent resolvers each wait for one timeout.
   ['cluster', { atOnce: 8 }],
 ];
 
@@ -356,7 +356,7 @@ describe.each(PRICES)('the price of an outage of a %s Redis', (kind, { atOnce })
   `;
 
   test.each(['for the first time', 'that was answered before'])(
-    'is one timeout for a request with many resolvers, asked %s, and none for those after it',
+    'is one timeout for a request with many resolvers, sent %s, and none for later requests',
     async (when) => {
       const redis = await startTopology(kind);
       closers.push(redis.stop);
@@ -408,7 +408,7 @@ describe('a process that has lost Redis', () => {
     await cache.invalidation.botChanged({ id: botId, orgId });
   };
 
-  test('has told Redis what was written meanwhile before it reads from it again', async () => {
+  test('sends its pending invalidations to Redis before it reads from Redis again', async () => {
     const redis = await startRedis();
     const [admin, proxy] = [startAdmin(redis), await startProxy(redis.url)];
     const [cut, well] = [await open(proxy.url, { deaf: true }), await open(redis.url, { deaf: true })];
@@ -424,7 +424,7 @@ describe('a process that has lost Redis', () => {
     expect(await well.nameOf(botId)).toBe('new');
   });
 
-  test('forgets no invalidation that comes while it is paying the earlier ones', async () => {
+  test('keeps every invalidation that is made while it sends the pending ones', async () => {
     const redis = await startRedis();
     const [admin, proxy] = [startAdmin(redis), await startProxy(redis.url)];
     const [cut, well] = [await open(proxy.url, { deaf: true }), await open(redis.url, { deaf: true })];
@@ -434,7 +434,7 @@ describe('a process that has lost Redis', () => {
     const payment = proxy.hold((text) => /\r\nunlink\r\n/i.test(text));
     await proxy.resume();
     await payment.caught;
-    // Redis gets the payment, but its receipt is on the way while the fixture goes on.
+    // Redis receives the pending invalidation, but its reply is delayed while the test continues.
     const letReplies = proxy.holdReplies();
     await admin.set(`bot:${botId}:gen`, 'to be paid');
     payment.release();
@@ -448,7 +448,7 @@ describe('a process that has lost Redis', () => {
     expect(await well.nameOf(botId)).toBe('second');
   });
 
-  test('reads the invalidation log before it believes what was cached before the outage', async () => {
+  test('reads the invalidation log before it trusts values that were cached before the outage', async () => {
     const redis = await startRedis();
     const [proxy, logProxy] = [await startProxy(redis.url), await startProxy(database.url)];
     const [well, cut] = [await open(redis.url), await open(proxy.url, { logUrl: logProxy.url })];
@@ -460,7 +460,7 @@ describe('a process that has lost Redis', () => {
     });
     proxy.refuse();
     await eventually(() => cut.cache.state() === 'down');
-    // Its log is slow, but not so old yet that it would be distrusted.
+    // Its read of the log is late, but not so old that cached values are refused.
     logProxy.delay(600);
     await database.sql`update bots set name = 'new' where id = ${botId}`;
     expect(await cut.nameOf(botId)).toBe('new');
@@ -498,7 +498,7 @@ describe('a process that has lost Redis', () => {
     },
   );
 
-  test('is not thought lost because this process was too busy to read the answers', async () => {
+  test('does not open the circuit because this process was too busy to read the replies', async () => {
     const redis = await startRedis();
     const cache = await open(redis.url, { timeoutMs: 100 });
     const ids = await addBots(database.sql, orgId, 50);

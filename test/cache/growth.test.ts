@@ -9,15 +9,15 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 import { openCache, type TestCache } from '../support/test-cache.js';
 import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
 
-/** What a client may ask for without being allowed to see it, or without its being there. */
+/** The number of ids that a client asks for; they are forbidden or do not exist. */
 const MANY = 1_000;
-/** How many a client asks for at once. */
+/** Ids per request. */
 const BATCH = 100;
 const NEGATIVE_LIFE_MS = 10_000;
 
 const KINDS: readonly TopologyKind[] = ['standalone', 'cluster'];
 
-describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
+describe.each(KINDS)('the keys that clients create in a %s Redis', (kind) => {
   let database: TestDatabase;
   let redis: Topology;
   let orgId: string;
@@ -50,7 +50,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   const inBatches = async <Id>(ids: readonly Id[], read: (batch: Id[]) => Promise<unknown>) => {
     for (let i = 0; i < ids.length; i += BATCH) await read(ids.slice(i, i + BATCH));
   };
-  /** Waits for the fills, which nobody waits for: their locks are freed by them. */
+  /** Waits for the fills, by their locks: a fill frees its lock. */
   const filled = async (): Promise<string[]> => {
     await eventually(async () => !(await redis.keys()).some((key) => key.endsWith(':lock')));
     return await redis.keys();
@@ -58,7 +58,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   const lives = async (keys: readonly string[]): Promise<number[]> =>
     await Promise.all(keys.map(async (key) => await redis.admin.pttl(key)));
 
-  /** The longest life of any key, in ms. */
+  /** The longest TTL of any key (ms). */
   const longestLife = async (): Promise<number> => {
     const script = `local longest = 0
       for _, key in ipairs(redis.call('KEYS', '*')) do longest = math.max(longest, redis.call('PTTL', key)) end
@@ -68,7 +68,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   };
   const strangers = () => Array.from({ length: MANY }, () => randomUUID());
 
-  test('what does not exist leaves no key that lives longer than "there is none"', async () => {
+  test('ids that do not exist leave no key that outlives the cached absence', async () => {
     const page = { page: 1, limit: 20 };
     await inBatches(strangers(), async (ids) => {
       await Promise.all([
@@ -94,9 +94,9 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
     await eventually(async () => (await size()) === 0);
   }, 120_000);
 
-  test('generations outlive every value that carries them, whatever was stored under them before', async () => {
+  test('include generations that outlive every value stored under them', async () => {
     const [botId] = (await addBots(database.sql, orgId, 1)) as [string];
-    // A negative entry leaves short-lived generations, under which values are stored then.
+    // A cached absence creates short-lived generations; later values are stored under them.
     const id = randomUUID();
     await Promise.all([cache.bot.readMany([id]), cache.botDetails.readMany([id])]);
     await filled();
@@ -146,7 +146,7 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
     expect(pages.length).toBeGreaterThan(900);
     const index = `org:${redis.idInKey(orgId)}:index`;
     expect(await redis.admin.zcard(index)).toBe(pages.length);
-    // What lists the pages is there as long as they are: an invalidation finds them all.
+    // The index lives as long as the pages, so an invalidation finds them all.
     const longest = Math.max(...(await lives(pages)));
     expect(await redis.admin.pttl(index)).toBeGreaterThanOrEqual(longest);
     await cache.cache.invalidator.invalidate([`org:${orgId}`]);
@@ -154,8 +154,8 @@ describe.each(KINDS)('what clients make grow in a %s Redis', (kind) => {
   }, 60_000);
 });
 
-describe('what clients make grow in the memory of a process', () => {
-  test('does not hold on to the requests that ids were cut from', async () => {
+describe('the memory that clients use in a process', () => {
+  test('does not retain request bodies through substrings of their ids', async () => {
     const database = await createDatabase();
     const cache = await openCache({ databaseUrl: database.url, redis: undefined });
     setFlagsFromString('--expose-gc');
@@ -168,7 +168,7 @@ describe('what clients make grow in the memory of a process', () => {
       const orgId = randomUUID();
       const before = heap();
       for (let i = 0; i < 200; i++) {
-        // As a parser cuts an id and a text out of a document of 500 kB.
+        // A parser cuts ids and texts out of a 500 kB document like this.
         const id = randomUUID();
         const document = `${id} what is searched for, ${id}${' '.repeat(500_000)}${i}`;
         const search = document.slice(37, 37 + 59);

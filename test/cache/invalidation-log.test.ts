@@ -57,7 +57,7 @@ const openLog = async (maxTags?: number): Promise<InvalidationLog> => {
   const log = new InvalidationLog({
     source: invalidationLogSource(cacheConnection(database.url)),
     log: pino({ level: 'silent' }),
-    // It is read when a test says so.
+    // The tests decide when the log is read.
     intervalMs: 1_000_000,
     ...(maxTags === undefined ? {} : { maxTags }),
   });
@@ -81,8 +81,8 @@ const snapshotNow = async (): Promise<string> => {
   return row.snapshot;
 };
 /**
- * A snapshot taken while nothing was running. Transactions in any database of the server count, those of other test
- * files as well, and a value read beside one that has ended since is refused where the log remembers no single writes.
+ * A snapshot taken while no transaction was open. Transactions in all databases of the server count, also those of other
+ * test files. After one of them ends, a log that remembers no single writes refuses values that were read beside it.
  */
 const quietSnapshot = async (): Promise<string> => {
   let snapshot = '';
@@ -93,7 +93,7 @@ const rename = async (id: string, name: string, on: postgres.Sql = sql): Promise
   await on`update bots set name = ${name} where id = ${id}`;
 };
 
-/** A transaction that is held open. */
+/** A transaction that stays open until the test ends it. */
 class HeldTransaction {
   private constructor(
     readonly sql: postgres.ReservedSql,
@@ -116,12 +116,12 @@ class HeldTransaction {
 
 type Step =
   | { do: 'write' | 'burst' | 'read'; bot: string }
-  | { do: 'writeHeld'; bot: string; slot: number }
-  | { do: 'commit' | 'rollback'; slot: number }
+  | { do: 'writeHeld'; bot: string; transaction: number }
+  | { do: 'commit' | 'rollback'; transaction: number }
   | { do: 'poll' };
 
-describe('what the log accepts', () => {
-  test('is right when transactions commit in the reverse order of their beginning', async () => {
+describe('the log check', () => {
+  test('is right when transactions commit in the reverse order of their start', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const log = await openLog();
     const before = await snapshotNow();
@@ -138,14 +138,14 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${a}`], between)).toBe(true);
     await early.end('commit');
     await log.confirm();
-    // The value read while it was open has a later transaction's write, but not its own.
+    // The value that was read meanwhile has the later transaction's write, but not this one's.
     expect(log.accepts([`bot:${a}`], before)).toBe(false);
     expect(log.accepts([`bot:${a}`], between)).toBe(false);
     expect(log.accepts([`bot:${a}`], await snapshotNow())).toBe(true);
     expect(log.accepts([`bot:${b}`], between)).toBe(true);
   });
 
-  test('does not change by a transaction that is rolled back', async () => {
+  test('ignores a transaction that is rolled back', async () => {
     const [a] = (await addBots(sql, orgId, 1)) as [string];
     const log = await openLog();
     const before = await snapshotNow();
@@ -156,7 +156,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${a}`], before)).toBe(true);
   });
 
-  test('includes the writes of savepoints', async () => {
+  test('covers writes within savepoints', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const log = await openLog();
     const before = await snapshotNow();
@@ -174,7 +174,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${b}`], before)).toBe(true);
   });
 
-  test('is nothing before the log was read for the first time', async () => {
+  test('accepts nothing before the first read of the log', async () => {
     const log = new InvalidationLog({
       source: invalidationLogSource(cacheConnection(database.url)),
       log: pino({ level: 'silent' }),
@@ -185,7 +185,7 @@ describe('what the log accepts', () => {
     expect(log.accepts(['bot:x'], await snapshotNow())).toBe(true);
   });
 
-  test('is right from the first read on for what was written before', async () => {
+  test('covers earlier writes from the first read of the log on', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const before = await snapshotNow();
     for (let i = 0; i < 12; i++) await rename(a, `name ${i}`);
@@ -197,7 +197,7 @@ describe('what the log accepts', () => {
     expect(log.accepts([`bot:${b}`], between)).toBe(false);
   });
 
-  test('is everything of a statement that touches more than a thousand rows', async () => {
+  test('refuses everything older than a statement that touches more than a thousand rows', async () => {
     const other = await addOrganization(sql);
     const ids = await addBots(sql, other, 1_001);
     const log = await openLog();
@@ -212,18 +212,18 @@ describe('what the log accepts', () => {
   });
 
   test.each([1, 3, 1_000])(
-    'is never an outdated value and always a new one, whatever commits when, remembering %d tags',
+    'never accepts an outdated value and always accepts a new one, in any order of commits, with room for %d tags',
     async (maxTags) => {
       const ids = await addBots(sql, orgId, 4);
       const log = await openLog(maxTags);
       const bot = fc.constantFrom(...ids);
-      const slot = fc.constantFrom(0, 1);
+      const transaction = fc.constantFrom(0, 1);
       const step: fc.Arbitrary<Step> = fc.oneof(
         fc.record({ do: fc.constant('write' as const), bot }),
         fc.record({ do: fc.constant('burst' as const), bot }),
-        fc.record({ do: fc.constant('writeHeld' as const), bot, slot }),
-        fc.record({ do: fc.constant('commit' as const), slot }),
-        fc.record({ do: fc.constant('rollback' as const), slot }),
+        fc.record({ do: fc.constant('writeHeld' as const), bot, transaction }),
+        fc.record({ do: fc.constant('commit' as const), transaction }),
+        fc.record({ do: fc.constant('rollback' as const), transaction }),
         fc.record({ do: fc.constant('read' as const), bot }),
         fc.record({ do: fc.constant('poll' as const) }),
       );
@@ -263,15 +263,15 @@ describe('what the log accepts', () => {
                 break;
               case 'writeHeld': {
                 const by = lockedBy.get(one.bot);
-                if (by !== undefined && by !== one.slot) break;
-                const transaction = (held[one.slot] ??= await HeldTransaction.begin());
+                if (by !== undefined && by !== one.transaction) break;
+                const transaction = (held[one.transaction] ??= await HeldTransaction.begin());
                 await rename(one.bot, `${Math.random()}`, transaction.sql);
-                lockedBy.set(one.bot, one.slot);
+                lockedBy.set(one.bot, one.transaction);
                 break;
               }
               case 'commit':
               case 'rollback':
-                await finish(one.slot, one.do);
+                await finish(one.transaction, one.do);
                 break;
               case 'read':
                 values.push(await read(one.bot));
@@ -295,7 +295,7 @@ describe('what the log accepts', () => {
     60_000,
   );
 
-  test('is nothing from before entries that are no longer kept', async () => {
+  test('refuses values that are older than the oldest entry of the log', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const running = await openLog();
     const before = await snapshotNow();
@@ -315,7 +315,7 @@ describe('what the log accepts', () => {
     expect(isVisible(1, after)).toBe(true);
   });
 
-  test('is right at once however long the log has become while no server was there', async () => {
+  test('is right at once, however much was logged while no server ran', async () => {
     const [a, b] = (await addBots(sql, orgId, 2)) as [string, string];
     const before = await snapshotNow();
     await rename(a, 'new');
@@ -324,7 +324,7 @@ describe('what the log accepts', () => {
       select array['bot:' || gen_random_uuid(), 'org:' || gen_random_uuid()] from generate_series(1, 150000)`;
     await rename(b, 'new');
     const log = await openLog();
-    // Reading so much can take longer than what was read is trusted; the next read has little to read.
+    // The first read can take longer than a read is trusted for; the next one is short.
     await eventually(async () => {
       await log.confirm();
       return log.isCurrent;
@@ -343,7 +343,7 @@ describe('the visibility of a transaction in a snapshot', () => {
     readonly last: number;
   }
 
-  /** Snapshots of one database, one after another, while transactions begin and end in any order. */
+  /** Successive snapshots of one database, while transactions begin and end in any order. */
   const history: fc.Arbitrary<History> = fc
     .record({
       first: fc.bigInt(3n, 2n ** 53n - 1_000n).map(Number),
@@ -364,7 +364,7 @@ describe('the visibility of a transaction in a snapshot', () => {
       return { snapshots, last: next };
     });
 
-  test('is what PostgreSQL says', async () => {
+  test('agrees with PostgreSQL', async () => {
     const cases = fc.sample(history, 400).flatMap(({ snapshots, last }) =>
       snapshots.flatMap((snapshot) => {
         const [xmin = '', xmax = '', xip = ''] = snapshot.split(':');
@@ -383,7 +383,7 @@ describe('the visibility of a transaction in a snapshot', () => {
     expect(new Set(rows.map(({ visible }) => visible)).size).toBe(2);
   });
 
-  test('of all up to one is claimed only where each of them is visible', () => {
+  test('as the last of a range is reported only if the whole range is visible', () => {
     fc.assert(
       fc.property(history, fc.nat({ max: 70 }), ({ snapshots, last }, back) => {
         const now = snapshots.at(-1) ?? '';
@@ -398,7 +398,7 @@ describe('the visibility of a transaction in a snapshot', () => {
     );
   });
 
-  test('of all up to one is not denied to a snapshot that was taken just now', () => {
+  test('as the last of a range is reported for a snapshot that was taken just now', () => {
     fc.assert(
       fc.property(history, fc.integer({ min: 1, max: 70 }), ({ snapshots, last }, back) => {
         const now = snapshots.at(-1) ?? '';
@@ -409,7 +409,7 @@ describe('the visibility of a transaction in a snapshot', () => {
 });
 
 describe('a process that cannot read the log', () => {
-  /** Reads until the value comes from Redis. */
+  /** Reads until the value is a hit. */
   const warm = async (cache: TestCache, id: string): Promise<void> => {
     const { hits } = cache.tally;
     await eventually(async () => {
@@ -422,7 +422,7 @@ describe('a process that cannot read the log', () => {
     ['is refused', (proxy: TcpProxy) => proxy.refuse()],
     ['stalls', (proxy: TcpProxy) => proxy.stall()],
   ])(
-    'because its connection %s soon trusts no cached value, and trusts them again later',
+    'because its connection %s soon trusts no cached value, and trusts cached values again after it has recovered',
     async (_, strike) => {
       const proxy = await TcpProxy.before(database.url);
       closers.push(() => proxy.close());
@@ -430,7 +430,7 @@ describe('a process that cannot read the log', () => {
       const cache = await open({ logUrl: proxy.url });
       await warm(cache, id);
       strike(proxy);
-      // Nothing in Redis tells of this.
+      // Redis has no trace of this write.
       await rename(id, 'new');
       const writtenAt = performance.now();
       await eventually(async () => {
@@ -454,7 +454,7 @@ describe('a process that cannot read the log', () => {
     },
   );
 
-  test('has read it when it uses Redis for the first time', async () => {
+  test('does not use Redis before its first read of the log', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
     const old = await open();
     await warm(old, id);
@@ -462,7 +462,7 @@ describe('a process that cannot read the log', () => {
     closers.pop();
     await rename(id, 'new');
     expect(await admin.get(`bot:${id}`)).toContain('bot 1');
-    const fresh = await open({ keeper: true });
+    const fresh = await open({ maintains: true });
     expect(await fresh.nameOf(id)).toBe('new');
     expect(fresh.tally.reasons.distrusted).toBe(1);
   });
@@ -481,41 +481,41 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('the sweep on a %s Redis'
 
   const openHere = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> =>
     await open({ redis: topology.target, ...options });
-  /** How many of the keys there are; they may be on several nodes. */
+  /** The number of these keys that exist, on all nodes. */
   const existing = async (...keys: string[]): Promise<number> => {
     const counts = await Promise.all(keys.map(async (key) => await topology.admin.exists(key)));
     return counts.reduce((sum, count) => sum + count, 0);
   };
 
-  test('removes what a lost invalidation has left, but not what was loaded since', async () => {
-    const [lost, kept] = (await addBots(sql, orgId, 2)) as [string, string];
+  test('removes values that a lost invalidation has left, but not values that were loaded since', async () => {
+    const [lost, current] = (await addBots(sql, orgId, 2)) as [string, string];
     const query = { orgId, page: 1, limit: 20, search: '' };
     const cache = await openHere();
     await Promise.all([
-      cache.bot.readMany([lost, kept]),
+      cache.bot.readMany([lost, current]),
       cache.botPage.readMany([query]),
       cache.organizationBots.readMany([orgId]),
     ]);
     const page = `bots:org:${topology.idInKey(orgId)}:page:1:limit:20:search:`;
     const left = [`bot:${topology.idInKey(lost)}`, `org:${topology.idInKey(orgId)}:bots`, page];
-    await eventually(async () => (await existing(...left, `bot:${topology.idInKey(kept)}`)) === 4);
-    await sql`update bots set name = 'new' where id = any (${[lost, kept]})`;
-    // This one is read again, and so replaced, before the sweep comes.
-    await eventually(async () => (await cache.nameOf(kept)) === 'new');
+    await eventually(async () => (await existing(...left, `bot:${topology.idInKey(current)}`)) === 4);
+    await sql`update bots set name = 'new' where id = any (${[lost, current]})`;
+    // This value is read again, and so replaced, before the sweep.
+    await eventually(async () => (await cache.nameOf(current)) === 'new');
     await eventually(
-      async () => (await topology.admin.get(`bot:${topology.idInKey(kept)}`))?.includes('"new"') === true,
+      async () => (await topology.admin.get(`bot:${topology.idInKey(current)}`))?.includes('"new"') === true,
     );
-    const processes = [await openHere({ keeper: true }), await openHere({ keeper: true })];
+    const processes = [await openHere({ maintains: true }), await openHere({ maintains: true })];
     await sql`update bots set description = 'swept' where id = ${lost}`;
     await eventually(async () => (await existing(...left)) === 0);
-    expect(await topology.admin.get(`bot:${topology.idInKey(kept)}`)).toContain('"new"');
-    // One process does it for all.
+    expect(await topology.admin.get(`bot:${topology.idInKey(current)}`)).toContain('"new"');
+    // One process sweeps for all.
     expect(processes.filter(({ tally }) => (tally.roundTrips.sweep ?? 0) > 0)).toHaveLength(1);
   });
 
-  test('goes on in another process when the one that did it has gone', async () => {
+  test('continues in another process after its process has stopped', async () => {
     const [id] = (await addBots(sql, orgId, 1)) as [string];
-    const [first, second] = [await openHere({ keeper: true }), await openHere({ keeper: true })];
+    const [first, second] = [await openHere({ maintains: true }), await openHere({ maintains: true })];
     const sweeps = async (): Promise<TestCache | undefined> => {
       await first.nameOf(id);
       await second.nameOf(id);
@@ -551,7 +551,7 @@ describe('a write from outside', () => {
     closers.push(app.close);
     reader = app.client(user.token);
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction) values (${id}, 'c', 'c', 'INBOUND')`;
-    // Until the writes above are seen, and everything is answered from the cache.
+    // Wait until the writes above are visible and all reads are hits.
     await eventually(async () => {
       const misses = await app.metric('flovo_cache_misses_total');
       const [seen] = await Promise.all([views(reader, orgId, id), me(), organization()]);
@@ -567,8 +567,8 @@ describe('a write from outside', () => {
     (await reader.send(OrganizationBotsDocument, { id: orgId })).data?.organization;
 
   /**
-   * Makes a write, and reads until it is seen. Returns when the last read that did not see it began, in ms since the
-   * write; the contract is 2,000 at most.
+   * Makes a write, and reads until it is visible. Returns when the last stale read began, in ms after the write; the
+   * contract allows 2,000.
    */
   const stalenessOf = async <Seen>(
     write: () => Promise<unknown>,
@@ -585,7 +585,7 @@ describe('a write from outside', () => {
       stalenessMs = startedAt - writtenAt;
       return false;
     });
-    // And it stays so.
+    // Later reads show it, too.
     expect(isNew(await read())).toBe(true);
     return stalenessMs;
   };

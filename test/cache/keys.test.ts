@@ -10,7 +10,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 import { openCache, type TestCache } from '../support/test-cache.js';
 import { cluster, standalone, type Topology } from '../support/topology.js';
 
-/** Life of the contract's table, in seconds. */
+/** TTLs of the contract (s). */
 const TABLE = { bot: 300, details: 300, stats: 60, list: 180, org: 600, orgStats: 60 };
 const FIRST_PAGE = { page: 1, limit: 20, search: '' };
 
@@ -91,7 +91,7 @@ describe.each([
       cache.organizationStats.readMany([orgId]),
       cache.principal.readMany([userId]),
     ]);
-    // Nobody waits for the fills.
+    // Reads do not wait for fills.
     await eventually(
       async () =>
         (await topology.keys()).filter((key) => !/:(gen|index|lock)$|probe$/.test(key)).length === 8,
@@ -111,7 +111,7 @@ describe.each([
         `bots:org:${org}:page:1:limit:20:search:`,
         `org:${org}:bots`,
         `org:${org}:stats`,
-        // The cache's own, and what the contract leaves open.
+        // Keys of the cache itself, and keys that the contract does not name.
         `bot:${bot}:gen`,
         `bot:${bot}:stats:gen`,
         `org:${org}`,
@@ -147,7 +147,7 @@ describe.each([
     );
   });
 
-  test('live as long as the table says or up to a tenth less, each by its own chance', async () => {
+  test('live for the TTL of the contract or up to a tenth less, at random', async () => {
     await open();
     const ids = await addBots(database.sql, orgId, 30);
     const queries = ids.map((__, i) => ({ orgId, page: i + 1, limit: 20, search: '' }));
@@ -164,7 +164,7 @@ describe.each([
       cache.organizationStats.readMany(organizations),
     ]);
     const lives = async (keys: readonly string[]): Promise<number[]> => {
-      // The fills are on their way.
+      // Wait for the fills.
       for (;;) {
         const left = await Promise.all(keys.map(async (key) => await topology.admin.pttl(key)));
         if (!left.includes(-2)) return left;
@@ -184,12 +184,12 @@ describe.each([
       const elapsedMs = performance.now() - startedAt;
       expect(Math.max(...left)).toBeLessThanOrEqual(seconds * 1_000);
       expect(Math.min(...left)).toBeGreaterThan(seconds * 900 - elapsedMs - 1);
-      // Thirty draws from thousands of milliseconds.
+      // Thirty random TTLs from a range of thousands of milliseconds.
       expect(new Set(left).size).toBeGreaterThan(10);
     }
   });
 
-  test('of what does not exist live briefly', async () => {
+  test('of absent rows live briefly', async () => {
     await open();
     const id = randomUUID();
     await Promise.all([
@@ -207,7 +207,7 @@ describe.each([
     }
   });
 
-  test('all end some day, whatever was done', async () => {
+  test('all have a TTL, whatever clients did', async () => {
     await open();
     const ids = [...(await addBots(database.sql, orgId, 10)), randomUUID()];
     for (let round = 0; round < 15; round++) {
@@ -232,7 +232,7 @@ describe.each([
     expect(Math.max(...lives)).toBeLessThanOrEqual(3_600_000);
   });
 
-  test('of searches hold no character that means something, and no two searches share one', async () => {
+  test('of searches contain no character that is special to Redis, and no two searches share one', async () => {
     await open();
     await Promise.all(
       NASTY_TEXTS.map(
@@ -267,7 +267,7 @@ describe.each([
       await eventually(async () => (await topology.admin.exists(key)) === 1);
     };
 
-    test('lets an invalidation remove every page, and goes with them', async () => {
+    test('lets an invalidation remove every page, and is removed with them', async () => {
       await open();
       for (let page = 1; page <= 25; page++) await fill({ page });
       expect(await pages()).toHaveLength(25);
@@ -307,7 +307,7 @@ describe('the encoding of a search text', () => {
     );
   });
 
-  test('gives the encoding of a text another encoding', () => {
+  test('encodes an encoded text differently', () => {
     fc.assert(
       fc.property(text, (one) => {
         const encoded = encodeKeyText(one);
@@ -316,7 +316,7 @@ describe('the encoding of a search text', () => {
     );
   });
 
-  test('is short, and made of characters that mean nothing to Redis', () => {
+  test('is short, and contains no character that is special to Redis', () => {
     fc.assert(
       fc.property(text, (one) => {
         expect(encodeKeyText(one)).toMatch(/^([\w.~%-]{0,64}|sha256:[0-9a-f]{64})$/);

@@ -17,7 +17,7 @@ import { eventually } from '../support/eventually.js';
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** The library as another server uses it: its entry alone, on a database that has nothing of the bots. */
+/** Uses the library as another server does: only its entry point, on a database without bots. */
 
 let database: TestDatabase;
 let redis: RedisService;
@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 const noteTag = tagFamily('note');
-/** What one process has; it counts the statements that load. */
+/** The cache of one process; it counts the statements of loads. */
 async function openProcess(options: Partial<CacheOptions> = {}) {
   const cache = createCache({ redis: redis.url, postgres: database.url, redisTimeoutMs: 3_000, ...options });
   closers.push(async () => await cache.close());
@@ -83,7 +83,7 @@ test('a cache with two URLs alone reads from Redis, and both processes see an in
   expect(await Promise.all([one.read('1'), other.read('1')])).toEqual(['eins', 'eins']);
 });
 
-test('without Redis everything is read from the database', async () => {
+test('without Redis every value is read from the database', async () => {
   const { cache, read } = await openProcess({ redis: undefined });
   expect(cache.state()).toBe('off');
   expect(await read('2')).toBe('two');
@@ -113,7 +113,7 @@ describe('a response', () => {
     };
   };
 
-  test('is made again when something that it depends on was written, and not before', async () => {
+  test('is made again after a write of something that it depends on, and not before', async () => {
     const process = await openProcess();
     const { ask, made } = answer(process, 'a', 'complete');
     await eventually(async () => {
@@ -128,7 +128,7 @@ describe('a response', () => {
   });
 
   test.each([undefined, 'markUncacheable' as const])(
-    'that was not completed, or marked, is never kept: %s',
+    'that was not completed, or was marked as uncacheable, is never cached: %s',
     async (finish) => {
       const process = await openProcess();
       const { ask, made } = answer(process, 'b', finish);
@@ -137,14 +137,14 @@ describe('a response', () => {
     },
   );
 
-  test('is made each time where the cache of responses is off', async () => {
+  test('is made each time if the response cache is off', async () => {
     const process = await openProcess({ responseCacheBytes: 0 });
     const { ask, made } = answer(process, 'c', 'complete');
     for (let i = 0; i < 5; i++) await ask();
     expect(made()).toBe(5);
   });
 
-  test('whose making fails fails, and nothing is kept', async () => {
+  test('that could not be made rejects, and nothing is cached', async () => {
     const { cache } = await openProcess();
     const failing = cache.respond('d', async () => await Promise.reject(new Error('no')));
     await expect(failing).rejects.toThrow('no');
@@ -152,7 +152,7 @@ describe('a response', () => {
   });
 });
 
-test('resetCache refuses what was cached', async () => {
+test('resetCache makes servers refuse all cached values', async () => {
   const { read, loads } = await openProcess();
   await eventually(async () => {
     const before = loads();
@@ -167,7 +167,7 @@ test('resetCache refuses what was cached', async () => {
   });
 });
 
-describe('a mistake is told when it is made, without a password:', () => {
+describe('a wrong call is refused at once, in an error without the password:', () => {
   test.each<[string, () => unknown, RegExp]>([
     [
       'no URL of Redis',
@@ -189,7 +189,7 @@ describe('a mistake is told when it is made, without a password:', () => {
   });
 });
 
-describe('installing', () => {
+describe('installing the log', () => {
   let server: OwnPostgres;
 
   beforeAll(async () => {
@@ -200,7 +200,7 @@ describe('installing', () => {
     await server?.stop();
   });
 
-  test('from many processes at once, by a role that is no superuser, and again', async () => {
+  test('works from many processes at once, by a role that is no superuser, and repeatedly', async () => {
     await server.sql.unsafe('create role owner login');
     await server.sql.unsafe('create database owned owner owner');
     const connections = Array.from({ length: 5 }, () =>
@@ -217,7 +217,7 @@ describe('installing', () => {
     }
   });
 
-  test('leaves an invalidation log that is in use as it is', async () => {
+  test('does not change a log that is in use', async () => {
     const { sql } = database;
     const before = await sql`select epoch, pruned_below::text from cache_log_state`;
     await sql.begin(async (writer) => {

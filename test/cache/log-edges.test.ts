@@ -13,7 +13,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** What others do to the tables of the invalidation log, or keep it from doing. */
+/** Effects of other sessions on the tables of the invalidation log. */
 
 const silent = pino({ level: 'silent' });
 const closers: (() => unknown)[] = [];
@@ -39,7 +39,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-/** By default it is read when a test says so. */
+/** By default the tests decide when the log is read. */
 const openLog = async (
   source = invalidationLogSource(cacheConnection(database.url)),
   intervalMs = 1_000_000,
@@ -61,14 +61,14 @@ const countEntries = async (): Promise<number> => {
   const [row] = await sql<[{ count: number }]>`select count(*)::int as count from cache_invalidations`;
   return row.count;
 };
-/** As `pg_restore --data-only --disable-triggers` does. */
+/** Restores as `pg_restore --data-only --disable-triggers` does. */
 const withoutTriggers = async (table: string, statement: string): Promise<void> => {
   await sql.unsafe(`alter table ${table} disable trigger all`);
   await sql.unsafe(statement);
   await sql.unsafe(`alter table ${table} enable trigger all`);
 };
 
-describe('the log refuses what it can no longer judge, and nothing else, after', () => {
+describe('the log check refuses values that it cannot verify, and no others, after', () => {
   test.each<[string, () => Promise<unknown>]>([
     ['TRUNCATE of the entries', async () => await sql`truncate cache_invalidations`],
     ['DELETE of the entries', async () => await sql`delete from cache_invalidations`],
@@ -98,7 +98,7 @@ describe('the log refuses what it can no longer judge, and nothing else, after',
     const running = await openLog();
     const before = await snapshotNow();
     await rename(a);
-    // It happens before anyone has read of the write.
+    // The event comes before any process has read of the write.
     await empty();
     await running.confirm();
     expect(running.accepts([`bot:${a}`], before)).toBe(false);
@@ -123,14 +123,14 @@ describe('the log refuses what it can no longer judge, and nothing else, after',
 });
 
 describe('the log is kept short', () => {
-  test('by writers, where no server does it, and servers that come later refuse what they cannot judge', async () => {
+  test('by writers if no server does it, and servers that start later refuse values that they cannot verify', async () => {
     const before = await snapshotNow();
     await rename(a);
     await sql`delete from cache_log_horizons`;
     await sql`insert into cache_log_horizons (taken_at, snapshot) values (now() - interval '21 minutes', pg_current_snapshot())`;
     await rename(b);
     await sql`select keep_cache_log_short()`;
-    // The later write, and that everything is outdated.
+    // The entry of the later write, and the entry "everything".
     const left = await sql<
       { tags: string[] }[]
     >`select to_json(tags) as tags from cache_invalidations order by xid`;
@@ -140,7 +140,7 @@ describe('the log is kept short', () => {
     expect(log.accepts([`bot:${a}`], await snapshotNow())).toBe(true);
   });
 
-  test('while a writer that keeps it short stays open', async () => {
+  test('while the transaction of a writer that shortens it stays open', async () => {
     await sql`delete from cache_log_horizons`;
     await sql`insert into cache_log_horizons (taken_at, snapshot) values (now() - interval '21 minutes', pg_current_snapshot())`;
     const writer = await sql.reserve();
@@ -158,7 +158,7 @@ describe('the log is kept short', () => {
       await source.prune(0, Number(below));
       await log.confirm();
       expect(log.isCurrent).toBe(true);
-      // What the writer has removed is there until it ends; nothing that came later is.
+      // Entries that the writer deleted stay until it ends; later entries are gone.
       const later = await sql`select from cache_invalidations 
         where tags @> array[${`bot:${b}`}] and not tags @> array[${`bot:${a}`}]`;
       expect(later).toHaveLength(0);
@@ -168,7 +168,7 @@ describe('the log is kept short', () => {
     }
   });
 
-  test('although a transaction has been open since long before, and values from its time are served until it ends', async () => {
+  test('although a transaction stays open for long, and values loaded beside it are served until it ends', async () => {
     const holder = await sql.reserve();
     await holder`begin`;
     await rename(a, holder);
@@ -211,7 +211,7 @@ describe('a read of the log is bounded', () => {
       300,
     ],
   ] as const)(
-    'however large the backlog: %s',
+    'however large the backlog is: %s',
     async (_name, fill, maxEntries) => {
       const source = invalidationLogSource(cacheConnection(database.url));
       const entries: number[] = [];
@@ -229,7 +229,7 @@ describe('a read of the log is bounded', () => {
       const between = await snapshotNow();
       await fill();
       await rename(b);
-      // On a busy machine a poll that finds so much may be given up; the next one has more time.
+      // On a busy machine a poll of so many entries may time out; the next one has more time.
       await eventually(async () => {
         await log.confirm();
         return log.isCurrent && Math.max(...entries) > 100;
@@ -246,7 +246,7 @@ describe('a read of the log is bounded', () => {
     60_000,
   );
 
-  test('and restored entries of another cluster are not read over and over', async () => {
+  test('and does not read restored entries of another cluster repeatedly', async () => {
     const source = invalidationLogSource(cacheConnection(database.url));
     await sql`insert into cache_invalidations (xid, tags) select '9000000000'::xid8, array['bot:x'] from generate_series(1, 500)`;
     const first = await source.open();
@@ -257,7 +257,7 @@ describe('a read of the log is bounded', () => {
   });
 });
 
-test('a process that never leads remembers little, and seldom asks to lead', async () => {
+test('a process that never becomes leader uses little memory, and seldom asks to lead', async () => {
   const leader = invalidationLogSource(cacheConnection(database.url));
   await leader.open();
   expect(await leader.lead()).toBe(true);
@@ -272,7 +272,7 @@ test('a process that never leads remembers little, and seldom asks to lead', asy
     },
   };
   const log = new InvalidationLog({ source: counting, log: silent, intervalMs: 5 });
-  const keeper = new InvalidationLogMaintenance({
+  const maintenance = new InvalidationLogMaintenance({
     invalidationLog: log,
     source: counting,
     invalidator: new Invalidator({
@@ -286,16 +286,16 @@ test('a process that never leads remembers little, and seldom asks to lead', asy
     retention: { keepEntries: 100, pruneEveryMs: 20 },
   });
   closers.push(async () => await log.stop());
-  closers.push(async () => await keeper.stop());
+  closers.push(async () => await maintenance.stop());
   await log.start();
-  keeper.start();
+  maintenance.start();
   const endsAt = performance.now() + 4_000;
   while (performance.now() < endsAt) {
     await sql`insert into cache_invalidations (tags) select array['bot:' || n] from generate_series(1, 300) as n`;
     await pause(5);
   }
-  expect(keeper.size.horizons).toBeLessThan(30);
-  expect(keeper.size.dueEntries).toBeLessThanOrEqual(20_000);
+  expect(maintenance.size.horizons).toBeLessThan(30);
+  expect(maintenance.size.dueEntries).toBeLessThanOrEqual(20_000);
   expect(asked).toBeLessThanOrEqual(3);
   expect(asked).toBeGreaterThan(0);
   await sql`truncate cache_invalidations`;

@@ -6,8 +6,8 @@ import { faulty, healthy, narrow, play } from './protocol/scenario.js';
 import { REAL, type Parts } from './protocol/system.js';
 
 /**
- * The real cache between models of Redis and PostgreSQL: every arrival of a command, every reply and every commit is a
- * step, and the scheduler tries the orders in which they can come. A failure prints the seed, the path and the order.
+ * Runs the real cache between models of Redis and PostgreSQL. Every arrival of a command, every reply and every commit is a
+ * step, and the scheduler tries different orders of steps. A failure prints the seed, the path and the order.
  */
 
 const SCENARIOS = { healthy, narrow, faulty };
@@ -20,9 +20,9 @@ const neverStale = (parts: Parts, among: keyof typeof SCENARIOS) =>
     expect(await play(scheduler, scenario, parts)).toEqual([]);
   });
 
-describe('in whatever order things happen, a read shows', () => {
+describe('in any order of events, a read shows', () => {
   test(
-    'all that was answered before it began, whatever is evicted',
+    'every write that was answered before it began, whatever is evicted',
     async () => {
       await expect(fc.assert(neverStale(REAL, 'healthy'), { numRuns: RUNS })).resolves.toBeUndefined();
     },
@@ -30,7 +30,7 @@ describe('in whatever order things happen, a read shows', () => {
   );
 
   test(
-    'the same where everything happens to one bot and one view',
+    'every write that was answered before it began, when all events concern one bot and one view',
     async () => {
       await expect(fc.assert(neverStale(REAL, 'narrow'), { numRuns: RUNS })).resolves.toBeUndefined();
     },
@@ -38,7 +38,7 @@ describe('in whatever order things happen, a read shows', () => {
   );
 
   test(
-    'all that its process had read of the log, however Redis lost invalidations, and what was answered since',
+    'every write that its process had read from the log, even if Redis lost invalidations, and every write answered since',
     async () => {
       await expect(fc.assert(neverStale(REAL, 'faulty'), { numRuns: RUNS })).resolves.toBeUndefined();
     },
@@ -46,11 +46,11 @@ describe('in whatever order things happen, a read shows', () => {
   );
 });
 
-describe('there is a counterexample to a protocol with', () => {
+describe('the property test finds a counterexample to a protocol with', () => {
   test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
     '%s',
     async (_, mutant) => {
-      // The same runs every time: whether a mutant is caught is no matter of luck.
+      // A fixed seed, so that catching a mutant does not depend on chance.
       const budget = { numRuns: MAX_RUNS_TO_CATCH, seed: 6, endOnFailure: true };
       const { failed, errorInstance } = await mutant.with(
         async (parts) => await fc.check(neverStale(parts, mutant.among), budget),

@@ -10,12 +10,12 @@ import type { Topology } from '../support/topology.js';
 const page = (orgId: string) => ({ orgId, page: 1, limit: 100, search: '' });
 
 /**
- * The races that a cache can lose, each put in its worst order by gates: the same cases for every kind of Redis.
+ * Races between reads and invalidations. Gates force the worst order of each; every kind of Redis runs the same cases.
  *
- * The caches are deaf to the invalidation log, so generations alone must win them, with no time to catch up.
+ * The caches ignore the invalidation log, so generations alone must keep reads right.
  */
 export function describeRaces(kind: string, start: () => Promise<Topology>): void {
-  describe(`races on a ${kind} Redis, won without the invalidation log`, () => {
+  describe(`races on a ${kind} Redis, decided by generations without the invalidation log`, () => {
     let topology: Topology;
     let database: TestDatabase;
     let orgId: string;
@@ -41,7 +41,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       await Promise.all(topology.proxies.map(async (proxy) => await proxy.resume()));
     });
 
-    /** Another "process". */
+    /** The cache of another process. */
     const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
       const cache = await openCache({
         databaseUrl: database.url,
@@ -56,12 +56,12 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
     const write = async (name: string): Promise<void> => {
       await database.sql`update bots set name = ${name} where id = ${botId}`;
     };
-    /** A mutation: when it resolves, it has answered. */
+    /** Makes a mutation; it resolves when the mutation is answered. */
     const rename = async (cache: TestCache, name: string): Promise<void> => {
       await write(name);
       await cache.invalidation.botChanged({ id: botId, orgId });
     };
-    /** Waits until a cache has stored what it loaded, which no reader waits for. */
+    /** Waits until a cache has stored its loads; readers do not wait for fills. */
     const stored = async (
       cache: TestCache,
       read: () => Promise<unknown> = async () => await cache.nameOf(botId),
@@ -117,14 +117,14 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(cache.tally.loads).toBe(2);
     });
 
-    test('a reader that starts after the invalidation does not share an older answer of Redis', async () => {
+    test('a reader that starts after the invalidation does not share an older reply of Redis', async () => {
       const [a, b] = [await open(), await open()];
       await stored(a);
       const { loads } = a.tally;
       const release = topology.proxies.map((proxy) => proxy.holdReplies());
       const early = a.nameOf(botId);
       await eventually(() => topology.proxies.some(({ heldReplies }) => heldReplies > 0));
-      // Connections that were made before are held, b's among them.
+      // The proxy holds the existing connections, also those of b.
       const c = await open();
       await rename(c, 'new');
       const late = a.nameOf(botId);
@@ -135,20 +135,20 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(await b.nameOf(botId)).toBe('new');
     });
 
-    test('a reader that starts while nothing was invalidated joins the load under way', async () => {
+    test('a reader joins a pending load if nothing was invalidated since its start', async () => {
       const cache = await open();
       const gate = cache.hold('bot', 'before');
       const readers = [cache.nameOf(botId)];
       await gate.reached;
       for (let i = 0; i < 20; i++) readers.push(cache.nameOf(botId));
-      // They have all found the load when a later read of another key has been answered.
+      // All of them have joined the load once a later read of another key is answered.
       await cache.organization.readMany([orgId]);
       gate.open();
       expect(new Set(await Promise.all(readers))).toEqual(new Set(['bot 1']));
       expect(cache.tally).toMatchObject({ loads: 2, joins: 20 });
     });
 
-    test('of a batch, only what was invalidated is loaded anew', async () => {
+    test('of a batch, only invalidated values are loaded again', async () => {
       const cache = await open();
       const [other] = (await addBots(database.sql, orgId, 1)) as [string];
       const gate = cache.hold('bot', 'after');
@@ -163,7 +163,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(cache.tally.values).toBe(2 + 1 + 1);
     });
 
-    test('a failed load reaches all who joined it, is not cached, and the next read loads again', async () => {
+    test('a failed load rejects for every reader that joined it, is not cached, and the next read loads again', async () => {
       const cache = await open();
       const gate = cache.hold('bot', 'before');
       cache.fail('bot', new Error('the database is on fire'));
@@ -184,14 +184,14 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(await cache.nameOf(botId)).toBe('bot 1');
     });
 
-    test('what a failed load was for is cached again by the next reader, who is not held up by the lock', async () => {
+    test('after a failed load the next reader fills the cache without waiting for the lock', async () => {
       const cache = await open();
       const gate = cache.hold('bot', 'before');
       cache.fail('bot', new Error('the database is on fire'));
       const reading = cache.nameOf(botId);
       await gate.reached;
       const lock = `bot:${topology.idInKey(botId)}:lock`;
-      // So that it does not go by itself.
+      // Without a TTL the lock does not expire.
       expect(await topology.admin.pexpire(lock, 600_000)).toBe(1);
       gate.open();
       await expect(reading).rejects.toThrow('on fire');
@@ -199,7 +199,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       await stored(cache);
     });
 
-    test('the creation of a bot ends what was cached of its absence', async () => {
+    test('the creation of a bot invalidates its cached absence', async () => {
       const [a, b] = [await open(), await open()];
       const id = randomUUID();
       const readAll = async (cache: TestCache) => [
@@ -218,7 +218,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       ]);
     });
 
-    test("one process's invalidation counts for the next read of another, for everything that is cached", async () => {
+    test("after one process's invalidation another process's next read is right, for every kind of value", async () => {
       const [a, b] = [await open(), await open()];
       const { id: userId } = await addUser(database.sql);
       const readAll = async (cache: TestCache) => ({
@@ -282,7 +282,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
         };
       };
 
-      test('are a hit after a write, and the newest', async () => {
+      test('are a hit after a write, and show it', async () => {
         const [a, b] = [await open(), await open()];
         await warm(a);
         for (let count = 1; count <= 3; count++) {
@@ -340,7 +340,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
         expect(await totals(b)).toEqual([1, 1]);
       });
 
-      test('are loaded again if none were stored', async () => {
+      test('are loaded again if none were cached', async () => {
         const [a, b] = [await open(), await open()];
         await add();
         await a.botStatsChanged(botId);
@@ -368,7 +368,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(await b.nameOf(botId)).toBe('new');
     });
 
-    test('an invalidation that the network delivers late takes newer values away, and no more', async () => {
+    test('an invalidation that the network delivers late removes newer values and does no other harm', async () => {
       const [a, b, hasty] = [await open(), await open(), await open({ timeoutMs: 50 })];
       await a.nameOf(botId);
       const holds = topology.proxies.map((proxy) => proxy.hold((text) => /\r\nunlink\r\n/i.test(text)));
@@ -383,7 +383,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(await b.nameOf(botId)).toBe('newer');
     });
 
-    test('an evicted generation never brings a value back', async () => {
+    test('an evicted generation never makes an old value valid again', async () => {
       const cache = await open();
       await stored(cache);
       const generation = `bot:${topology.idInKey(botId)}:gen`;
@@ -409,7 +409,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(await cache.nameOf(botId)).toBe('new');
     });
 
-    test('the eviction of one of two generations is enough to outdate what depends on both', async () => {
+    test('the eviction of one of two generations outdates a value that depends on both', async () => {
       const cache = await open();
       await stored(cache, async () => await cache.botDetails.readMany([botId]));
       await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction)
@@ -418,7 +418,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect((await cache.botDetails.readMany([botId]))[0]?.stats.totalMessages).toBe(1);
     });
 
-    test('an evicted index leaves no list page behind', async () => {
+    test('an invalidation outdates list pages whose index was evicted', async () => {
       const cache = await open();
       await stored(cache, async () => await cache.botPage.readMany([page(orgId)]));
       await topology.admin.del(`org:${topology.idInKey(orgId)}:index`);
@@ -427,7 +427,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       expect(list?.items.map(({ name }) => name)).toContain('unlisted');
     });
 
-    test('values of many entities are read, stored and invalidated in one go, each its own', async () => {
+    test('values of many entities are read, stored and invalidated in one batch without being mixed up', async () => {
       const cache = await open();
       const ids = await addBots(database.sql, orgId, 40);
       const mixed = [...ids, randomUUID(), botId, randomUUID()];

@@ -40,14 +40,14 @@ interface SeenStats {
 interface Seen {
   readonly bots?: readonly SeenBot[];
   readonly stats?: readonly SeenStats[];
-  /** Whether `bots` must be all that there are. */
+  /** Whether `bots` must be complete. */
   readonly complete?: boolean;
 }
 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T;
 
-/** Knows what has been answered, and holds every read against what had been answered when it began. */
-class Judge {
+/** Records answered mutations, and checks that each read shows those that were answered before it began. */
+class Checker {
   readonly stale: string[] = [];
   readonly seen: Record<string, number> = {};
   private readonly versions: Map<string, number>;
@@ -93,12 +93,12 @@ describe('two servers on one Redis, with readers and writers at the same time', 
   let apps: TestApp[];
   let clients: Client[];
   let orgId: string;
-  let judge: Judge;
+  let checker: Checker;
 
   beforeAll(async () => {
     [database, redis] = await Promise.all([createDatabase(), createRedis()]);
     orgId = await addOrganization(database.sql);
-    judge = new Judge(await addBots(database.sql, orgId, 3));
+    checker = new Checker(await addBots(database.sql, orgId, 3));
     await database.sql`update bots set name = 'bot, lasting'`;
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const settings = { DATABASE_URL: database.url, REDIS_URL: redis.url, REDIS_TIMEOUT_MS: '5000' };
@@ -114,15 +114,15 @@ describe('two servers on one Redis, with readers and writers at the same time', 
 
   const reads: Record<string, (client: Client) => Promise<Seen>> = {
     bot: async (client) => {
-      const { bot } = await client.ask(BotDocument, { id: any(judge.ids) });
+      const { bot } = await client.ask(BotDocument, { id: any(checker.ids) });
       return { bots: bot ? [bot] : [] };
     },
     details: async (client) => {
-      const { botDetails } = await client.ask(BotDetailsDocument, { id: any(judge.ids) });
+      const { botDetails } = await client.ask(BotDetailsDocument, { id: any(checker.ids) });
       return botDetails ? { bots: [botDetails.bot], stats: [botDetails.stats] } : {};
     },
     stats: async (client) => {
-      const { botStats } = await client.ask(BotStatsDocument, { id: any(judge.ids) });
+      const { botStats } = await client.ask(BotStatsDocument, { id: any(checker.ids) });
       return { stats: botStats ? [botStats] : [] };
     },
     list: async (client) => {
@@ -134,7 +134,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       return { bots: bots.items, complete: true };
     },
     listWithStats: async (client) => {
-      // Only the lasting bots are called so: a passing one might be deleted between the page and its statistics.
+      // The search matches permanent bots only: another bot might be deleted between the page and its statistics.
       const { bots } = await client.ask(BotsWithStatsDocument, { orgId, limit: 100, search: 'lasting' });
       return { bots: bots.items, stats: bots.items.map(({ stats }) => stats), complete: true };
     },
@@ -147,12 +147,12 @@ describe('two servers on one Redis, with readers and writers at the same time', 
   const writes: ((client: Client) => Promise<void>)[] = [
     async (client) => {
       const input = { name: `bot, lasting, ${Math.random()}` };
-      judge.answered((await client.ask(UpdateBotDocument, { id: any(judge.ids), input })).updateBot);
+      checker.answered((await client.ask(UpdateBotDocument, { id: any(checker.ids), input })).updateBot);
     },
     async (client) => {
-      const id = any(judge.ids);
-      judge.answered((await client.ask(StartBotDocument, { id })).startBot);
-      judge.answered((await client.ask(StopBotDocument, { id })).stopBot);
+      const id = any(checker.ids);
+      checker.answered((await client.ask(StartBotDocument, { id })).startBot);
+      checker.answered((await client.ask(StopBotDocument, { id })).stopBot);
     },
     async (client) => {
       const message = {
@@ -162,8 +162,8 @@ describe('two servers on one Redis, with readers and writers at the same time', 
         status: 'DELIVERED',
         text: 'hello',
       } as const;
-      const variables = { botId: any(judge.ids), messages: [message, message] };
-      judge.counted((await client.ask(RecordMessagesDocument, variables)).recordMessages);
+      const variables = { botId: any(checker.ids), messages: [message, message] };
+      checker.counted((await client.ask(RecordMessagesDocument, variables)).recordMessages);
     },
     async (client) => {
       const { createBot: bot } = await client.ask(CreateBotDocument, {
@@ -175,7 +175,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
     },
   ];
 
-  /** A bot is seen everywhere as soon as its creation was answered, and nowhere after its deletion was. */
+  /** A bot must be visible everywhere once its creation is answered, and nowhere once its deletion is. */
   const expectThere = async (client: Client, id: string, there: boolean): Promise<void> => {
     const [one, list, whole] = await Promise.all([
       client.send(BotDocument, { id }),
@@ -188,10 +188,10 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       organization: whole.organization?.bots.some((bot) => bot.id === id) === true,
     };
     for (const [view, isThere] of Object.entries(views))
-      if (isThere !== there) judge.stale.push(`${view}: ${id} should ${there ? '' : 'not '}be there`);
+      if (isThere !== there) checker.stale.push(`${view}: ${id} should ${there ? '' : 'not '}be there`);
   };
 
-  test('a request that comes after a mutation does not share the check of an answer in memory', async () => {
+  test('a request that is sent after a mutation does not share an older check of a cached response', async () => {
     const proxy = await TcpProxy.before(redis.url);
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const app = await startApp({
@@ -200,12 +200,12 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       REDIS_TIMEOUT_MS: '5000',
     });
     try {
-      const [id] = judge.ids as [string];
+      const [id] = checker.ids as [string];
       const ask = async () => (await app.client(token).ask(BotDocument, { id })).bot?.version ?? 0;
-      const kept = async () => await app.metric('flovo_cache_hits_total', { resource: 'response' });
+      const responseHits = async () => await app.metric('flovo_cache_hits_total', { resource: 'response' });
       const before = await eventually(async () => {
         const version = await ask();
-        return (await kept()) > 0 ? version : false;
+        return (await responseHits()) > 0 ? version : false;
       });
       const release = proxy.holdReplies();
       const early = ask();
@@ -214,9 +214,9 @@ describe('two servers on one Redis, with readers and writers at the same time', 
         id,
         input: { name: `bot, lasting, ${before}` },
       });
-      judge.answered(updateBot);
+      checker.answered(updateBot);
       const late = ask();
-      // It has asked Redis anew.
+      // The later request has checked Redis again.
       await eventually(() => proxy.heldReplies > 1);
       release();
       await early;
@@ -227,7 +227,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
     }
   });
 
-  test(`no read of ${OPERATIONS} operations shows what was before an answered mutation`, async () => {
+  test(`no read among ${OPERATIONS} operations shows the state before an answered mutation`, async () => {
     let done = 0;
     const repeat = async (operation: () => Promise<void>): Promise<void> => {
       while (done < OPERATIONS) {
@@ -239,7 +239,7 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       ...Array.from({ length: READERS }, async (_, i) => {
         await repeat(async () => {
           const [what, read] = any(Object.entries(reads));
-          await judge.watch(what, async () => await read(clients[i % 2] as Client));
+          await checker.watch(what, async () => await read(clients[i % 2] as Client));
         });
       }),
       ...Array.from({ length: WRITERS }, async (_, i) => {
@@ -247,13 +247,13 @@ describe('two servers on one Redis, with readers and writers at the same time', 
       }),
     ]);
 
-    expect(judge.stale).toEqual([]);
-    // It was the cache that was tested, and every kind of read took part.
+    expect(checker.stale).toEqual([]);
+    // Most reads were hits, and every kind of read took part.
     for (const resource of ['bot', 'botDetails', 'botStats', 'botPage', 'organizationBots']) {
       const hits = apps.map(async (app) => await app.metric('flovo_cache_hits_total', { resource }));
       expect(Math.min(...(await Promise.all(hits)))).toBeGreaterThan(0);
     }
-    expect(Object.keys(judge.seen).sort()).toEqual(Object.keys(reads).sort());
+    expect(Object.keys(checker.seen).sort()).toEqual(Object.keys(reads).sort());
     const [{ version }] = await database.sql<[{ version: number }]>`select max(version) as version from bots`;
     expect(version).toBeGreaterThan(20);
   }, 60_000);

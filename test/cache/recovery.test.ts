@@ -14,8 +14,7 @@ import { exerciseApi, expectViews } from './api.js';
 
 const POOL = 3;
 /**
- * The pauses between the attempts to come back add up to about 2 s; the rest is for a busy machine. No entry in the
- * cache is shorter-lived, so nothing else ends an outage by then.
+ * The time to recover (ms). The pauses between attempts to reconnect add up to about 2 s; the rest is for a busy machine.
  */
 const BACK_MS = 10_000;
 const KINDS: readonly TopologyKind[] = ['standalone', 'cluster'];
@@ -61,14 +60,14 @@ const start = async (settings: Record<string, string>): Promise<TestApp & { user
 };
 const isUp = async (app: TestApp) => (await app.metric('flovo_redis_up')) === 1;
 
-/** Connections to Redis that are not the test's own. */
+/** The number of connections to Redis, without the test's own. */
 const redisConnections = async ({ nodes }: Topology): Promise<number> => {
   const lists = await Promise.all(nodes.map(async ({ admin }) => String(await admin.client('LIST'))));
   return lists
     .flatMap((list) => list.trim().split('\n'))
     .filter((line) => !line.includes(` name=${TEST_CONNECTION} `)).length;
 };
-/** Connections of servers to the test's database, by what they are for. */
+/** The number of the servers' connections to the database, by purpose. */
 const databaseConnections = async (sql: postgres.Sql): Promise<Record<string, number>> => {
   const rows = await sql<{ name: string; count: number }[]>`
     select application_name as name, count(*)::int as count from pg_stat_activity
@@ -77,7 +76,7 @@ const databaseConnections = async (sql: postgres.Sql): Promise<Record<string, nu
 };
 const ALL_DATABASE_CONNECTIONS = { 'flovo-bots': POOL, 'flovo-bots invalidation log': 1 };
 
-/** Reads in every way, and tells whether all of it came from Redis. */
+/** Makes every kind of read. Returns whether all values were hits. */
 const isAllHit = async (app: TestApp & { user: Client }): Promise<boolean> => {
   const misses = await app.metric('flovo_cache_misses_total');
   const hits = await app.metric('flovo_cache_hits_total');
@@ -102,7 +101,7 @@ const OUTAGES = {
 
 describe.each(KINDS)('after a %s Redis', (kind) => {
   test.each(['killed', 'frozen'] as const)(
-    'was %s and is back, reads are hits again, and there are as many connections as before',
+    'was %s and has recovered, reads are hits again, and there are as many connections as before',
     async (how) => {
       const redis = await startRedis(kind);
       const app = await start(redis.settings);
@@ -135,7 +134,7 @@ test.each([
   ['refused connections', (proxy: TcpProxy) => proxy.refuse()],
   ['was silent', (proxy: TcpProxy) => proxy.stall()],
 ])(
-  'after PostgreSQL %s and is back, reads are hits again, and there are as many connections as before',
+  'after PostgreSQL %s and has recovered, reads are hits again, and there are as many connections as before',
   async (_, strike) => {
     const redis = await startRedis('standalone');
     const proxy = await TcpProxy.before(database.url);
@@ -148,12 +147,12 @@ test.each([
     expect(await databaseConnections(database.sql)).toEqual(ALL_DATABASE_CONNECTIONS);
 
     strike(proxy);
-    // A hit needs a recent look at the log: after 2 s without one, nothing in Redis is trusted.
+    // A hit needs a recent read of the log: after 2 s without one, no cached value is trusted.
     const requests: Promise<unknown>[] = [];
     await eventually(async () => {
       const request = app.user.sendText(`{ bot(id: "${botId}") { name } }`, {}).catch(() => undefined);
       requests.push(request);
-      // One that needs PostgreSQL may wait for it.
+      // A request that needs PostgreSQL may wait for it.
       await Promise.race([request, pause(200)]);
       return (await app.metric('flovo_cache_misses_total', { reason: 'distrusted' })) > 0;
     });

@@ -56,7 +56,7 @@ const lines = (app: TestApp, message: string) => app.logs.filter(({ msg }) => ms
 const bytesReceived = async (admin: Redis): Promise<number> =>
   Number(/total_net_input_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
 
-/** What a Redis refuses, and what is said of it. */
+/** A refusal by Redis, and how the log describes it. */
 interface Refusal {
   refuse(admin: Redis): Promise<unknown>;
   allow(admin: Redis): Promise<unknown>;
@@ -118,7 +118,7 @@ const REFUSALS: Record<string, Refusal> = {
 
 describe.each(Object.entries(REFUSALS))('a server that %s', (_, { refuse, allow, command, key }) => {
   test.each(['from the start', 'later'])(
-    '%s: says so once, goes without Redis, and comes back',
+    '%s: logs it once, works without Redis, and uses Redis again later',
     async (when) => {
       const redis = await startRedis(['--maxmemory-policy', 'noeviction']);
       await allowAll(redis.admin);
@@ -129,7 +129,7 @@ describe.each(Object.entries(REFUSALS))('a server that %s', (_, { refuse, allow,
       if (when === 'later') {
         await eventually(async () => (await app.metric('flovo_redis_up')) === 1);
         await expectViews(user, orgId, botId, state);
-        // A machine that is busy may have needed a while for the first connection.
+        // On a busy machine the first connection may take a while.
         app.logs.length = 0;
         await refuse(redis.admin);
       }
@@ -150,7 +150,7 @@ describe.each(Object.entries(REFUSALS))('a server that %s', (_, { refuse, allow,
       expect(await app.metric('flovo_redis_failures_total', { reason: 'refused' })).toBeGreaterThan(0);
       expect(await app.metric('flovo_redis_state_changes_total', { to: 'degraded' })).toBe(1);
 
-      // Nothing is asked of Redis for a query, and little told for a change.
+      // Queries send nothing to Redis, and mutations little.
       const reads = await app.metric('flovo_redis_round_trips_total', { operation: 'read' });
       const before = await bytesReceived(redis.admin);
       for (let i = 0; i < 40; i++) {
@@ -178,7 +178,7 @@ describe.each(Object.entries(REFUSALS))('a server that %s', (_, { refuse, allow,
   );
 });
 
-test('a Redis without one of the commands is not used', async () => {
+test('a Redis that lacks a required command is not used', async () => {
   const redis = await startRedis(['--rename-command', 'ZADD', 'ZADD_BY_ANOTHER_NAME']);
   const app = await start(redis.url);
   await exerciseApi([app.client(token)], orgId, database);
@@ -189,7 +189,7 @@ test('a Redis without one of the commands is not used', async () => {
   });
 });
 
-test('a server that may not invalidate hides nothing from one that may', async () => {
+test('a server that may not invalidate leaves no stale value for a server that may', async () => {
   const redis = await startRedis();
   await allowAll(redis.admin);
   await redis.admin.call('ACL', ['SETUSER', 'other', 'on', '>secret', '~flovo:*', '+@all']);
@@ -205,20 +205,20 @@ test('a server that may not invalidate hides nothing from one that may', async (
   });
   await rights('~flovo:*', '+@all', '-unlink')(redis.admin);
   await limited.client(token).ask(UpdateBotDocument, { id: botId, input: { name: 'bot, new' } });
-  // By the log: at once if it was read meanwhile, and after a tenth of a second at most while all is well.
+  // The other server reads of the write in the log, a tenth of a second later at most.
   await eventually(
     async () =>
       await expectViews(reader, orgId, botId, { ...state, name: 'bot, new', version: 2 }).then(() => true),
     2_000,
   );
-  // What is pending is flushed once it may be.
+  // Pending invalidations are flushed once Redis allows it.
   await allowAll(redis.admin);
   await eventually(async () => (await limited.app.readiness()).cache === 'up');
   expect(await limited.metric('flovo_redis_failures_total', { reason: 'refused' })).toBeGreaterThan(0);
   await expectViews(limited.client(token), orgId, botId, { ...state, name: 'bot, new', version: 2 });
 });
 
-test('what Redis cannot be told is not sent again with every change', async () => {
+test('an invalidation that Redis refuses is not sent again with every write', async () => {
   const redis = await startRedis();
   await allowAll(redis.admin);
   const app = await start(`redis://cache:secret@127.0.0.1:${redis.port}`);
@@ -228,6 +228,6 @@ test('what Redis cannot be told is not sent again with every change', async () =
   const before = await bytesReceived(redis.admin);
   for (const id of ids) await app.client(token).ask(UpdateBotDocument, { id, input: { name: 'changed' } });
   const received = (await bytesReceived(redis.admin)) - before;
-  // 1 kB each were it told; told of all that is pending with each, it would be megabytes.
+  // One invalidation is about 1 kB; sending all pending ones with each write would be megabytes.
   expect(received).toBeLessThan(ids.length * 1_000 + 300_000);
 }, 60_000);

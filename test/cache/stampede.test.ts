@@ -73,14 +73,14 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
     expect(loads()).toBeLessThanOrEqual(3);
   });
 
-  test('of three processes wait for the one that loads, and use what it stored', async () => {
+  test('of three processes wait for the one that loads, and use the value that it stored', async () => {
     const [first, ...others] = [await open(), await open(), await open()] as [TestCache, ...TestCache[]];
     await Promise.all(caches.map(async (cache) => await cache.isUp()));
     const gate = first.hold('bot', 'before');
     const early = first.nameOf(botId);
     await gate.reached;
     const late = others.map(async (cache) => await cache.nameOf(botId));
-    // Both have found the lock when they have looked for the value a second time.
+    // Both have found the lock once they read the value a second time.
     while (others.some(({ tally }) => (tally.roundTrips.read ?? 0) < 2)) await redis.admin.get(botKey);
     gate.open();
     expect(await Promise.all([early, ...late])).toEqual(['bot 1', 'bot 1', 'bot 1']);
@@ -99,7 +99,7 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
     expect(await early).toBe('bot 1');
   });
 
-  test('are held up only briefly, and do not fail, after the process that was to load has died', async () => {
+  test('wait only briefly, and do not fail, after the process that held the lock has died', async () => {
     const cache = await open();
     await cache.isUp();
     await cache.nameOf(botId);
@@ -107,12 +107,12 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
     for (let stored = 0; stored === 0;) stored = await redis.admin.del(botKey);
     await redis.admin.set(`${botKey}:lock`, generation, 'PX', 600_000);
     await rush(cache);
-    // They were answered while the lock was there, by one load.
+    // They were answered while the lock existed, by one load.
     expect(await redis.admin.pttl(`${botKey}:lock`)).toBeGreaterThan(0);
     expect(loads()).toBe(2);
   });
 
-  test('of another value of the same batch are not held up by a lock', async () => {
+  test('of another value of the same batch do not wait for a lock', async () => {
     const cache = await open();
     await cache.isUp();
     const [other] = (await addBots(database.sql, orgId, 1)) as [string];
@@ -126,7 +126,7 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
   });
 
   test.each(['killed', 'frozen'] as const)(
-    'make one load a process when Redis has been %s',
+    'make one load per process when Redis has been %s',
     async (fault) => {
       const three = [
         await open({ timeoutMs: 100 }),
@@ -150,13 +150,13 @@ describe.each(KINDS)('many readers of a value that is not cached on a %s Redis',
     },
   );
 
-  test('make one load a process without Redis', async () => {
+  test('make one load per process without Redis', async () => {
     const three = [await open({ redis: undefined }), await open({ redis: undefined })];
     await rush(...three);
     expect(three.map(({ tally }) => tally.loads)).toEqual([1, 1]);
   });
 
-  test('see what was answered before they began, even if a load was under way that had not', async () => {
+  test('see every write that was answered before they began, even if an older load was pending', async () => {
     const cache = await open({ redis: undefined });
     const gate = cache.hold('bot', 'after');
     const early = cache.nameOf(botId);

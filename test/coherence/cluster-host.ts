@@ -9,9 +9,9 @@ import {
 import type { TcpProxy } from '../support/tcp-proxy.js';
 import type { RedisSide } from './redis-side.js';
 
-/** A Redis Cluster of three masters and perhaps as many replicas, each behind a proxy that all servers share. */
+/** A Redis Cluster of three masters and up to three replicas, each behind a proxy that all servers share. */
 export class ClusterHost implements RedisSide {
-  /** Its nodes are named by a setting of their own. */
+  /** The servers find the nodes by a setting instead. */
   readonly url = undefined;
   readonly settings: Readonly<Record<string, string>>;
 
@@ -29,9 +29,8 @@ export class ClusterHost implements RedisSide {
   }
 
   /**
-   * Makes a replica the master: on request, as for maintenance, or because the master stands still or is killed. Waits
-   * until it is. The returned function lets the old master go on, or starts it again with nothing in it, and waits until
-   * it is a replica.
+   * Makes a replica the master, on request, as for maintenance, or by freezing or killing the master, and waits until it
+   * is. The returned function thaws the old master, or restarts it empty, and waits until it has become a replica.
    */
   async failOver(how: 'request' | 'freeze' | 'kill'): Promise<() => Promise<void>> {
     const masters = await mastersOf(this.cluster.nodes);
@@ -54,7 +53,7 @@ export class ClusterHost implements RedisSide {
     };
   }
 
-  /** Begins to move the slot of a key to another master, while it is used. */
+  /** Begins to move the slot of a key to another master, while clients use it. */
   async moveSlotOf(key: string): Promise<SlotMove> {
     return await this.cluster.moveSlotOf(key);
   }

@@ -12,7 +12,7 @@ import { serverKilled } from './faults/server-killed.js';
 import { tablesTruncated } from './faults/tables-truncated.js';
 import { WITHIN_TWO_SECONDS, type Findings } from './findings.js';
 import { Span } from './span.js';
-import { Stage } from './stage.js';
+import { CoherenceRun } from './coherence-run.js';
 
 /**
  * A short run of what `npm run coherence` does at length: clients use several server processes, everything they see is
@@ -40,20 +40,20 @@ const wrongIn = ({ problems, samples }: Findings) => ({ problems, samples });
 const NOTHING = { problems: [], samples: [] };
 
 const { signal } = new AbortController();
-let stage: Stage;
+let run: CoherenceRun;
 
 beforeAll(async () => {
-  stage = await Stage.open({ bots: 40 });
+  run = await CoherenceRun.open({ bots: 40 });
 }, PATIENCE_MS);
 
 afterAll(async () => {
-  await stage?.close();
+  await run?.close();
 });
 
 test(
   'without faults, random clients see every answered write',
   async () => {
-    const { findings } = await perform(none, stage, new Span(NO_FAULT_MS, signal), LOAD, FEW);
+    const { findings } = await perform(none, run, new Span(NO_FAULT_MS, signal), LOAD, FEW);
     expect(wrongIn(findings)).toEqual(NOTHING);
     expect(findings.observations).toBeGreaterThanOrEqual(FEW);
     expect(findings.stale.count).toBe(0);
@@ -61,11 +61,11 @@ test(
   PATIENCE_MS,
 );
 
-describe('with faults, nobody sees a state that was outdated for two seconds, and no request fails', () => {
+describe('with faults, no read is stale by more than two seconds, and no request fails', () => {
   test.each(FAULTS.map((fault) => [fault.name, fault] as const))(
     '%s',
     async (_, fault) => {
-      const { findings } = await perform(fault, stage, new Span(0, signal), LOAD, FEW);
+      const { findings } = await perform(fault, run, new Span(0, signal), LOAD, FEW);
       expect(wrongIn(findings)).toEqual(NOTHING);
       expect(findings.observations).toBeGreaterThanOrEqual(FEW);
     },
@@ -73,9 +73,9 @@ describe('with faults, nobody sees a state that was outdated for two seconds, an
   );
 
   test(
-    'in the end everybody sees what the database holds',
+    "in the end every server shows the database's state",
     async () => {
-      const findings = await checkConvergence(stage, WITHIN_TWO_SECONDS, new Span(Infinity, signal));
+      const findings = await checkConvergence(run, WITHIN_TWO_SECONDS, new Span(Infinity, signal));
       expect(wrongIn(findings)).toEqual(NOTHING);
     },
     PATIENCE_MS,

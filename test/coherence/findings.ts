@@ -1,4 +1,4 @@
-import type { Judgement } from './register.js';
+import type { Verdict } from './register.js';
 
 /** Through which kind of key or query a value was seen. */
 export type View =
@@ -14,11 +14,11 @@ export type View =
   | 'mutation'
   | 'access';
 
-/** Which reads a run forgives. */
+/** How stale a read may be. */
 export interface Tolerance {
   /** How long an answered write may stay unseen (ms): 0 without faults. */
   readonly answeredMs: number;
-  /** How long a write may stay unseen that no mutation has answered: one from outside, or one whose answer was lost. */
+  /** How long an unanswered write may stay unseen (ms): one made by SQL, or one whose answer was lost. */
   readonly committedMs: number;
 }
 
@@ -26,7 +26,7 @@ export interface Tolerance {
 export const STRICT: Tolerance = { answeredMs: 0, committedMs: 2_000 };
 export const WITHIN_TWO_SECONDS: Tolerance = { answeredMs: 2_000, committedMs: 2_000 };
 
-/** The number of values that missed a write, and the longest time that such a write had been there. */
+/** The number of values that missed a write, and the longest time for which one was missed. */
 interface Misses {
   count: number;
   longestMs: number;
@@ -34,7 +34,7 @@ interface Misses {
 
 const MAX_SAMPLES = 10;
 
-/** What a checked history amounts to. */
+/** The counts and samples of a checked history. */
 export class Findings {
   observations = 0;
   requests = 0;
@@ -44,15 +44,15 @@ export class Findings {
   readonly late: Misses = { count: 0, longestMs: 0 };
   /** Observations that missed a write for longer than tolerated. */
   intolerable = 0;
-  /** Values that nobody can have written: an error of the checker, or worse. */
+  /** Values that nobody can have written: a bug in the checker or a serious one in the server. */
   impossible = 0;
-  /** Requests that failed for no good reason. */
+  /** Failed requests that nothing excuses. */
   failures = 0;
   /** Requests that failed because their server was killed or had no database. */
   excused = 0;
   readonly byView = new Map<View, number>();
   readonly samples: string[] = [];
-  /** What else there is to say. */
+  /** Further lines for the report. */
   readonly notes: string[] = [];
 
   constructor(readonly tolerance: Tolerance) {}
@@ -62,8 +62,8 @@ export class Findings {
     this.byView.set(view, (this.byView.get(view) ?? 0) + 1);
   }
 
-  /** @param describe says what was seen, for the first few that are wrong. */
-  judge({ missedAnswered, missedCommitted, impossible }: Judgement, describe: () => string): void {
+  /** @param describe describes the read; called only for violations. */
+  record({ missedAnswered, missedCommitted, impossible }: Verdict, describe: () => string): void {
     if (impossible) {
       this.impossible += 1;
       this.sample(`impossible: ${describe()}`);
@@ -84,7 +84,7 @@ export class Findings {
     this.sample(`failed: ${description}`);
   }
 
-  /** Takes in what a later part of the same run amounts to. */
+  /** Adds the findings of a later part of the same run. */
   add(later: Findings): void {
     this.observations += later.observations;
     this.requests += later.requests;
@@ -104,7 +104,7 @@ export class Findings {
     this.notes.push(...later.notes);
   }
 
-  /** What breaks the guarantee; empty if nothing does. */
+  /** The violations of the guarantee; empty if it held. */
   get problems(): string[] {
     const { answeredMs } = this.tolerance;
     return [
@@ -121,7 +121,7 @@ export class Findings {
   }
 }
 
-/** Nothing at all is within 0. */
+/** A limit of 0 tolerates no stale read at all, not even one with an age of 0 ms. */
 const isWithin = (ageMs: number, limitMs: number): boolean => limitMs > 0 && ageMs <= limitMs;
 
 function note(misses: Misses, ageMs: number): void {

@@ -20,7 +20,7 @@ interface BotRow {
   readonly name: string;
 }
 
-/** Fills an empty database, and tells the history. */
+/** Fills an empty database and records its rows in the history. */
 export async function createFixture(
   sql: postgres.Sql,
   history: History,

@@ -7,35 +7,35 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 import type { History } from './history.js';
 import type { Instant } from './register.js';
 
-/** A request without an answer for this long has failed (ms). */
+/** A request fails if it is not answered within this time (ms). */
 const MAX_ANSWER_MS = 20_000;
-/** From a server that has no database, no answer is waited for as long (ms). */
+/** The same for a server that cannot reach PostgreSQL (ms). */
 const MAX_EXCUSED_MS = 1_000;
 
-/** What a server had sent before it was killed has arrived by then (ms). */
+/** Bytes that a server sent before it was killed arrive within this time (ms). */
 const LAST_BYTES_MS = 500;
 
-/** How much is told of the output of a server that crashed. */
+/** Lines of a crashed server's output to report. */
 const LAST_LINES = 12;
 
-/** Servers that must not outlive this process, not even if it ends in a hurry. */
+/** Running servers; they are killed when this process exits, even after an error. */
 const running = new Set<Server>();
 process.on('exit', () => {
   for (const server of running) server.process.child.kill('SIGKILL');
 });
 
-/** One life of a server process. */
+/** One server process, from start to exit. */
 export class Server {
   private killedAt: Instant | undefined;
   private readonly outages: { from: Instant; to: Instant }[] = [];
 
-  /** @param onCrash called if it ends though nobody has killed it, with the end of its output. */
+  /** @param onCrash called with the last lines of output if the process exits without having been killed. */
   constructor(
     readonly name: string,
     readonly process: ServerProcess,
     onCrash: (output: string) => void,
   ) {
-    // Each request that is under way waits for it, too.
+    // Each pending request adds an exit listener.
     process.child.setMaxListeners(0);
     process.child.once('exit', () => {
       if (this.killedAt === undefined) onCrash(process.output.slice(-LAST_LINES).join('\n'));
@@ -47,21 +47,21 @@ export class Server {
     return this.killedAt === undefined && exitCode === null && signalCode === null;
   }
 
-  /** Waits until it has ended, and what it had sent before must have arrived. */
+  /** Waits until the process has exited and its last bytes must have arrived. */
   async hasEnded(signal: AbortSignal): Promise<void> {
     const { exitCode, signalCode } = this.process.child;
     if (exitCode === null && signalCode === null) await once(this.process.child, 'exit', { signal });
     await pause(LAST_BYTES_MS, undefined, { signal });
   }
 
-  /** Ends it as a crash would, at once; what is under way on it gets no answer. */
+  /** Kills the process with SIGKILL; pending requests get no answer. */
   async kill(): Promise<void> {
     this.killedAt ??= performance.now();
     await this.process.end('SIGKILL');
     running.delete(this);
   }
 
-  /** From now until the returned function is called, this server is not expected to answer: it has no database. */
+  /** Until the returned function is called, failed requests of this server are excused: it cannot reach PostgreSQL. */
   excuse(): () => void {
     const outage = { from: performance.now(), to: Infinity };
     this.outages.push(outage);
@@ -70,7 +70,7 @@ export class Server {
     };
   }
 
-  /** Whether a request of that time may have failed for a reason other than Redis. */
+  /** Whether a failure between these instants is excused: the server was killed or could not reach PostgreSQL. */
   isExcused(from: Instant, to: Instant): boolean {
     return (
       this.killedAt !== undefined || this.outages.some((outage) => outage.from <= to && outage.to >= from)
@@ -88,15 +88,15 @@ export interface Berth {
   server: Server;
 }
 
-/** A proxy that the stage has promised. */
+/** The proxy of a server. @throws Error if the run was opened without proxies */
 export function required(proxy: TcpProxy | undefined): TcpProxy {
-  if (!proxy) throw new Error('This needs a stage with proxies');
+  if (!proxy) throw new Error('This needs a run with proxies');
   return proxy;
 }
 
 export interface FleetOptions {
   readonly databaseUrl: string;
-  /** Absent where the settings say where Redis is. */
+  /** Undefined if `settings` name the Redis nodes. */
   readonly redisUrl: string | undefined;
   readonly servers: number;
   /** Whether each server reaches Redis or PostgreSQL through a proxy of its own. */
@@ -107,17 +107,17 @@ export interface FleetOptions {
 }
 
 export interface CacheReads {
-  /** Values that were found in Redis, and others. */
+  /** Values that were found in Redis, and values that were not. */
   readonly hits: number;
   readonly misses: number;
-  /** Requests that were answered with a cached response as a whole, and others. */
-  readonly answers: number;
-  readonly otherRequests: number;
+  /** Requests that were answered with a cached response, and requests that were not. */
+  readonly responseHits: number;
+  readonly responseMisses: number;
 }
 
 /** The server processes of a run, which share one PostgreSQL and one Redis. */
 export class Fleet {
-  /** Servers that are not for everybody. */
+  /** Servers that {@link any} does not return. */
   private readonly reserved = new Set<Berth>();
 
   private constructor(
@@ -152,7 +152,7 @@ export class Fleet {
     throw failures[0];
   }
 
-  /** Keeps a server out of {@link any}. */
+  /** Excludes a server from {@link any} until it is released. */
   reserve(berth: Berth): void {
     this.reserved.add(berth);
   }
@@ -161,7 +161,7 @@ export class Fleet {
     this.reserved.delete(berth);
   }
 
-  /** A server that is there, at random. */
+  /** A random server that is alive and not reserved. */
   get any(): Server {
     const alive = this.berths.filter((berth) => berth.server.isAlive && !this.reserved.has(berth));
     const berth = alive[Math.floor(Math.random() * alive.length)];
@@ -182,8 +182,8 @@ export class Fleet {
   }
 
   /**
-   * Sends a request. Whatever keeps it from being answered, except errors in the answer itself, is counted; undefined is
-   * returned then, and nobody knows whether a mutation has happened.
+   * Sends a request. Returns undefined, and counts a failure, if no answer arrives: a mutation may then have been made or
+   * not. GraphQL errors in an answer are left to the caller.
    */
   async ask(server: Server, text: string, variables: unknown): Promise<GraphQLAnswer<unknown> | undefined> {
     const { findings } = this.history;
@@ -196,7 +196,7 @@ export class Fleet {
       const timeout = pause(limitMs, undefined, { signal: controller.signal }).then(() => {
         throw new Error(`no answer within ${limitMs} ms`);
       });
-      // The client does not always notice that the other end is gone, and nobody has to wait for the dead.
+      // The HTTP client does not always notice that the server is gone, so its exit ends the request, too.
       const death = server.hasEnded(controller.signal).then(() => {
         throw new Error('the server has ended');
       });
@@ -209,22 +209,22 @@ export class Fleet {
     }
   }
 
-  /** Counts a request that has failed, unless its server had no chance. */
+  /** Counts a failed request, as excused if its server was killed or had no database. */
   failed(server: Server, from: Instant, description: string): void {
     if (server.isExcused(from, performance.now())) this.history.findings.excused += 1;
     else this.history.findings.fail(`${description} (${server.name})`);
   }
 
-  /** What the servers that live have counted since they started. */
+  /** The cache counters of all live servers, summed, since each started. */
   async cacheReads(): Promise<CacheReads> {
-    const reads = { hits: 0, misses: 0, answers: 0, otherRequests: 0 };
+    const reads = { hits: 0, misses: 0, responseHits: 0, responseMisses: 0 };
     for (const { server } of this.berths) {
       if (!server.isAlive) continue;
       for (const [series, value] of await metricsOf(server)) {
-        const isAnswer = series.includes('resource="response"');
-        if (series.startsWith('flovo_cache_hits_total')) reads[isAnswer ? 'answers' : 'hits'] += value;
+        const isResponse = series.includes('resource="response"');
+        if (series.startsWith('flovo_cache_hits_total')) reads[isResponse ? 'responseHits' : 'hits'] += value;
         if (series.startsWith('flovo_cache_misses_total'))
-          reads[isAnswer ? 'otherRequests' : 'misses'] += value;
+          reads[isResponse ? 'responseMisses' : 'misses'] += value;
       }
     }
     return reads;

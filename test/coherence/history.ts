@@ -1,16 +1,16 @@
 import { Findings, type Tolerance, type View } from './findings.js';
 import { Life } from './life.js';
 import { Register, worstOf, type Instant } from './register.js';
-import { judgeSums, type OrganizationFigures } from './sums.js';
+import { checkSums, type OrganizationFigures } from './sums.js';
 
-/** When a read was under way, and through which server. */
+/** When a read began and ended, and through which server. */
 export interface Window {
   readonly from: Instant;
   readonly to: Instant;
   readonly server: string;
 }
 
-/** The growing quantities of a bot, as far as a view shows them. */
+/** The growing quantities of a bot; a view may show only some. */
 export interface Quantities {
   readonly version?: number;
   /** `totalMessages`, which grows as messages are recorded. */
@@ -23,7 +23,7 @@ export interface Quantities {
 export const TERMS = ['even', 'odd'] as const;
 export type Term = (typeof TERMS)[number];
 
-/** All that is known of one bot. */
+/** The history of one bot. */
 export class BotRecord {
   readonly version: Register;
   readonly total: Register;
@@ -50,7 +50,7 @@ export class BotRecord {
     this.deletionBegunAt ??= at;
   }
 
-  /** What the absence of this bot says to a read that ended at `to`: it is gone if its deletion had begun. */
+  /** The state that its absence shows if the read ended at `to`: deleted if a deletion had begun, else not yet created. */
   lifeWhenAbsent(to: Instant): number {
     return this.deletionBegunAt !== undefined && this.deletionBegunAt <= to ? Life.DELETED : Life.UNBORN;
   }
@@ -62,23 +62,23 @@ export interface Item extends Quantities {
 }
 
 /**
- * What writers have done and readers have seen, checked as it comes in: a read must show every write that was answered
- * before the read began. All instants are of this process's monotonic clock: an answer's is taken after it arrived, a
- * read's before it is sent, so no clock can accuse the system wrongly.
+ * Records what clients wrote and read, and checks each read at once: it must show every write that was answered before the
+ * read began. All instants come from this process's monotonic clock. An answer's instant is taken after the answer arrived
+ * and a read's before it is sent, so the checker never reports a correct read as stale.
  */
 export class History {
   private readonly bots = new Map<string, BotRecord>();
   private readonly living = new Map<string, Set<BotRecord>>();
 
-  /** What the part of the history that is being made amounts to. */
+  /** The findings of the current part of the history. */
   findings: Findings;
 
   constructor(tolerance: Tolerance) {
     this.findings = new Findings(tolerance);
   }
 
-  /** Judges by another tolerance from now on, and counts anew. */
-  beginChapter(tolerance: Tolerance): Findings {
+  /** Starts new findings, with another tolerance. */
+  startFindings(tolerance: Tolerance): Findings {
     this.findings = new Findings(tolerance);
     return this.findings;
   }
@@ -87,12 +87,12 @@ export class History {
     return this.bots.get(id);
   }
 
-  /** The bots of an organization that nobody has begun to delete. */
+  /** The bots of an organization, except those whose deletion has begun. */
   botsOf(orgId: string): readonly BotRecord[] {
     return [...this.livingOf(orgId)];
   }
 
-  /** A bot is known from now on, whether or not it has been announced. */
+  /** Adds a bot, if it is new, and returns its record. */
   learn(record: BotRecord): BotRecord {
     const known = this.bots.get(record.id);
     if (known) return known;
@@ -106,7 +106,7 @@ export class History {
     record.version.isAnswered(1, at);
   }
 
-  /** A bot is in the database, but no mutation has answered so. */
+  /** A bot was inserted by SQL, so no mutation has answered it. */
   isInserted(record: BotRecord, at: Instant): void {
     record.life.isCommitted(Life.ALIVE, at);
   }
@@ -143,22 +143,22 @@ export class History {
     const { findings } = this;
     const record = this.learn(new BotRecord(item.id, orgId, undefined));
     findings.count(view);
-    const judgements = [record.life.judge(Life.ALIVE, window.from)];
-    if (item.version !== undefined) judgements.push(record.version.judge(item.version, window.from));
-    if (item.total !== undefined) judgements.push(record.total.judge(item.total, window.from));
-    if (item.failed !== undefined) judgements.push(record.failed.judge(item.failed, window.from));
-    findings.judge(worstOf(judgements), () => `${JSON.stringify(item)} in ${view} of ${window.server}`);
+    const verdicts = [record.life.check(Life.ALIVE, window.from)];
+    if (item.version !== undefined) verdicts.push(record.version.check(item.version, window.from));
+    if (item.total !== undefined) verdicts.push(record.total.check(item.total, window.from));
+    if (item.failed !== undefined) verdicts.push(record.failed.check(item.failed, window.from));
+    findings.record(worstOf(verdicts), () => `${JSON.stringify(item)} in ${view} of ${window.server}`);
   }
 
   /** A read has found that there is no such bot. */
   observeAbsence(view: View, record: BotRecord, window: Window): void {
     this.findings.count(view);
-    this.judgeAbsence(view, record, window);
+    this.checkAbsence(view, record, window);
   }
 
   /**
    * A read has returned a list.
-   * @param completeness all bots of the organization should be in it, or all whose names hold a term, or it is a part.
+   * @param completeness `all`: all bots of the organization must be in it; a term: all whose names contain it; `part`: any.
    */
   observeList(
     view: View,
@@ -175,7 +175,7 @@ export class History {
     if (completeness === 'part') return;
     for (const record of this.livingOf(orgId)) {
       if (there.has(record.id) || (completeness !== 'all' && record.term !== completeness)) continue;
-      this.judgeAbsence(view, record, window);
+      this.checkAbsence(view, record, window);
     }
   }
 
@@ -183,15 +183,15 @@ export class History {
   observeOrganization(orgId: string, seen: OrganizationFigures, window: Window): void {
     this.findings.count('org stats');
     const bots = [...this.bots.values()].filter((bot) => bot.orgId === orgId);
-    this.findings.judge(
-      worstOf(judgeSums(bots, seen, window)),
+    this.findings.record(
+      worstOf(checkSums(bots, seen, window)),
       () => `${JSON.stringify(seen)} in org stats of ${window.server}`,
     );
   }
 
-  private judgeAbsence(view: View, record: BotRecord, window: Window): void {
-    this.findings.judge(
-      record.life.judge(record.lifeWhenAbsent(window.to), window.from),
+  private checkAbsence(view: View, record: BotRecord, window: Window): void {
+    this.findings.record(
+      record.life.check(record.lifeWhenAbsent(window.to), window.from),
       () => `no bot ${record.id} in ${view} of ${window.server}`,
     );
   }

@@ -3,21 +3,27 @@ import { parseArgs } from 'node:util';
 import type { Outcome } from './fault.js';
 import { MUTANTS, SCHEDULES } from './mutants.js';
 import { faultTable, isCaught, mutantTable, scheduleTable, type MutantResult } from './report.js';
-import { RUNS, type RunOptions } from './runs.js';
+import { FAULT_RUNS, type RunOptions } from './fault-runs.js';
 import { bringUpServices } from './services.js';
-import { loadMutant, openTrialStage, tryMutant, tryOut, type Trial } from './trials.js';
+import {
+  runMutantLoad,
+  openScheduleRun,
+  runMutantSchedule,
+  runSchedule,
+  type ScheduleResult,
+} from './schedule-runs.js';
 
 const USAGE = `Checks the cache's guarantee against real faults, and the checker against mutants of the server.
 
-  --faults a,b        only the faults whose names hold one of these texts; "" for none
+  --faults a,b        only the faults whose names contain one of these texts; "" for none
   --mutants a,b       likewise, for mutants
-  --schedules a,b     likewise, for the schedules that the real server must come through
+  --schedules a,b     likewise, for the schedules that the unmodified server must pass
   --seconds n         how long each fault lasts (30)
   --observations n    how many observations there must be without a fault (1000000)
-  --list              names them all, and does nothing
+  --list              lists all names and exits
   --help`;
 
-/** As many clients as keep two processors busy. */
+/** Enough clients to keep two processors busy. */
 const LOAD = { readers: 6, readerPauseMs: 0, writers: 4, writerPauseMs: 8 };
 const MUTANT_SECONDS = 8;
 
@@ -39,50 +45,50 @@ const chosen = <Named extends { readonly name: string }>(
 ): Named[] =>
   all.filter(({ name }) => texts?.split(',').some((text) => text !== '' && name.includes(text)) ?? true);
 
-const say = (line: string): void => {
+const log = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
 
 interface Results {
   readonly outcomes: Outcome[];
-  readonly trials: Trial[];
+  readonly schedules: ScheduleResult[];
   readonly mutants: MutantResult[];
 }
 
-/** Reports the first few things that were wrong, where there is room for them. */
-function tell(name: string, { findings, seconds }: Pick<Outcome, 'findings' | 'seconds'>): void {
+/** Logs the counts of one run, its notes and its first few violations. */
+function report(name: string, { findings, seconds }: Pick<Outcome, 'findings' | 'seconds'>): void {
   const { observations, stale, failures } = findings;
-  say(
+  log(
     `${name}: ${observations} observations, ${stale.count} stale, ${failures} failed, ${seconds.toFixed(0)} s`,
   );
-  for (const line of [...findings.notes, ...findings.samples]) say(`    ${line}`);
+  for (const line of [...findings.notes, ...findings.samples]) log(`    ${line}`);
 }
 
 async function runFaults({ outcomes }: Results, options: RunOptions, observations: number): Promise<void> {
-  for (const { name, about, perform } of chosen(RUNS, given.faults)) {
+  for (const { name, about, perform } of chosen(FAULT_RUNS, given.faults)) {
     if (options.signal.aborted) return;
-    say(`\n${name} (${about})`);
+    log(`\n${name} (${about})`);
     const outcome = await perform({ ...options, ...(name === 'none' ? { observations } : {}) });
     outcomes.push(outcome);
-    tell(name, outcome);
+    report(name, outcome);
   }
 }
 
-async function runSchedules({ trials }: Results, { signal }: RunOptions): Promise<void> {
+async function runSchedules({ schedules: results }: Results, { signal }: RunOptions): Promise<void> {
   const schedules = chosen(SCHEDULES, given.schedules);
   if (schedules.length === 0) return;
-  for (const keepsAnswers of [false, true]) {
-    const stage = await openTrialStage(keepsAnswers);
+  for (const cachesResponses of [false, true]) {
+    const run = await openScheduleRun(cachesResponses);
     try {
       for (const schedule of schedules) {
         if (signal.aborted) return;
-        const server = `the real one, ${keepsAnswers ? 'with cached responses' : 'no with cached responses'}`;
-        const trial = await tryOut(stage, schedule, server, signal);
-        trials.push(trial);
-        tell(`${schedule.name} (${server})`, { findings: trial.findings, seconds: 0 });
+        const server = `unmodified, ${cachesResponses ? 'with' : 'without'} cached responses`;
+        const result = await runSchedule(run, schedule, server, signal);
+        results.push(result);
+        report(`${schedule.name} (${server})`, { findings: result.findings, seconds: 0 });
       }
     } finally {
-      await stage.close();
+      await run.close();
     }
   }
 }
@@ -90,20 +96,20 @@ async function runSchedules({ trials }: Results, { signal }: RunOptions): Promis
 async function runMutants({ mutants }: Results, options: RunOptions): Promise<void> {
   for (const mutant of chosen(MUTANTS, given.mutants)) {
     if (options.signal.aborted) return;
-    const trial = await tryMutant(mutant, options.signal);
-    const load = await loadMutant(mutant, { ...options, durationMs: MUTANT_SECONDS * 1_000 });
-    mutants.push({ mutant, trial, load });
-    const { stale } = trial.findings;
-    say(
+    const schedule = await runMutantSchedule(mutant, options.signal);
+    const load = await runMutantLoad(mutant, { ...options, durationMs: MUTANT_SECONDS * 1_000 });
+    mutants.push({ mutant, schedule, load });
+    const { stale } = schedule.findings;
+    log(
       `mutant "${mutant.name}": ${stale.count} stale by schedule, ${load.findings.stale.count} among random clients`,
     );
   }
 }
 
-/** Returns whether everything is as it should be. */
+/** Returns whether every guarantee held and every mutant was caught. */
 async function main(signal: AbortSignal): Promise<boolean> {
   const options: RunOptions = { durationMs: Number(given.seconds) * 1_000, load: LOAD, signal };
-  const results: Results = { outcomes: [], trials: [], mutants: [] };
+  const results: Results = { outcomes: [], schedules: [], mutants: [] };
   const takeDown = await bringUpServices();
   try {
     await runFaults(results, options, Number(given.observations));
@@ -112,22 +118,20 @@ async function main(signal: AbortSignal): Promise<boolean> {
   } finally {
     await takeDown();
   }
-  const { outcomes, trials, mutants } = results;
+  const { outcomes, schedules, mutants } = results;
   const tables = [
     outcomes.length > 0 ? faultTable(outcomes) : undefined,
-    trials.length > 0 ? scheduleTable(trials) : undefined,
+    schedules.length > 0 ? scheduleTable(schedules) : undefined,
     mutants.length > 0 ? mutantTable(mutants) : undefined,
   ];
   console.log(tables.filter((text) => text !== undefined).join('\n\n'));
   const problems = [
     ...outcomes.flatMap(({ name, findings }) => findings.problems.map((problem) => `${name}: ${problem}`)),
-    ...trials.flatMap(({ schedule, findings }) =>
-      findings.problems.map((problem) => `${schedule}: ${problem}`),
-    ),
+    ...schedules.flatMap(({ name, findings }) => findings.problems.map((problem) => `${name}: ${problem}`)),
     ...mutants.filter((result) => !isCaught(result)).map(({ mutant }) => `${mutant.name}: not caught`),
-    ...(signal.aborted ? ['called off'] : []),
+    ...(signal.aborted ? ['interrupted'] : []),
   ];
-  for (const problem of problems) say(problem);
+  for (const problem of problems) log(problem);
   return problems.length === 0;
 }
 
@@ -135,14 +139,14 @@ const controller = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     if (controller.signal.aborted) process.exit(1);
-    say('\nStopping; once more to stop at once');
+    log('\nStopping; press again to stop at once');
     controller.abort();
   });
 }
 
 if (given.help) console.log(USAGE);
 else if (given.list) {
-  for (const { name, about } of RUNS) console.log(`fault     ${name}: ${about}`);
+  for (const { name, about } of FAULT_RUNS) console.log(`fault     ${name}: ${about}`);
   for (const { name } of SCHEDULES) console.log(`schedule  ${name}`);
   for (const { name, caughtBy } of MUTANTS) console.log(`mutant    ${name}: caught by ${caughtBy.name}`);
 } else {

@@ -4,7 +4,7 @@ import { cutOffFromPostgres } from './faults/cut-off-from-postgres.js';
 import { none } from './faults/none.js';
 import { redisOldDump } from './faults/redis-old-dump.js';
 import type { Schedule } from './schedule.js';
-import { answerWithoutWrite } from './schedules/answer-without-write.js';
+import { mutationWithoutWrite } from './schedules/mutation-without-write.js';
 import { blindProcess } from './schedules/blind-process.js';
 import { fillAfterEviction, fillAfterWrite } from './schedules/late-fill.js';
 import { joinAfterWrite, shareAfterWrite } from './schedules/late-join.js';
@@ -12,18 +12,18 @@ import { lateReplacement } from './schedules/late-replacement.js';
 import { oldDump } from './schedules/old-dump.js';
 import { readBeforeCommit, writeElsewhere } from './schedules/write-while-cached.js';
 
-/** The server with one part of it made wrong, by a module that it imports before it starts. */
+/** A server with one part of the protocol broken by a module that it imports before it starts. */
 export interface Mutant {
   readonly name: string;
   /** The URL of that module. */
   readonly url: string;
-  /** The interleaving that shows what the part is for: it catches the mutant every time. */
+  /** The schedule that must catch the mutant every time. */
   readonly caughtBy: Schedule;
-  /** The fault under which random clients come across it, sooner or later. */
+  /** The fault under which random clients can observe the mutant's errors. */
   readonly fault: Fault;
-  /** Whether servers cache whole responses: off where those would hide what goes wrong below them. */
-  readonly keepsAnswers: boolean;
-  /** Whether the short run tries it, too: without one of these parts there is no guarantee left. */
+  /** Whether the response cache is on; it is off where it would hide errors of the values below. */
+  readonly cachesResponses: boolean;
+  /** Whether `npm test` runs it, too: without this part of the protocol nothing is guaranteed. */
   readonly isDecisive: boolean;
 }
 
@@ -32,7 +32,7 @@ const mutant = (name: string, file: string, caughtBy: Schedule, rest: Partial<Mu
   url: moduleUrl(`imports/mutants/${file}`),
   caughtBy,
   fault: none,
-  keepsAnswers: false,
+  cachesResponses: false,
   isDecisive: false,
   ...rest,
 });
@@ -44,19 +44,19 @@ export const MUTANTS: readonly Mutant[] = [
   mutant('counters instead of random generations', 'counters', fillAfterEviction, { isDecisive: true }),
   mutant('invalidation before the commit', 'early-invalidation', readBeforeCommit, { isDecisive: true }),
   mutant('statistics replaced whatever is cached', 'careless-replacements', lateReplacement),
-  mutant('cached responses that Redis is not asked about', 'unchecked-answers', writeElsewhere, {
-    keepsAnswers: true,
+  mutant('cached responses that Redis is not asked about', 'unchecked-responses', writeElsewhere, {
+    cachesResponses: true,
   }),
   mutant('the log trusted, however old', 'trust-without-log', blindProcess, { fault: cutOffFromPostgres }),
   mutant('no log check', 'no-log-check', oldDump, { fault: redisOldDump, isDecisive: true }),
   mutant('no log check, with cached responses', 'no-log-check', oldDump, {
     fault: redisOldDump,
-    keepsAnswers: true,
+    cachesResponses: true,
   }),
 ];
 
-/** Every interleaving that a mutant is caught by, and more: the real server must come through all of them. */
+/** All schedules: those that catch a mutant, and more. The unmodified server must pass all of them. */
 export const SCHEDULES: readonly Schedule[] = [
   ...new Set(MUTANTS.map(({ caughtBy }) => caughtBy)),
-  answerWithoutWrite,
+  mutationWithoutWrite,
 ];

@@ -29,12 +29,12 @@ const RECORD = `mutation($botId: ID!, $messages: [MessageInput!]!) {
 const MARK = 'mutation($id: ID!) { message: updateMessageStatus(id: $id, status: FAILED) { id } }';
 
 /**
- * Sends mutations and writes down what they did. A mutation without an answer may have happened or not: what it may
- * write is allowed from its beginning on, and demanded only once it was answered, or was seen in the database.
+ * Sends mutations and records them in the history. A mutation without an answer may have been made or not: reads may show
+ * its write from its start on, and must show it only after it was answered or seen in the database.
  */
 export class Mutations {
   private serial = 0;
-  /** For each bot, how many of its messages have been marked as failed for sure. */
+  /** For each bot, the number of its messages that answered mutations have marked as failed. */
   private readonly marked = new Map<string, number>();
 
   constructor(
@@ -95,7 +95,7 @@ export class Mutations {
     return answer !== undefined;
   }
 
-  /** All messages are gone: counting begins anew. */
+  /** Resets the counts after all messages were deleted. */
   forgetMarks(): void {
     this.marked.clear();
   }

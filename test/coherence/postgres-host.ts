@@ -9,8 +9,8 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 import { serverModule } from './imports/server-module.js';
 
 /**
- * A PostgreSQL of a run's own, which can be started again. It has another port then, so everybody reaches it through a
- * proxy that stays.
+ * A PostgreSQL of the run's own that can be restarted. A restart changes its port, so all clients connect through a proxy
+ * whose port stays.
  */
 export class PostgresHost implements TestDatabase {
   private constructor(
@@ -54,7 +54,7 @@ export class PostgresHost implements TestDatabase {
     return this.proxy.url;
   }
 
-  /** Ends it, by a shutdown or as a crash would, and starts it again. */
+  /** Shuts PostgreSQL down or kills it, and starts it again after `downMs`. */
   async restart(how: 'stop' | 'kill', downMs: number): Promise<void> {
     await this.service[how]();
     await new Promise((resolve) => setTimeout(resolve, downMs));
@@ -73,6 +73,6 @@ const launch = async (folder: string, settings: Readonly<Record<string, string>>
   await startPostgres({
     dataDir: path.join(folder, 'postgres'),
     log: () => {},
-    // Commits outlive a crash of the server, if not one of the machine.
+    // Commits survive a crash of PostgreSQL, though not of the machine.
     settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300', ...settings },
   });

@@ -2,15 +2,15 @@ import type { GraphQLAnswer } from '../support/client.js';
 import type { View } from './findings.js';
 import { TERMS, type BotRecord, type History, type Item, type Term, type Window } from './history.js';
 
-/** One query of a reader: what it asks, and what its answer says. */
+/** One query, and how its answer is added to the history. */
 export interface Reading {
   readonly text: string;
   readonly variables: Readonly<Record<string, string | number>>;
-  /** Adds the answer to the history. Returns the errors that are not accounted for. */
+  /** Adds the answer to the history. Returns the unexpected errors. */
   observe(answer: GraphQLAnswer<unknown>, history: History, window: Window): string[];
 }
 
-/** What the queries below select of a bot, its statistics, details and pages. */
+/** The fields that the queries below select. */
 interface BotFields {
   readonly id: string;
   readonly version: number;
@@ -48,10 +48,10 @@ const itemOf = ({ id, version, stats }: BotFields): Item => ({
   ...(stats === undefined ? {} : quantities(stats)),
 });
 
-/** Most aliases of one document. */
+/** Limit of aliases in one document. */
 const MAX_ALIASES = 20;
 
-/** Documents by their shape: a few texts, so that servers parse each once. */
+/** Documents by their shape. They are reused, so that servers parse each text once. */
 const texts = new Map<string, string>();
 function textOf(shape: string, count: number, field: (alias: string) => string): string {
   const name = `${shape} ${count}`;
@@ -120,7 +120,7 @@ interface MessagesFields {
 }
 const MESSAGES = '{ nodes { id } pageInfo { hasNextPage } }';
 
-/** How many messages there are, if all of them are on the page. */
+/** The number of messages; undefined if there are more than fit on the page. */
 const counted = ({ nodes, pageInfo }: MessagesFields): number | undefined =>
   pageInfo.hasNextPage ? undefined : nodes.length;
 

@@ -26,7 +26,7 @@ export class RedisHost implements RedisSide {
     return this.service.port;
   }
 
-  /** Ends it as a crash would. */
+  /** Kills it with SIGKILL. */
   async kill(): Promise<void> {
     await this.service.kill();
   }
@@ -39,14 +39,14 @@ export class RedisHost implements RedisSide {
     this.service.thaw();
   }
 
-  /** Starts it after {@link kill}, with nothing in it, or with what a dump holds. */
+  /** Starts it after {@link kill}, empty or from a dump. */
   async restart(dump?: string): Promise<void> {
     const settings =
       dump === undefined ? [] : ['--dir', path.dirname(dump), '--dbfilename', path.basename(dump)];
     this.service = await createRedis({ port: this.port, settings: [...this.flags, ...settings] });
   }
 
-  /** Writes what it holds now to a file. Returns the file's path. */
+  /** Saves a copy of its data. Returns the file's path. */
   async dump(): Promise<string> {
     return await this.admin(async (redis) => {
       await redis.save();
@@ -58,7 +58,7 @@ export class RedisHost implements RedisSide {
     });
   }
 
-  /** Uses a connection past everything that the servers know of. */
+  /** Runs commands on a connection of its own, which no server uses. */
   async admin<T>(use: (redis: Redis) => Promise<T>): Promise<T> {
     const redis = new Redis(this.url);
     try {

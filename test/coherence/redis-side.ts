@@ -1,7 +1,7 @@
-/** Whatever stands in for the one Redis of a run. */
+/** The Redis of a run: standalone, Sentinel or Cluster. */
 export interface RedisSide {
   readonly url: string | undefined;
-  /** What servers have to be told beside the URL, or instead of it. */
+  /** Settings of the servers beside the URL, or instead of it. */
   readonly settings: Readonly<Record<string, string>>;
   stop(): Promise<void>;
 }

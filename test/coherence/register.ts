@@ -1,7 +1,7 @@
 /** Milliseconds of this process's monotonic clock. */
 export type Instant = number;
 
-/** When each value of a growing quantity was known to be in force, in the order in which that became known. */
+/** For a quantity that only grows: its values and the instants from which each was known to be in force. */
 class Timeline {
   private readonly values: number[] = [];
   private readonly instants: Instant[] = [];
@@ -19,7 +19,7 @@ class Timeline {
     return this.values[i];
   }
 
-  /** How long before `from` a value above `seen` was in force first; undefined if there was none by then. */
+  /** How long before `from` the first value above `seen` was in force (ms); undefined if there was none. */
   ageOfFirstAbove(seen: number, from: Instant): number | undefined {
     let low = 0;
     let high = this.values.length;
@@ -33,27 +33,27 @@ class Timeline {
   }
 }
 
-/** What is wrong with a value that a read returned. */
-export interface Judgement {
-  /** For how long a write that the read missed had been answered when the read began (ms); undefined: none was missed. */
+/** The checker's verdict on a value that a read returned. */
+export interface Verdict {
+  /** How long before the read a write that it missed had been answered (ms); undefined if it missed none. */
   readonly missedAnswered: number | undefined;
-  /** The same for writes that were only known to be in the database: from outside, or of a mutation without an answer. */
+  /** The same for committed writes that no mutation has answered: made by SQL, or the answer was lost. */
   readonly missedCommitted: number | undefined;
-  /** The value can never have been in the database. */
+  /** Whether the database cannot have held the value at any time. */
   readonly impossible: boolean;
 }
 
-const INNOCENT: Judgement = { missedAnswered: undefined, missedCommitted: undefined, impossible: false };
+const FAULTLESS: Verdict = { missedAnswered: undefined, missedCommitted: undefined, impossible: false };
 
-/** What is wrong with several values that were read together. */
-export function worstOf(judgements: readonly Judgement[]): Judgement {
-  return judgements.reduce(
+/** Combines the verdicts on values that were read together. */
+export function worstOf(verdicts: readonly Verdict[]): Verdict {
+  return verdicts.reduce(
     (worst, { missedAnswered, missedCommitted, impossible }) => ({
       missedAnswered: longest(worst.missedAnswered, missedAnswered),
       missedCommitted: longest(worst.missedCommitted, missedCommitted),
       impossible: worst.impossible || impossible,
     }),
-    INNOCENT,
+    FAULTLESS,
   );
 }
 
@@ -77,7 +77,7 @@ export class Register {
     this.ceilings = [initial];
   }
 
-  /** Writes have begun, and may have happened at any time from now on. */
+  /** Writes that may raise the value by `steps` have begun. */
   mayGrowBy(steps: number): void {
     this.ceilings.push((this.ceilings.pop() ?? 0) + steps);
   }
@@ -93,29 +93,29 @@ export class Register {
     if (position !== undefined) this.answered.reach(position, at);
   }
 
-  /** The database has this value or a higher one. */
+  /** The database was seen to hold this value or a higher one. */
   isCommitted(value: number, at: Instant): void {
     const position = this.positionOf(value);
     if (position !== undefined) this.committed.reach(position, at);
   }
 
-  /** The least that the value can be at a time, as the system has answered or the database was seen to hold. */
-  leastAt(known: 'answered' | 'committed', at: Instant): number {
+  /** The lowest possible value at an instant, by what was answered or seen in the database by then. */
+  minAt(known: 'answered' | 'committed', at: Instant): number {
     const position = this[known].valueAt(at) ?? 0;
-    // What was true of an earlier epoch says nothing of this one.
+    // Values of an earlier epoch give no lower bound for this one.
     return Math.floor(position / EPOCH) === this.ceilings.length - 1 ? position % EPOCH : 0;
   }
 
-  /** The most that the value can be, by all writes that have begun. */
-  get most(): number {
+  /** The highest possible value: all writes that have begun count. */
+  get max(): number {
     return Math.max(...this.ceilings);
   }
 
-  /** Judges what a read that began at `from` has returned. */
-  judge(seen: number, from: Instant): Judgement {
+  /** Checks a value that was returned by a read that began at `from`. */
+  check(seen: number, from: Instant): Verdict {
     const position = this.positionOf(seen);
     if (position === undefined) {
-      return { ...INNOCENT, impossible: true };
+      return { ...FAULTLESS, impossible: true };
     }
     return {
       missedAnswered: this.answered.ageOfFirstAbove(position, from),
@@ -124,7 +124,7 @@ export class Register {
     };
   }
 
-  /** Where a value stands in all epochs; one that fits several belongs to the latest. */
+  /** The position of a value across all epochs; the latest epoch that allows the value wins. */
   private positionOf(value: number): number | undefined {
     for (let epoch = this.ceilings.length - 1; epoch >= 0; epoch--) {
       if (value <= (this.ceilings[epoch] as number)) return epoch * EPOCH + value;

@@ -1,6 +1,6 @@
 import type { Outcome } from './fault.js';
 import type { Mutant } from './mutants.js';
-import type { Trial } from './trials.js';
+import type { ScheduleResult } from './schedule-runs.js';
 
 const inThousands = (count: number): string => count.toLocaleString('en');
 const percent = (share: number): string => `${(share * 100).toFixed(0)}%`;
@@ -18,14 +18,14 @@ export const faultTable = (outcomes: readonly Outcome[]): string =>
       'observations',
       'stale',
       'longest (ms)',
-      'longest after a write nobody answered (ms)',
+      'longest after an unanswered write (ms)',
       'failed requests',
       'excused',
       'hit rate',
       'cached responses',
       'guarantee',
     ],
-    outcomes.map(({ name, findings, hitRate, keptAnswers }) => [
+    outcomes.map(({ name, findings, hitRate, cachedResponses }) => [
       name,
       inThousands(findings.requests),
       inThousands(findings.observations),
@@ -35,20 +35,21 @@ export const faultTable = (outcomes: readonly Outcome[]): string =>
       inThousands(findings.failures),
       inThousands(findings.excused),
       percent(hitRate),
-      percent(keptAnswers),
+      percent(cachedResponses),
       findings.problems.length === 0 ? 'holds' : '**broken**',
     ]),
   );
 
-/** What a mutant came to: by the schedule made for it, and among random clients. */
+/** The results of one mutant: of the schedule made for it, and of random clients. */
 export interface MutantResult {
   readonly mutant: Mutant;
-  readonly trial: Trial;
+  readonly schedule: ScheduleResult;
   readonly load: Outcome;
 }
 
 /** Whether the checker has noticed that the server is wrong. */
-export const isCaught = ({ trial }: Pick<MutantResult, 'trial'>): boolean => trial.findings.intolerable > 0;
+export const isCaught = ({ schedule }: Pick<MutantResult, 'schedule'>): boolean =>
+  schedule.findings.intolerable > 0;
 
 /** One row for each mutant. */
 export const mutantTable = (results: readonly MutantResult[]): string =>
@@ -65,26 +66,26 @@ export const mutantTable = (results: readonly MutantResult[]): string =>
       'longest (ms)',
       'verdict',
     ],
-    results.map(({ mutant, trial, load }) => [
+    results.map(({ mutant, schedule, load }) => [
       mutant.name,
-      trial.schedule,
-      inThousands(trial.findings.observations),
-      inThousands(trial.findings.stale.count),
-      trial.findings.stale.longestMs.toFixed(0),
+      schedule.name,
+      inThousands(schedule.findings.observations),
+      inThousands(schedule.findings.stale.count),
+      schedule.findings.stale.longestMs.toFixed(0),
       mutant.fault.name,
       inThousands(load.findings.observations),
       inThousands(load.findings.stale.count),
       load.findings.stale.longestMs.toFixed(0),
-      isCaught({ trial }) ? 'caught' : '**not caught**',
+      isCaught({ schedule }) ? 'caught' : '**not caught**',
     ]),
   );
 
-/** One row for each schedule that the real server went through. */
-export const scheduleTable = (trials: readonly Trial[]): string =>
+/** One row for each schedule that ran on the unmodified server. */
+export const scheduleTable = (results: readonly ScheduleResult[]): string =>
   table(
     ['schedule', 'server', 'observations', 'stale', 'longest (ms)', 'guarantee'],
-    trials.map(({ schedule, server, findings }) => [
-      schedule,
+    results.map(({ name, server, findings }) => [
+      name,
       server,
       inThousands(findings.observations),
       inThousands(findings.stale.count),

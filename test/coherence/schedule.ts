@@ -1,13 +1,13 @@
 import type { Tolerance } from './findings.js';
 import type { Span } from './span.js';
-import type { Stage } from './stage.js';
+import type { CoherenceRun } from './coherence-run.js';
 
 /**
- * One interleaving, brought about on purpose by holding single messages back between real processes. The system must
- * come through it; a mutant must not.
+ * Forces one interleaving of real processes by holding back single messages. The unmodified server must serve nothing
+ * stale; a mutant must.
  */
 export interface Schedule {
   readonly name: string;
   readonly tolerance: Tolerance;
-  run(stage: Stage, span: Span): Promise<void>;
+  act(run: CoherenceRun, span: Span): Promise<void>;
 }

@@ -2,58 +2,58 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 import { compile } from './compiled.js';
 import { MUTANTS, SCHEDULES } from './mutants.js';
-import { openTrialStage, tryMutant, tryOut, type Trial } from './trials.js';
-import type { Stage } from './stage.js';
+import { openScheduleRun, runMutantSchedule, runSchedule, type ScheduleResult } from './schedule-runs.js';
+import type { CoherenceRun } from './coherence-run.js';
 
 /**
- * Single interleavings, brought about on purpose between real processes: the server comes through all of them, and for
- * each part of the protocol there is one that shows what a server without that part does wrong.
+ * Each schedule forces one interleaving between real processes. The unmodified server must pass all of them. For each
+ * part of the protocol, one schedule must catch a server that lacks that part.
  */
 
 const PATIENCE_MS = 120_000;
 
-/** The others are told apart by `npm run coherence`, which has the time. */
+/** The other mutants run only in `npm run coherence`, which takes half an hour. */
 const DECISIVE = MUTANTS.filter(({ isDecisive }) => isDecisive);
 
 const { signal } = new AbortController();
-let trials: Map<string, Promise<Trial>>;
+let results: Map<string, Promise<ScheduleResult>>;
 
-/** Mutants take turns, while the tests of the real server mostly wait. */
-function startMutants(): Map<string, Promise<Trial>> {
+/** Runs the mutants one after another, while the tests of the unmodified server mostly wait. */
+function startMutants(): Map<string, Promise<ScheduleResult>> {
   let turn: Promise<unknown> = Promise.resolve();
   return new Map(
     DECISIVE.map((mutant) => {
-      const trial = turn.then(async () => await tryMutant(mutant, signal));
-      turn = trial.catch(() => undefined);
-      return [mutant.name, trial];
+      const result = turn.then(async () => await runMutantSchedule(mutant, signal));
+      turn = result.catch(() => undefined);
+      return [mutant.name, result];
     }),
   );
 }
 
 beforeAll(async () => {
   await compile();
-  trials = startMutants();
+  results = startMutants();
 }, PATIENCE_MS);
 
 afterAll(async () => {
-  await Promise.allSettled(trials?.values() ?? []);
+  await Promise.allSettled(results?.values() ?? []);
 }, PATIENCE_MS);
 
-describe('the server serves nothing stale through', () => {
-  let stage: Stage;
+describe('the unmodified server serves nothing stale in the schedule', () => {
+  let run: CoherenceRun;
 
   beforeAll(async () => {
-    stage = await openTrialStage(true);
+    run = await openScheduleRun(true);
   }, PATIENCE_MS);
 
   afterAll(async () => {
-    await stage?.close();
+    await run?.close();
   });
 
   test.each(SCHEDULES.map((schedule) => [schedule.name, schedule] as const))(
     '%s',
     async (_, schedule) => {
-      const { problems, samples, observations } = (await tryOut(stage, schedule, 'the real one', signal))
+      const { problems, samples, observations } = (await runSchedule(run, schedule, 'unmodified', signal))
         .findings;
       expect({ problems, samples }).toEqual({ problems: [], samples: [] });
       expect(observations).toBeGreaterThan(0);
@@ -62,13 +62,13 @@ describe('the server serves nothing stale through', () => {
   );
 });
 
-describe('the checker notices a server with', () => {
+describe('the checker catches the mutant', () => {
   test.each(DECISIVE.map(({ name }) => name))(
     '%s',
     async (name) => {
-      const trial = await trials.get(name);
-      expect(trial?.findings.intolerable).toBeGreaterThan(0);
-      expect(trial?.findings.failures).toBe(0);
+      const result = await results.get(name);
+      expect(result?.findings.intolerable).toBeGreaterThan(0);
+      expect(result?.findings.failures).toBe(0);
     },
     PATIENCE_MS,
   );

@@ -11,7 +11,7 @@ import { TcpProxy } from '../support/tcp-proxy.js';
 import type { RedisSide } from './redis-side.js';
 
 const MASTER = 'flovo';
-/** A master that says nothing for this long is down. */
+/** Sentinel considers a master down after this much silence. */
 const DOWN_AFTER_MS = 500;
 
 /** A Redis with a replica, and a Sentinel that promotes the replica when the master is gone. */
@@ -70,12 +70,12 @@ export class SentinelHost implements RedisSide {
     );
   }
 
-  /** From now on the replica gets nothing of what is written to the master. */
+  /** Stops replication: later writes to the master do not reach the replica. */
   holdReplication(): void {
     this.link?.stall();
   }
 
-  /** Ends the master, or makes it stand still, and waits until the Sentinel has promoted the replica. */
+  /** Kills or freezes the master, and waits until the Sentinel has promoted the replica. */
   async failOver(how: 'kill' | 'freeze'): Promise<{ thaw: () => void }> {
     const old = this.master;
     this.link?.close();
@@ -113,7 +113,7 @@ const infoOf = async (redis: RedisService, section: string): Promise<string> =>
 
 async function ask<T>(url: string, question: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { retryStrategy: () => null, maxRetriesPerRequest: 0 });
-  // A failure also reaches the caller of the command.
+  // The command rejects as well, so the event needs no handler.
   redis.on('error', () => undefined);
   try {
     return await question(redis);

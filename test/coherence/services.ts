@@ -8,7 +8,7 @@ const support = async (name: string): Promise<Script> => {
   return ((await import(url)) as { default: Script }).default;
 };
 
-/** Brings up what all runs share, just as the tests do; the returned function takes it down. */
+/** Starts the services that all runs share, as the tests do; the returned function stops them. */
 export async function bringUpServices(): Promise<Script> {
   const [setUp, tearDown] = [await support('global-setup'), await support('global-teardown')];
   try {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The time that a part of a run may take; it is over early when the whole run is called off. */
+/** A period of a run; it ends early when the run is aborted. */
 export class Span {
   private readonly endsAt: number;
 
@@ -19,18 +19,17 @@ export class Span {
     return this.leftMs === 0;
   }
 
-  /** Waits that long, whether or not the span is over meanwhile; called off, it returns at once. */
+  /** Waits `ms`, even past the end of the span; returns at once if the run is aborted. */
   async pause(ms: number): Promise<void> {
     if (ms <= 0 || this.signal.aborted) return;
     await sleep(ms, undefined, { signal: this.signal }).catch(() => undefined);
   }
 
-  /** Waits for the end. */
+  /** Waits until the span ends. */
   async rest(): Promise<void> {
     await this.pause(this.leftMs);
   }
 }
 
-/** A time between two others, at random. */
-export const between = (leastMs: number, mostMs: number): number =>
-  leastMs + Math.random() * (mostMs - leastMs);
+/** A random duration between two others (ms). */
+export const between = (minMs: number, maxMs: number): number => minMs + Math.random() * (maxMs - minMs);

@@ -1,59 +1,60 @@
 import type { BotRecord } from './history.js';
 import { Life } from './life.js';
-import type { Instant, Judgement } from './register.js';
+import type { Instant, Verdict } from './register.js';
 
-/** What the statistics of an organization say. */
+/** Statistics of an organization, as a read returned them. */
 export interface OrganizationFigures {
   readonly bots: number;
   readonly total: number;
   readonly failed: number;
 }
 
-/** The longest that a write may have been there unseen without counting as never written (ms). */
+/** A bound broken for longer than this counts as impossible (ms). */
 const MAX_AGE_MS = 600_000;
 
 /**
- * Judges statistics by the sums over an organization's bots. Bots come and go, so that a sum neither only grows nor has one
- * right value: it lies between what the bots that stay have had at least, and what all that may still be there can have.
+ * Checks an organization's statistics against the sums over its bots. Bots are created and deleted meanwhile, so a sum has
+ * bounds instead of one right value: at least the sum over the bots that nobody deletes, at most the sum over all bots that
+ * may still exist.
  *
  * @param bots all bots that the organization has ever had
  * @param to when the read ended
  */
-export function judgeSums(
+export function checkSums(
   bots: readonly BotRecord[],
   seen: OrganizationFigures,
   { from, to }: { readonly from: Instant; readonly to: Instant },
-): Judgement[] {
+): Verdict[] {
   const staying = bots.filter((bot) => bot.lifeWhenAbsent(to) === Life.UNBORN);
-  const isThere = (bot: BotRecord, known: Known, at: Instant) => bot.life.leastAt(known, at) < Life.DELETED;
+  const isThere = (bot: BotRecord, known: Known, at: Instant) => bot.life.minAt(known, at) < Life.DELETED;
   const sums = (['total', 'failed'] as const).flatMap((quantity) => [
-    judgeBound(from, (known, at) => {
-      const least = staying.reduce((sum, bot) => sum + bot[quantity].leastAt(known, at), 0);
-      return seen[quantity] >= least;
+    checkBound(from, (known, at) => {
+      const min = staying.reduce((sum, bot) => sum + bot[quantity].minAt(known, at), 0);
+      return seen[quantity] >= min;
     }),
-    judgeBound(from, (known, at) => {
-      const most = bots.reduce((sum, bot) => sum + (isThere(bot, known, at) ? bot[quantity].most : 0), 0);
-      return seen[quantity] <= most;
+    checkBound(from, (known, at) => {
+      const max = bots.reduce((sum, bot) => sum + (isThere(bot, known, at) ? bot[quantity].max : 0), 0);
+      return seen[quantity] <= max;
     }),
   ]);
-  const count = judgeBound(from, (known, at) => {
-    const least = staying.filter((bot) => bot.life.leastAt(known, at) >= Life.ALIVE).length;
-    return seen.bots >= least;
+  const count = checkBound(from, (known, at) => {
+    const min = staying.filter((bot) => bot.life.minAt(known, at) >= Life.ALIVE).length;
+    return seen.bots >= min;
   });
   return [...sums, count];
 }
 
 type Known = 'answered' | 'committed';
 
-/** For how long a bound has not been kept that only tightens as time goes by. */
-function judgeBound(from: Instant, isKept: (known: Known, at: Instant) => boolean): Judgement {
+/** Finds by bisection for how long a bound has been broken; a bound only tightens as time passes. */
+function checkBound(from: Instant, holds: (known: Known, at: Instant) => boolean): Verdict {
   const ageOf = (known: Known): number | undefined => {
-    if (isKept(known, from)) return undefined;
-    let [kept, broken] = [from - MAX_AGE_MS, from];
-    if (!isKept(known, kept)) return Infinity;
-    while (broken - kept > 0.5) {
-      const middle = (kept + broken) / 2;
-      if (isKept(known, middle)) kept = middle;
+    if (holds(known, from)) return undefined;
+    let [held, broken] = [from - MAX_AGE_MS, from];
+    if (!holds(known, held)) return Infinity;
+    while (broken - held > 0.5) {
+      const middle = (held + broken) / 2;
+      if (holds(known, middle)) held = middle;
       else broken = middle;
     }
     return from - broken;

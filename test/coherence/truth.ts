@@ -5,8 +5,8 @@ import type { History, Item } from './history.js';
 type Row = Required<Item>;
 
 /**
- * Looks into the database, past every cache, and tells the history what is there: so that a write which nobody has
- * answered, from outside or by a server that was killed, is missed as well.
+ * Reads the database directly and records its state in the history, so that the checker also knows writes that no mutation
+ * has answered: those made by SQL or by a server that was killed.
  */
 export async function readTruth(
   sql: postgres.Sql,

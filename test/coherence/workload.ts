@@ -18,7 +18,7 @@ import {
 import { between } from './span.js';
 import type { Fixture } from './fixture.js';
 
-/** How many clients there are of each kind, and how long each rests between two requests (ms). */
+/** The number of clients of each kind, and the average pause of a client between two requests (ms). */
 export interface Load {
   readonly readers: number;
   readonly readerPauseMs: number;
@@ -26,17 +26,17 @@ export interface Load {
   readonly writerPauseMs: number;
 }
 
-/** Bots an organization has at most: all of them fit on one page. */
+/** Limit of bots in an organization: all of them fit on one page. */
 const MAX_BOTS = 95;
-const LEAST_BOTS = 40;
+const MIN_BOTS = 40;
 
-/** Concurrent clients of all servers, each sending random requests one after another. */
+/** Concurrent clients of all servers; each sends random requests one after another. */
 export class Workload {
   private stopping = false;
   private clients: Promise<void>[] = [];
   private messagesAllowed = true;
   private recording = 0;
-  /** Bots deleted lately; reading them must find nothing. */
+  /** The last 50 deleted bots; a read of one must find nothing. */
   private readonly deleted: BotRecord[] = [];
 
   constructor(
@@ -64,14 +64,14 @@ export class Workload {
     }
   }
 
-  /** Waits until every client has had its last answer. */
+  /** Stops all clients and waits for their last answers. */
   async stop(): Promise<void> {
     this.stopping = true;
     await Promise.all(this.clients);
     this.clients = [];
   }
 
-  /** Waits until nobody writes messages, and lets nobody begin to, until the returned function is called. */
+  /** Waits for pending writes of messages, and blocks new ones until the returned function is called. */
   async holdMessages(): Promise<() => void> {
     this.messagesAllowed = false;
     while (this.recording > 0) await sleep(2);
@@ -80,7 +80,7 @@ export class Workload {
     };
   }
 
-  /** Reads everything through every server that is there. */
+  /** Reads everything through every live server. */
   async readAll(): Promise<void> {
     const { fleet, history, fixture } = this.parts;
     for (const { server } of fleet.berths) {
@@ -135,20 +135,20 @@ export class Workload {
       await mutations.create(server, orgId, TERMS[Math.random() < 0.5 ? 0 : 1]);
     } else if (bot.isBeingDeleted) {
       return;
-    } else if (dice < 0.12 && count > LEAST_BOTS) {
+    } else if (dice < 0.12 && count > MIN_BOTS) {
       await mutations.delete(server, bot);
       this.deleted.push(bot);
       if (this.deleted.length > 50) this.deleted.shift();
     } else if (dice < 0.4) {
-      // An organization's statistics are outdated so often that a reader who comes by chance seldom finds them cached.
-      const look = Math.random() < 0.3 ? readOrganizationStats(orgId) : undefined;
-      if (look) await this.perform(look);
+      // Writes outdate these statistics so often that random reads seldom hit, so some writers read before and after.
+      const reading = Math.random() < 0.3 ? readOrganizationStats(orgId) : undefined;
+      if (reading) await this.perform(reading);
       await this.writeMessages(async () => {
         const message = dice < 0.18 ? fixture.pending.pop() : undefined;
         if (message) await mutations.mark(server, message);
         else await mutations.record(server, bot, 1 + Math.floor(Math.random() * 3));
       });
-      if (look) await this.perform(look);
+      if (reading) await this.perform(reading);
     } else if (dice < 0.6) {
       await mutations.setRunning(server, bot, Math.random() < 0.5);
     } else {
@@ -171,16 +171,16 @@ export class Workload {
     return orgIds[Math.floor(Math.random() * orgIds.length)] as string;
   }
 
-  /** Distinct bots, a few of them much more often than the rest, and now and then one that was deleted. */
-  private someBots(orgId: string, most: number): BotRecord[] {
+  /** Distinct random bots: some are chosen much more often than the rest, and one may have been deleted. */
+  private someBots(orgId: string, limit: number): BotRecord[] {
     const bots = this.parts.history.botsOf(orgId);
     const chosen = new Set<BotRecord>();
-    for (let i = 0; i < most && bots.length > 0; i++) {
+    for (let i = 0; i < limit && bots.length > 0; i++) {
       const bot = bots[Math.floor(bots.length * Math.random() ** 3)];
       if (bot) chosen.add(bot);
     }
     const gone = this.deleted[Math.floor(Math.random() * this.deleted.length)];
-    if (most > 1 && gone) chosen.add(gone);
-    return [...chosen].slice(0, most);
+    if (limit > 1 && gone) chosen.add(gone);
+    return [...chosen].slice(0, limit);
   }
 }

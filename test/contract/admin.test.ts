@@ -27,7 +27,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** Runs the compiled command as an operator does, with DATABASE_URL and what else is given. */
+/** Runs the compiled command as an operator does, with DATABASE_URL and these variables. */
 async function admin(
   args: readonly string[],
   environment: Record<string, string> = {},
@@ -67,7 +67,7 @@ describe('an empty production database', () => {
     expect(row).toEqual({ org_id: orgId });
   });
 
-  test('is not changed by the same command again, which says why', async () => {
+  test('is not changed when the command runs again, and the command says why', async () => {
     const again = await admin(organization('Acme'));
     expect(again).toEqual({
       code: 1,
@@ -76,7 +76,7 @@ describe('an empty production database', () => {
     });
   });
 
-  test('gets no token where there is no secret, or where tokens come from elsewhere', async () => {
+  test('gets no token if there is no secret, or if an identity provider issues tokens', async () => {
     for (const [name, environment] of [
       ['Initech', {}],
       ['Hooli', { JWT_SECRET: SECRET, JWKS_URL: 'https://keys.example/jwks.json' }],
@@ -99,7 +99,7 @@ describe('members', () => {
   const tokenOf = async (email: string) =>
     (await admin(['token', '--email', email], { JWT_SECRET: SECRET })).stdout.trim();
 
-  test('come, change and go, and a running server sees each within 2 s', async () => {
+  test('are added, changed and removed, and a running server sees each change within 2 s', async () => {
     const email = 'Editor@acme.example';
     expect((await add(email, 'viewer')).stdout).toMatch(/is VIEWER of members now\.\n$/);
     const token = await tokenOf(email);
@@ -122,7 +122,7 @@ describe('members', () => {
     expect(await admin(remove)).toMatchObject({ code: 1, stderr: `${email} is not a member of members.\n` });
   });
 
-  test('have the subject of their identity provider; a uuid is their id', async () => {
+  test('are named by the subject of their identity provider, or by their id if that is a uuid', async () => {
     expect((await add('auth0@acme.example', 'VIEWER', '--subject', 'auth0|1')).code).toBe(0);
     const id = randomUUID();
     expect((await add('keycloak@acme.example', 'VIEWER', '--subject', id.toUpperCase())).code).toBe(0);
@@ -137,7 +137,7 @@ describe('members', () => {
     expect((await add('auth0@acme.example', 'VIEWER', '--subject', randomUUID())).stderr).toMatch(
       /has the id/,
     );
-    // What the server looks for is what the database logs.
+    // The tags that the server uses are those that the database logs.
     const digest = createHash('sha256').update('auth0|1').digest('hex');
     const [logged] = await database.sql`
       select count(*)::int as entries from cache_invalidations where ${`subject:${digest}`} = any (tags)`;
@@ -207,7 +207,7 @@ describe('a command that cannot be carried out says why in a sentence', () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
   });
 
-  test('leaves nothing half made', async () => {
+  test('leaves no partial change', async () => {
     await database.sql`insert into users (email, subject) values ('taken@x.example', 'auth0|taken')`;
     const before = await database.sql`select count(*) from organizations`;
     const failed = await admin(organization('Umbrella', '--subject', 'auth0|taken'));

@@ -59,7 +59,7 @@ describe('a token signed with the shared secret', () => {
     ['as it should be', (text: string) => `Bearer ${text}`],
     ['with the scheme in other letters', (text: string) => `bEARER ${text}`],
     ['with blanks around it', (text: string) => `  Bearer   ${text}  `],
-  ])('is taken %s', async (_how, header) => {
+  ])('is accepted %s', async (_how, header) => {
     expect(await outcome(app, header(await signToken(SECRET, userId)))).toBe('OK');
   });
 
@@ -72,7 +72,7 @@ describe('a token signed with the shared secret', () => {
     ['with the payload of another', (text: string) => `Bearer ${text.replace(/\.[^.]+\./, '.e30.')}`],
     ['that is empty', () => 'Bearer '],
     ['that is very long', () => `Bearer ${'x'.repeat(10_000)}`],
-  ])('is not taken %s', async (_how, header) => {
+  ])('is refused %s', async (_how, header) => {
     expect(await outcome(app, header(await signToken(SECRET, userId)))).toBe('UNAUTHENTICATED');
   });
 
@@ -80,7 +80,7 @@ describe('a token signed with the shared secret', () => {
     expect(await outcome(app, `Bearer ${await signToken(SECRET, userId.toUpperCase())}`)).toBe('OK');
   });
 
-  test('is not taken with another algorithm, though of the same secret', async () => {
+  test('is refused with another algorithm, although the secret is the same', async () => {
     const strong = new TextEncoder().encode(SECRET.repeat(2));
     for (const alg of ['HS384', 'HS512']) {
       const signed = await new SignJWT().setProtectedHeader({ alg }).setSubject(userId).sign(strong);
@@ -88,8 +88,8 @@ describe('a token signed with the shared secret', () => {
     }
   });
 
-  test('that was taken a moment ago is taken no more once it has expired', async () => {
-    // Clocks may differ by 5 s: this one has expired, is still taken, and will not be in a moment.
+  test('that was accepted a moment ago is refused once it has expired', async () => {
+    // The server allows clocks to differ by 5 s: this token has expired, is still accepted, and soon will not be.
     const expires = Math.floor(Date.now() / 1_000) - 3;
     const authorization = `Bearer ${await token().setExpirationTime(expires).sign(secretKey)}`;
     expect(await outcome(app, authorization)).toBe('OK');
@@ -103,7 +103,7 @@ describe('a token signed with the shared secret', () => {
   });
 });
 
-describe('an issuer and an audience, where they are configured, must be those of the token', () => {
+describe('the issuer and the audience of a token must be the configured ones', () => {
   let app: TestApp;
 
   beforeAll(async () => {
@@ -150,24 +150,24 @@ describe('a token signed with a key of the JWKS', () => {
 
   const startWithKeys = async () => {
     const { port } = server.address() as AddressInfo;
-    // Without a shared secret: JWT_SECRET of the tests is taken away.
+    // Without a shared secret: the tests' JWT_SECRET is removed.
     return await start({ JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET });
   };
 
   const signed = async (kid = 'one', key = pair.privateKey) =>
     await new SignJWT().setProtectedHeader({ alg: 'ES256', kid }).setSubject(userId).sign(key);
 
-  test('is taken', async () => {
+  test('is accepted', async () => {
     expect(await outcome(app, `Bearer ${await signed()}`)).toBe('OK');
   });
 
-  test('is not taken with another key, or with a key that is not there', async () => {
+  test('is refused with another key, or with a key that the JWKS lacks', async () => {
     const other = await generateKeyPair('ES256');
     expect(await outcome(app, `Bearer ${await signed('one', other.privateKey)}`)).toBe('UNAUTHENTICATED');
     expect(await outcome(app, `Bearer ${await signed('two')}`)).toBe('UNAUTHENTICATED');
   });
 
-  test('is not taken with the shared secret, or with the public key in its place', async () => {
+  test('is refused if it was signed with the shared secret, or with the public key as a secret', async () => {
     expect(await outcome(app, `Bearer ${await signToken(SECRET, userId)}`)).toBe('UNAUTHENTICATED');
     const publicKey = new TextEncoder().encode(await exportSPKI(pair.publicKey));
     const forged = await new SignJWT()
@@ -177,7 +177,7 @@ describe('a token signed with a key of the JWKS', () => {
     expect(await outcome(app, `Bearer ${forged}`)).toBe('UNAUTHENTICATED');
   });
 
-  test('is neither taken nor called wrong while the keys cannot be had', async () => {
+  test('is neither accepted nor called invalid while the keys cannot be fetched', async () => {
     status = 500;
     const fresh = await startWithKeys();
     expect(await outcome(fresh, `Bearer ${await signed()}`)).toBe('INTERNAL_SERVER_ERROR');
@@ -226,7 +226,7 @@ describe('a user whom the identity provider names by a subject of its own', () =
     expect(await outcome(app, await signed(`${subject.slice(0, 200)}?`))).toBe('UNAUTHENTICATED');
   });
 
-  test('is that user no more within 2 s of a change, and another one is', async () => {
+  test('is another user within 2 s of a change of the subject', async () => {
     await subjectOf(userId, 'auth0|first');
     const header = await signed('auth0|first');
     await askUntil(
@@ -249,7 +249,7 @@ describe('a user whom the identity provider names by a subject of its own', () =
       (code) => code === 'UNAUTHENTICATED',
     );
     expect(gone).toBe('UNAUTHENTICATED');
-    // "There is none" is cached as well, and must not outlive the user's return.
+    // The absence of the user is cached as well, and must end when the user returns.
     await subjectOf(userId, 'auth0|first');
     const back = await askUntil(
       async () => await outcome(app, header),
@@ -283,12 +283,12 @@ describe('a user whom the identity provider names by a subject of its own', () =
     ['a text with NUL', 'auth0|\0'],
     ['half a character', 'auth0|\ud83d'],
     ['a text that nobody has', "auth0|nobody' or 1=1"],
-  ])('is not taken for anybody with a claim that is %s', async (_what, subject) => {
+  ])('is nobody if the claim is %s', async (_what, subject) => {
     expect(await outcome(app, await signed(subject))).toBe('UNAUTHENTICATED');
   });
 
   test.each(['https://example.com/user_id', 'user.id', 'email', '__proto__', 'constructor'])(
-    'is found by the claim %s, where that is the one that names users',
+    'is found by the claim %s if the configuration names that claim',
     async (claim) => {
       const named = await start({ JWT_USER_CLAIM: claim });
       await subjectOf(userId, 'auth0|claimed');

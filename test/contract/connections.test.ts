@@ -29,11 +29,11 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** One connection of a client's, and what the server said on it. */
+/** One connection of a client, and the bytes received on it. */
 class Connection {
   readonly socket: Socket;
   received = '';
-  /** The code of the error that ended it, if it was not closed in order. */
+  /** The code of the error that ended it; undefined if the server closed it properly. */
   error: string | undefined;
   readonly closed: Promise<unknown>;
 
@@ -54,7 +54,7 @@ class Connection {
     this.send(`GET ${path} HTTP/1.1\r\nhost: server\r\n\r\n`);
   }
 
-  /** Waits until so many responses have begun. */
+  /** Waits until this many responses have begun. */
   async responses(count: number): Promise<string> {
     await eventually(() => this.received.split('HTTP/1.1 ').length > count);
     return this.received;
@@ -77,7 +77,7 @@ describe('KEEP_ALIVE_SECONDS', () => {
     }
   });
 
-  test('is said in every response, and an idle connection is used again until then, and closed after it', async () => {
+  test('is announced in every response; an idle connection can be used again until then, and is closed after it', async () => {
     const app = await startApp({ DATABASE_URL: database.url, KEEP_ALIVE_SECONDS: '2' });
     try {
       const connection = new Connection(app.url);
@@ -94,7 +94,7 @@ describe('KEEP_ALIVE_SECONDS', () => {
     }
   });
 
-  test('may be longer than a request may take to arrive, and the limits of requests fit together', async () => {
+  test('may be longer than the time limit of a request', async () => {
     const app = await startApp({ DATABASE_URL: database.url, KEEP_ALIVE_SECONDS: '620' });
     try {
       const response = await fetch(new URL('/healthz', app.url));
@@ -122,7 +122,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
     return server;
   };
 
-  /** Makes statements on bots wait, until it is released. */
+  /** Blocks statements on bots until the lock is released. */
   async function lockBots(): Promise<() => Promise<void>> {
     const connection = await database.sql.reserve();
     await connection.unsafe('begin; lock table bots in access exclusive mode');
@@ -142,7 +142,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
   const stopping = async (server: ServerProcess) =>
     await eventually(() => server.output.some((line) => line.includes('"Stopping"')));
 
-  test('serves on while it is not ready any more, and closes each connection with its next response', async () => {
+  test('makes a server that is no longer ready keep serving, and close each connection with its next response', async () => {
     const server = await start(600_000);
     expect(await readyz(server)).toMatchObject({ status: 200, body: { ready: true, draining: false } });
     const [used, silent] = [new Connection(server.url), new Connection(server.url)];
@@ -169,7 +169,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
   });
 
   test.each([0, 500])(
-    'of %d: idle connections and those without a request do not hold it up; what is under way is answered',
+    'of %d: connections without a request do not delay the stop, and pending requests are answered',
     async (delayMs) => {
       const server = await start(delayMs);
       const [idle, silent, begun] = [1, 2, 3].map(() => new Connection(server.url)) as [
@@ -198,7 +198,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
     const connections = Array.from({ length: 50 }, () => new Connection(server.url));
     for (const connection of connections) connection.get('/healthz');
     await Promise.all(connections.map(async (connection) => await connection.responses(1)));
-    // Frozen, it reads nothing: when it goes on, the requests and the signal are there at once.
+    // While frozen, the server reads nothing; it then gets the requests and the signal at once.
     server.child.kill('SIGSTOP');
     const fresh = Array.from({ length: 50 }, () => new Connection(server.url));
     await Promise.all(fresh.map(async ({ socket }) => await once(socket, 'connect')));
@@ -228,14 +228,14 @@ describe('SHUTDOWN_DELAY_MS', () => {
     expect(server.output.join('\n')).not.toContain('Could not stop');
   });
 
-  test('a second signal ends it at once, with 1', async () => {
+  test('ends early with exit code 1 on a second signal', async () => {
     const server = await start(600_000);
     server.child.kill('SIGTERM');
     await eventually(async () => (await readyz(server)).status === 503);
     expect(await server.end('SIGINT')).toBe(1);
   });
 
-  test('does not matter while the server starts: a signal ends it in order', async () => {
+  test('does not delay the stop of a server that is still starting', async () => {
     const silentDatabase = createServer(() => undefined).listen(0, '127.0.0.1');
     await once(silentDatabase, 'listening');
     const { port } = silentDatabase.address() as AddressInfo;
@@ -256,7 +256,7 @@ describe('SHUTDOWN_DELAY_MS', () => {
     silentDatabase.close();
   });
 
-  test('cannot be negative, or longer than anybody waits', () => {
+  test('cannot be negative or too long', () => {
     const valid = { DATABASE_URL: 'postgres://127.0.0.1/x', REDIS_URL: 'off', JWT_SECRET: SECRET };
     expect(readConfig(valid).http.shutdownDelayMs).toBe(0);
     for (const SHUTDOWN_DELAY_MS of ['-1', '600001', '5s']) {

@@ -41,13 +41,13 @@ describe('CORS_ORIGIN is read as browsers write origins', () => {
     expect(configured(given)).toEqual(origins);
   });
 
-  test('all origins', () => {
+  test('* allows all origins', () => {
     expect(configured('*')).toBe('*');
     expect(configured(' * ')).toBe('*');
   });
 });
 
-describe('a CORS_ORIGIN that no browser can match ends the server, and is named with its mistake', () => {
+describe('a CORS_ORIGIN that no browser can match stops the start, with an error that names it and the mistake', () => {
   test.each([
     ['no scheme', 'app.example', /"app\.example", .*https:\/\/ or http:\/\//],
     ['a host and a port', 'localhost:3000', /"localhost:3000", .*https:\/\/ or http:\/\//],
@@ -112,7 +112,7 @@ describe('a browser', () => {
     (response.headers.get(header) ?? '').toLowerCase().split(/\s*,\s*/);
 
   test.each(['/graphql', '/graphql/'])(
-    'may send what clients send to %s, and need not ask again',
+    "may send clients' headers to %s, and caches the preflight",
     async (path) => {
       const headers = [
         'authorization',
@@ -150,7 +150,7 @@ describe('a browser', () => {
     },
   );
 
-  test('may read the request id, and when to come back, of every answer', async () => {
+  test('may read the request id and Retry-After of every response', async () => {
     const post = async () =>
       await ask({
         method: 'POST',

@@ -13,7 +13,7 @@ interface Asked {
 const UPDATE = 'mutation ($i: UpdateBotInput!) { updateBot(id: "$bot", input: $i) { id } }';
 const STATUS = 'mutation ($s: MessageStatus!) { updateMessageStatus(id: "$bot", status: $s) { id } }';
 
-/** Mistakes that graphql-js answers with names of the schema that are similar. */
+/** Mistakes for which graphql-js suggests similar names of the schema. */
 const SUGGESTING: Readonly<Record<string, Asked>> = {
   'a field': { query: '{ me { nam } }' },
   'a field of the query': { query: '{ bott(id: "$bot") { id } }' },
@@ -70,7 +70,7 @@ describe('similar names of the schema', () => {
     await database?.drop();
   });
 
-  /** The answers to one request, sent in all the ways that there are, and again once its document is remembered. */
+  /** The answers to one request, sent in every way, and again once its document is cached. */
   async function askInAllWays(app: TestApp, { query, variables }: Asked): Promise<string[]> {
     const text = query.replaceAll('$bot', botId).replaceAll('$org', orgId);
     const sha256Hash = createHash('sha256').update(text).digest('hex');
@@ -91,12 +91,12 @@ describe('similar names of the schema', () => {
       const search = String(new URLSearchParams({ query: text, variables: JSON.stringify(variables ?? {}) }));
       answers.push(await (await fetch(`${app.url}?${search}`, { headers })).text());
     }
-    // Once more where the operation itself is good: only its variables were not, so its document is remembered.
+    // Once more if only the variables are wrong: then the document is cached.
     await post({ query: text, variables });
     return answers;
   }
 
-  test.each(Object.keys(SUGGESTING))('are told to nobody without introspection: %s', async (what) => {
+  test.each(Object.keys(SUGGESTING))('are not suggested without introspection: %s', async (what) => {
     const [hiding, telling] = apps as [TestApp, TestApp];
     const asked = SUGGESTING[what] as Asked;
     for (const answer of await askInAllWays(hiding, asked)) {
@@ -117,7 +117,7 @@ describe('similar names of the schema', () => {
     ['lines', `{ me { ${'\n'.repeat(5_001)} id } }`, /lines/],
     ['brackets', `{ a(b: ${'['.repeat(101)}${']'.repeat(101)}) }`, /brackets/],
     ['operations', Array.from({ length: 51 }, (_, n) => `query Q${n} { me { id } }`).join(' '), /operations/],
-  ])('too many %s are not called an error of syntax', async (_what, query, rule) => {
+  ])('too many %s are not reported as a syntax error', async (_what, query, rule) => {
     for (const app of apps) {
       for (let time = 0; time < 2; time++) {
         const { status, errors } = await app.client(token).sendText(query);

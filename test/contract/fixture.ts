@@ -5,11 +5,11 @@ import type { Client } from '../support/client.js';
 import { addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** A server with services of its own, and an organization with someone in each role. */
+/** A server with its own services, and an organization with a user in each role. */
 export interface Fixture {
   readonly database: TestDatabase;
   readonly redis: RedisService;
-  /** A connection to the server's Redis, to look at what it keeps there. */
+  /** A connection to the server's Redis, to inspect its keys. */
   readonly admin: Redis;
   readonly app: TestApp;
   readonly orgId: string;
@@ -48,10 +48,10 @@ export async function createFixture(settings: Record<string, string> = {}): Prom
   };
 }
 
-/** The longest that a change from outside may stay unseen, by the contract. */
+/** The contract's limit for a write by SQL to become visible. */
 const MAX_STALENESS_MS = 2_000;
 
-/** Asks again until the answer is as it should be. @returns the last answer, as it should be or not */
+/** Repeats a request until its answer is as expected, or the limit has passed. @returns the last answer */
 export async function askUntil<Answer>(
   ask: () => Promise<Answer>,
   isRight: (answer: Answer) => boolean,
@@ -59,7 +59,7 @@ export async function askUntil<Answer>(
 ): Promise<Answer> {
   const deadline = performance.now() + withinMs;
   for (;;) {
-    // Asked before the deadline, so that a slow answer does not count as a late one.
+    // The deadline is checked before each request, so that a slow answer does not count as a late one.
     const inTime = performance.now() < deadline;
     const answer = await ask();
     if (isRight(answer) || !inTime) return answer;

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 
 const GUIDE = 'docs/adding-a-cached-field.md';
 
-/** A block of code in a document, and the file that it says it is from. */
+/** A block of code in a document, and the source file that it names. */
 interface Block {
   readonly language: string;
   readonly file: string;
@@ -17,7 +17,7 @@ const blocksOf = (text: string): Block[] =>
     code,
   }));
 
-/** Lines without their indentation, which is less in a document. */
+/** Lines without their indentation, which differs in a document. */
 const linesOf = (text: string): string =>
   text
     .split('\n')
@@ -29,14 +29,14 @@ const guide = await readFile(GUIDE, 'utf8');
 const blocks = blocksOf(guide);
 
 describe('the guide to a cached field', () => {
-  test('says of every block of code where it is from', () => {
+  test('names the source file of every block of code', () => {
     expect(blocks.length).toBeGreaterThan(5);
     expect(blocks.filter(({ file }) => file === '')).toEqual([]);
     expect(guide.match(/^```/gm)).toHaveLength(2 * blocks.length);
   });
 
   test.each(blocks.map((block) => [block.file, block] as const))(
-    'shows the code of %s as it is',
+    'shows the current code of %s',
     async (file, { code }) => {
       expect(linesOf(await readFile(file, 'utf8'))).toContain(linesOf(code));
     },

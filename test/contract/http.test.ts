@@ -17,7 +17,7 @@ interface Answer extends Body {
   readonly text: string;
 }
 
-/** Sends one HTTP request. The answer's body is read as JSON where it is. */
+/** Sends one HTTP request. The response's body is parsed if it is JSON. */
 async function send(url: string, init: RequestInit = {}): Promise<Answer> {
   const response = await fetch(url, init);
   const text = await response.text();
@@ -73,7 +73,7 @@ describe('GraphQL over HTTP', () => {
     expect(codes(answer)).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('GET makes no change', async () => {
+  test('GET cannot run a mutation', async () => {
     const query = `mutation { startBot(id: "${botId}") { id } }`;
     const before = await versionOfBot();
     const answer = await get({ query });
@@ -148,7 +148,7 @@ describe('GraphQL over HTTP', () => {
   );
 
   test.each(['text/event-stream', 'image/png', 'multipart/mixed', 'text/html;q=0'])(
-    'a mutation whose answer may only be %s is refused, and not made, the third time either',
+    'a mutation that accepts only %s is refused and not made, however often it is sent',
     async (accept) => {
       const before = await versionOfBot();
       const query = `mutation { updateBot(id: "${botId}", input: { name: "${randomUUID()}" }) { version } }`;
@@ -160,7 +160,7 @@ describe('GraphQL over HTTP', () => {
     },
   );
 
-  test('null for a condition that has a default is a mistake of the client, and not logged as one of the server', async () => {
+  test("null for a directive's condition with a default is a client error, and is not logged as a server error", async () => {
     const query = 'query ($c: Boolean = true) { me { id name @include(if: $c) } }';
     fixture.app.logs.length = 0;
     for (let time = 1; time <= 3; time++) {
@@ -192,7 +192,7 @@ describe('GraphQL over HTTP', () => {
     expect(codes(JSON.parse(answer.body) as Body)).toEqual(['BAD_USER_INPUT']);
   });
 
-  test('the largest recording fits: 500 messages of 8,000 characters outside the ASCII', async () => {
+  test('the largest recordMessages fits: 500 messages of 8,000 non-ASCII characters', async () => {
     const document = `mutation ($id: ID!, $messages: [MessageInput!]!) {
       recordMessages(botId: $id, messages: $messages) { totalMessages } }`;
     const text = 'é'.repeat(8_000);
@@ -274,7 +274,7 @@ describe('GraphQL over HTTP', () => {
       expect(await refusedWithoutSql(query.replaceAll('$org', `"${fixture.orgId}"`))).toMatch(/expensive/);
     });
 
-    test('the largest page with all that bots have is not too expensive', async () => {
+    test('the largest page with every field of its bots is not too expensive', async () => {
       const query = `query ($org: ID!, $n: Int) { bots(orgId: $org, limit: $n) { total items {
         id orgId name description status version createdAt updatedAt startedAt organization { id name slug }
         stats { totalMessages inboundMessages outboundMessages failedMessages totalConversations successRate } } } }`;
@@ -299,11 +299,11 @@ describe('GraphQL over HTTP', () => {
       expect((await fixture.viewer.sendText(text)).errors).toBeUndefined();
     });
 
-    test('a document of too many words is refused', async () => {
+    test('a document of too many tokens is refused', async () => {
       expect(await refusedWithoutSql(`{ me { ${'id '.repeat(10_001)} } }`)).toMatch(/token/i);
     });
 
-    test('fragments that hold each other are refused', async () => {
+    test('fragments that contain each other are refused', async () => {
       const fragments = 'fragment A on Organization { ...B } fragment B on Organization { ...A }';
       const query = `{ me { memberships { organization { ...A } } } } ${fragments}`;
       expect(await refusedWithoutSql(query)).toMatch(/fragment/i);
@@ -316,7 +316,7 @@ describe('GraphQL over HTTP', () => {
       return (await get({ query: '{ me { id } }' }, headers)).headers.get('x-request-id');
     };
 
-    test.each(['a', '0123-abc_DEF.7:x', 'x'.repeat(64), randomUUID()])('%s is given back', async (id) => {
+    test.each(['a', '0123-abc_DEF.7:x', 'x'.repeat(64), randomUUID()])('%s is returned', async (id) => {
       expect(await idOf(id)).toBe(id);
     });
 
@@ -343,7 +343,7 @@ describe('GraphQL over HTTP', () => {
   describe('the playground', () => {
     const asBrowser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
 
-    test('is what a browser gets', async () => {
+    test('is served to a browser', async () => {
       const answer = await get({}, { authorization: '', ...asBrowser });
       expect(answer.status).toBe(200);
       expect(answer.headers.get('content-type')).toMatch(/^text\/html/);
@@ -352,13 +352,13 @@ describe('GraphQL over HTTP', () => {
       expect([home.status, home.headers.get('location')]).toEqual([302, '/graphql']);
     });
 
-    test('is what a browser gets with a query in the URL as well, where the page keeps it', async () => {
+    test('is served to a browser with a query in the URL as well, because the page stores it there', async () => {
       const answer = await get({ query: '{ me { id } }' }, { authorization: '', ...asBrowser });
       expect(answer.status).toBe(200);
       expect(answer.text).toMatch(/<html/i);
     });
 
-    test('is not what a client gets', async () => {
+    test('is not served to a GraphQL client', async () => {
       for (const accept of ['application/json', '*/*', 'application/graphql-response+json']) {
         expect((await get({}, { accept })).status).toBe(400);
         expect((await get({ query: '{ me { id } }' }, { accept })).data).toEqual({
@@ -373,7 +373,7 @@ describe('GraphQL over HTTP', () => {
     expect(answer.data).toHaveProperty(['__schema', 'types']);
   });
 
-  test('any web page may ask, outside production', async () => {
+  test('any web page may send requests outside production', async () => {
     const answer = await get({ query: '{ me { id } }' }, { origin: 'https://anyone.example' });
     expect(answer.headers.get('access-control-allow-origin')).toBe('*');
     expect(answer.headers.get('access-control-expose-headers')).toMatch(/x-request-id/i);
@@ -381,7 +381,7 @@ describe('GraphQL over HTTP', () => {
   });
 
   describe('/metrics', () => {
-    test('counts what the cache does', async () => {
+    test('counts hits and misses of the cache', async () => {
       const hits = async () => await fixture.app.metric('flovo_cache_hits_total');
       const requests = async () =>
         await fixture.app.metric('flovo_http_request_duration_seconds_count', { route: '/graphql' });
@@ -459,7 +459,7 @@ describe('in production', () => {
     expect((await send(open.url, { headers: { accept: 'text/html' } })).text).toMatch(/<html/i);
   });
 
-  test('no web page may ask, unless its origin is named', async () => {
+  test('no web page may send requests unless its origin is configured', async () => {
     const closed = await start();
     const answer = await fromOrigin(closed, 'https://a.example', preflight);
     expect(answer.headers.get('access-control-allow-origin')).toBeNull();
@@ -521,7 +521,7 @@ describe('the rate limit', () => {
     expect(again.data).toEqual({ me: { id: eager.id } });
   });
 
-  test('leaves those alone who watch the server', async () => {
+  test('does not apply to health checks and metrics', async () => {
     for (const path of ['/healthz', '/readyz', '/metrics']) {
       const url = new URL(path, app.url).href;
       const answers = await Promise.all(Array.from({ length: 20 }, async () => (await send(url)).status));
@@ -537,7 +537,7 @@ describe('health', () => {
   };
   const ready = { ready: true, database: 'up', migrated: true };
 
-  test('with Redis dead the server is ready, says that the cache is down, and answers', async () => {
+  test('with Redis killed the server is ready, reports that the cache is down, and answers', async () => {
     const [database, redis] = await Promise.all([createDatabase(), createRedis()]);
     const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url });
     try {
@@ -558,7 +558,7 @@ describe('health', () => {
     }
   });
 
-  test('without the database the server is alive and not ready; what is asked is masked', async () => {
+  test('without the database the server is alive and not ready, and errors of requests are masked', async () => {
     const database = await createDatabase();
     const app = await startApp({ DATABASE_URL: database.url });
     try {

@@ -50,7 +50,7 @@ const read = async (variables: Omit<BotMessagesQueryVariables, 'id'> = {}, botId
 const texts = async (variables: Omit<BotMessagesQueryVariables, 'id'> = {}, botId = id) =>
   (await read(variables, botId)).edges.map(({ node }) => node.text);
 
-/** Adds messages through SQL: with these texts, one a minute, the last one newest. */
+/** Adds messages with these texts by SQL, one minute apart, the last one newest. */
 const insert = async (count: number, createdAt = `timestamptz '2026-01-01' + n * interval '1 minute'`) => {
   await fixture.database.sql.unsafe(`
     insert into messages (bot_id, conversation_id, contact_id, direction, status, text, created_at)
@@ -59,7 +59,7 @@ const insert = async (count: number, createdAt = `timestamptz '2026-01-01' + n *
     from generate_series(1, ${count}) as n`);
 };
 
-/** The texts of all pages, one after the other. */
+/** The texts of all pages, in order. */
 const walk = async (first: number, filter: Omit<BotMessagesQueryVariables, 'id'> = {}): Promise<string[]> => {
   const found: string[] = [];
   for (let after: string | null | undefined = null; ;) {
@@ -91,7 +91,7 @@ describe('addMessages', () => {
     );
   });
 
-  test('gives the ids by which the status is updated', async () => {
+  test('returns the ids that updateMessageStatus takes', async () => {
     const { messages } = await add([message('a'), message('b')]);
     const { updateMessageStatus } = await fixture.editor.ask(UpdateMessageStatusDocument, {
       id: messages[1]?.id ?? '',
@@ -100,7 +100,7 @@ describe('addMessages', () => {
     expect(updateMessageStatus).toEqual({ ...messages[1], status: 'FAILED' });
   });
 
-  test('messages added together are listed with the last one first', async () => {
+  test('lists messages that were added together with the last one first', async () => {
     await add(Array.from({ length: 50 }, (_, i) => message(`${i}`)));
     expect(await texts({ first: 100 })).toEqual(Array.from({ length: 50 }, (_, i) => `${49 - i}`));
   });
@@ -120,7 +120,7 @@ describe('addMessages', () => {
     expect(await texts()).toEqual([]);
   });
 
-  test('one that breaks a rule is named, and none is added', async () => {
+  test('names the message that breaks a rule, and adds none', async () => {
     const messages = [message('fine'), message('x', { conversationId: '' })];
     expect(await fixture.editor.failure(AddMessagesDocument, { botId: id, messages })).toMatchObject({
       code: 'BAD_USER_INPUT',
@@ -129,7 +129,7 @@ describe('addMessages', () => {
     expect(await texts()).toEqual([]);
   });
 
-  test('its bot shows everything as it is now, however warm the cache', async () => {
+  test('returns the bot with its current state, however warm the cache is', async () => {
     const { data } = await fixture.editor.sendText<{
       addMessages: { bot: { stats: { totalMessages: number }; messages: { nodes: { text: string }[] } } };
     }>(
@@ -211,7 +211,7 @@ describe("a bot's messages", () => {
     expect(await walk(100, filter)).toEqual(rows.map(({ text }) => text));
   });
 
-  test('a cursor keeps its place while newer messages come, and when its own message goes', async () => {
+  test('a cursor keeps its place while newer messages are added, and after its own message is deleted', async () => {
     await insert(6);
     const { endCursor } = (await read({ first: 3 })).pageInfo;
     await add([message('newer')]);
@@ -243,7 +243,7 @@ describe("a bot's messages", () => {
     '\ud800',
     'é🤖',
     'x'.repeat(100_000),
-  ])('a cursor that no page gave is refused, naming the argument (%#)', async (after) => {
+  ])('a cursor that no page returned is refused, naming the argument (%#)', async (after) => {
     expect(await fixture.viewer.failure(BotMessagesDocument, { id, after })).toMatchObject({
       code: 'BAD_USER_INPUT',
       field: 'after',
@@ -276,19 +276,19 @@ describe("a bot's messages", () => {
     });
   });
 
-  test('explicit nulls are as good as nothing', async () => {
+  test('explicit nulls mean the same as absent arguments', async () => {
     await insert(3);
     const nothing = { first: null, after: null, conversationId: null, direction: null, status: null };
     expect(await texts(nothing)).toEqual(['m3', 'm2', 'm1']);
   });
 });
 
-/** Two pages that every write of messages changes, and one that most change. */
+/** Two pages that every write of messages changes, and one that most writes change. */
 const VIEWS = [{}, { first: 1 }, { conversationId: 'c', status: 'DELIVERED' as const }];
 const views = async (botId = id) => await Promise.all(VIEWS.map(async (each) => await texts(each, botId)));
 
 describe('pages of messages in the cache', () => {
-  /** Until all of them come without SQL. */
+  /** Reads until all of them are answered without SQL. */
   const warm = async () => {
     await eventually(async () => {
       fixture.app.statements.length = 0;
@@ -297,7 +297,7 @@ describe('pages of messages in the cache', () => {
     });
   };
 
-  test('are read without SQL, whoever asks, in other words too', async () => {
+  test('are read without SQL, for every caller and every spelling of the query', async () => {
     await insert(3);
     await warm();
     const { data } = await fixture.owner.sendText<{ bot: { messages: { nodes: unknown[] } } }>(
@@ -342,7 +342,7 @@ describe('pages of messages in the cache', () => {
     }
   });
 
-  test('go with their bot', async () => {
+  test('are removed with their bot', async () => {
     await add([message('a')]);
     await warm();
     await fixture.owner.ask(DeleteBotDocument, { id });
@@ -373,7 +373,7 @@ describe('pages of messages in the cache', () => {
     );
   });
 
-  test('20 bots with their messages are one statement for the messages', async () => {
+  test('are loaded for 20 bots by one statement', async () => {
     const botIds = await addBots(fixture.database.sql, fixture.orgId, 20);
     for (const [n, botId] of botIds.entries()) await add([message(`${n}`)], botId);
     const variables = { orgId: fixture.orgId };

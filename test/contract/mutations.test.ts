@@ -43,7 +43,7 @@ const outbound: MessageInput = {
   text: 'Hello',
 };
 
-/** Every place where a bot can be read, asked before so that each is cached, and again after. */
+/** Reads a bot everywhere: before a mutation to cache it, and after it to check the answers. */
 async function readEverywhere(id: string): Promise<Record<string, unknown>> {
   const { viewer, orgId } = fixture;
   const [bot, details, page, found, organization] = await Promise.all([
@@ -71,11 +71,11 @@ const everywhere = (bot: BotFieldsFragment) => ({
   organization: bot,
 });
 
-/** What PostgreSQL says of a row: it changes with every write of it, even one that changes no column. */
+/** The physical version of a row: every write changes it, even one that changes no column. */
 const writtenBy = async (id: string): Promise<unknown> =>
   (await fixture.database.sql`select xmin::text, ctid::text from bots where id = ${id}`)[0];
 
-/** How many writes of a bot the invalidation log holds; old ones may leave it at any time. */
+/** The number of a bot's writes in the invalidation log; old entries may be pruned at any time. */
 const loggedWrites = async (id: string): Promise<number> =>
   Number(
     (
@@ -84,7 +84,7 @@ const loggedWrites = async (id: string): Promise<number> =>
     )[0]?.count,
   );
 
-/** Runs something that must not write to a bot, not even the same values again. */
+/** Expects `work` not to write to a bot, not even the same values. */
 async function expectNoWrite(id: string, work: () => Promise<void>): Promise<void> {
   const [row, writes] = [await writtenBy(id), await loggedWrites(id)];
   await work();
@@ -176,12 +176,12 @@ describe('updateBot', () => {
     });
   });
 
-  test('with the values that the bot has already leaves version and time as they are', async () => {
+  test('does not change version and time if the bot has the values already', async () => {
     expect(await update({ name: bot.name, description: bot.description })).toEqual(bot);
     expect(await update({ name: bot.name, expectedVersion: 1 })).toEqual(bot);
   });
 
-  test('with the expected version is made', async () => {
+  test('is made if the version is the expected one', async () => {
     expect(await update({ name: 'bot two', expectedVersion: 1 })).toMatchObject({
       name: 'bot two',
       version: 2,
@@ -209,7 +209,7 @@ describe('updateBot', () => {
     },
   );
 
-  test('of several that expect the same version one is made, and the others conflict', async () => {
+  test('makes one of several updates that expect the same version, and answers CONFLICT to the others', async () => {
     const names = Array.from({ length: 8 }, (_, n) => `bot ${n}`);
     const answers = await Promise.all(
       names.map(
@@ -222,7 +222,7 @@ describe('updateBot', () => {
     expect((await fixture.viewer.ask(BotDocument, { id: bot.id })).bot?.version).toBe(2);
   });
 
-  test('of several that expect no version all are made, one after the other', async () => {
+  test('makes all of several updates that expect no version, one after the other', async () => {
     const answers = await Promise.all(
       Array.from({ length: 8 }, async (_, n) => await update({ description: `text ${n}` })),
     );
@@ -231,7 +231,7 @@ describe('updateBot', () => {
     expect((await fixture.viewer.ask(BotDocument, { id: bot.id })).bot?.description).toBe(last?.description);
   });
 
-  test('of a bot that is gone is NOT_FOUND', async () => {
+  test('answers NOT_FOUND if the bot has been deleted', async () => {
     await fixture.owner.ask(DeleteBotDocument, { id: bot.id });
     const variables = { id: bot.id, input: { name: 'x', expectedVersion: 1 } };
     expect(await fixture.editor.failure(UpdateBotDocument, variables)).toMatchObject({ code: 'NOT_FOUND' });
@@ -266,7 +266,7 @@ describe('startBot and stopBot', () => {
     expect(await readEverywhere(bot.id)).toEqual(everywhere(stopped));
   });
 
-  test('leave a bot alone that has the status already, and write nothing', async () => {
+  test('write nothing if the bot has the status already', async () => {
     await expectNoWrite(bot.id, async () => {
       expect(await stop()).toEqual(bot);
     });
@@ -276,7 +276,7 @@ describe('startBot and stopBot', () => {
     });
   });
 
-  test('a bot that is started again has started anew', async () => {
+  test('set a new start time when a bot is started again', async () => {
     const { startedAt } = await start();
     await stop();
     const again = await start();
@@ -284,7 +284,7 @@ describe('startBot and stopBot', () => {
     expect(Date.parse(again.startedAt ?? '')).toBeGreaterThan(Date.parse(startedAt ?? ''));
   });
 
-  test('an update of a running bot keeps the time of its start', async () => {
+  test('keep the start time when a running bot is updated', async () => {
     const { startedAt } = await start();
     const { updateBot } = await fixture.editor.ask(UpdateBotDocument, {
       id: bot.id,
@@ -293,7 +293,7 @@ describe('startBot and stopBot', () => {
     expect(updateBot).toMatchObject({ status: 'RUNNING', version: 3, startedAt });
   });
 
-  test('of several that start a bot at once, one does, and all are answered with it running', async () => {
+  test('start a bot once if several requests do so at once, and answer all with the running bot', async () => {
     const answers = await Promise.all(Array.from({ length: 8 }, async () => await start()));
     expect(new Set(answers.map((each) => JSON.stringify(each)))).toEqual(
       new Set([JSON.stringify(answers[0])]),
@@ -303,7 +303,7 @@ describe('startBot and stopBot', () => {
 });
 
 describe('deleteBot', () => {
-  test('answers with the id, and takes the messages and totals along', async () => {
+  test('answers with the id, and deletes the messages and totals', async () => {
     const { id } = await create();
     const { sql } = fixture.database;
     await fixture.editor.ask(RecordMessagesDocument, { botId: id, messages: [outbound, outbound] });
@@ -334,7 +334,7 @@ describe('deleteBot', () => {
     expect(left).toEqual({ messages: 0, totals: 0, conversations: 0 });
   });
 
-  test('from outside does not cost a list that still shows the bot the rest of its answer', async () => {
+  test('by SQL leaves the rest of a list intact that still contains the bot', async () => {
     const { id } = await create();
     await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId });
     await fixture.database.sql`delete from bots where id = ${id}`;
@@ -346,7 +346,7 @@ describe('deleteBot', () => {
     expect(answer.data?.bots.items.map((bot) => bot.id)).not.toContain(id);
   });
 
-  test('of a bot that is gone is NOT_FOUND', async () => {
+  test('answers NOT_FOUND if the bot has been deleted', async () => {
     const { id } = await create();
     const answers = await Promise.all(
       Array.from({ length: 4 }, async () => await fixture.owner.send(DeleteBotDocument, { id })),
@@ -358,7 +358,7 @@ describe('deleteBot', () => {
 });
 
 describe('recordMessages', () => {
-  test('keeps the messages as they are, and answers with the statistics that include them', async () => {
+  test('stores the messages unchanged, and answers with statistics that include them', async () => {
     const { id } = await create();
     const messages: MessageInput[] = [
       { ...outbound, conversationId: 'a', status: 'DELIVERED', responseTimeMs: 10 },
@@ -392,13 +392,13 @@ describe('recordMessages', () => {
     ]);
   });
 
-  test('leaves the version of the bot and its place in the lists alone', async () => {
+  test("does not change the bot's version or its place in lists", async () => {
     const bot = await create();
     await fixture.editor.ask(RecordMessagesDocument, { botId: bot.id, messages: [outbound] });
     expect(await readEverywhere(bot.id)).toEqual(everywhere(bot));
   });
 
-  test('for a bot that is deleted meanwhile is NOT_FOUND or done before, and leaves nothing behind', async () => {
+  test('answers NOT_FOUND, or comes before the deletion, if the bot is deleted meanwhile, and leaves nothing behind', async () => {
     const { id } = await create();
     const answers = await Promise.all([
       ...Array.from(
@@ -451,7 +451,7 @@ describe('updateMessageStatus', () => {
     }
   });
 
-  test('of a message that does not exist is NOT_FOUND', async () => {
+  test('answers NOT_FOUND if the message does not exist', async () => {
     const variables = { id: randomUUID(), status: 'FAILED' } as const;
     expect(await fixture.editor.failure(UpdateMessageStatusDocument, variables)).toMatchObject({
       code: 'NOT_FOUND',
@@ -481,7 +481,7 @@ describe('several mutations in one request', () => {
       { id, messages: [outbound, outbound] },
     );
     expect(errors).toBeUndefined();
-    /** What one of the mutations answered; of the organization's bots, the one in question. */
+    /** The answer of one mutation, with the bot in question out of the organization's bots. */
     interface State {
       readonly organization?: { readonly bots: readonly { readonly id: string }[] };
     }
@@ -522,7 +522,7 @@ describe('several mutations in one request', () => {
     expect(idsSeenBy('b').slice(0, 2)).toEqual([data?.b?.id, data?.a?.id]);
   });
 
-  test('what a request has deleted is gone for the rest of it; what was done before stays done', async () => {
+  test('a bot that a request deletes is absent for the rest of it, and earlier mutations stay made', async () => {
     const [{ id }, { id: other }] = [await create(), await create()];
     const answer = await fixture.owner.sendText(
       `mutation ($id: ID!, $other: ID!) {

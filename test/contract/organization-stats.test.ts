@@ -48,7 +48,7 @@ const stats = async (id = orgId) => {
   return figures;
 };
 
-/** What the rows say, one by one. */
+/** The statistics as counted from the rows. */
 const counted = async () => {
   const totals = (await countedTotals(fixture.database.sql)).find(({ org }) => org === orgId);
   return {
@@ -62,7 +62,7 @@ const counted = async () => {
 };
 
 describe('Organization.stats', () => {
-  test('of a new organization are zero, and of no last message', async () => {
+  test('of a new organization are zero, without a last message', async () => {
     const { organization } = await owner.ask(OrganizationStatsDocument, { id: orgId });
     expect(organization?.stats).toEqual({
       id: orgId,
@@ -75,10 +75,10 @@ describe('Organization.stats', () => {
     });
   });
 
-  test('are new after every mutation, whatever was cached', async () => {
+  test('are current after every mutation, whatever was cached', async () => {
     const seen = [await stats()];
     const isNew = async (change: object) => {
-      // Twice: as it is loaded, and as it is cached.
+      // Twice: once loaded, once cached.
       for (const figures of [await stats(), await stats()]) {
         expect(figures).toEqual(await counted());
         expect(figures).toMatchObject(change);
@@ -108,7 +108,7 @@ describe('Organization.stats', () => {
     expect(new Set(seen.map((each) => JSON.stringify(each))).size).toBeGreaterThan(6);
   });
 
-  test('of several organizations are one statement, and each is its own', async () => {
+  test('of several organizations are read by one statement, each for its own organization', async () => {
     const { sql } = fixture.database;
     const other = await addOrganization(sql);
     const { token } = await addUser(sql, { [orgId]: 'VIEWER', [other]: 'VIEWER' });
@@ -128,7 +128,7 @@ describe('Organization.stats', () => {
     ).toHaveLength(1);
   });
 
-  test('are seen as SQL leaves them, within the time of the contract', async () => {
+  test('show a write by SQL within the time of the contract', async () => {
     const { sql } = fixture.database;
     await stats();
     await sql`insert into bots (org_id, name, status) select ${orgId}, 'b' || n, 'RUNNING' from generate_series(1, 70) as n`;

@@ -14,7 +14,7 @@ afterAll(async () => {
   await fixture?.close();
 });
 
-/** The bots of the fixture's organization, made anew, as they must be listed. */
+/** Replaces the bots of the fixture's organization. Returns them in the expected order. */
 async function setBots(bots: readonly { name: string; createdAt: string }[]): Promise<string[]> {
   const { sql } = fixture.database;
   await sql`delete from bots where org_id = ${fixture.orgId}`;
@@ -37,7 +37,7 @@ async function pageOf(args: { page?: number; limit?: number; search?: string }, 
   return (await fixture.viewer.ask(BotsDocument, { orgId, ...args })).bots;
 }
 
-/** All pages, one after the other, until one says that there is no next. */
+/** Reads all pages until one has no next page. */
 async function allPages(args: { limit: number; search?: string }) {
   const pages = [];
   for (let page = 1; ; page++) {
@@ -89,7 +89,7 @@ describe('23 bots', () => {
     },
   );
 
-  test('are counted by what a search matches, when there is one', async () => {
+  test('are counted by the matches of a search, if there is one', async () => {
     // bot 2, bot 12, bot 20, bot 21, bot 22
     const pages = await allPages({ limit: 2, search: '2' });
     expect(pages.map(({ items }) => items.map(({ name }) => name))).toEqual([
@@ -121,7 +121,7 @@ describe('23 bots', () => {
   });
 });
 
-describe('bots of one instant', () => {
+describe('bots that were created at one instant', () => {
   test.each([
     ['without a search', {}],
     ['with a search', { search: 'BOT' }],
@@ -142,7 +142,7 @@ describe('bots of one instant', () => {
   });
 });
 
-test('a new bot is first, whatever page was read before', async () => {
+test('a new bot is first, whichever page was read before', async () => {
   await setBots(numbered(5));
   await allPages({ limit: 2 });
   const { createBot } = await fixture.owner.ask(CreateBotDocument, {
@@ -158,7 +158,7 @@ test('a new bot is first, whatever page was read before', async () => {
   expect(pages.map(({ total }) => total)).toEqual([6, 6, 6]);
 });
 
-test('an organization without bots has one empty page, and no pages in all', async () => {
+test('an organization without bots has an empty first page, and a page count of 0', async () => {
   const orgId = await addOrganization(fixture.database.sql, 'Empty');
   const { token } = await addUser(fixture.database.sql, { [orgId]: 'VIEWER' });
   const { bots } = await fixture.app.client(token).ask(BotsDocument, { orgId });

@@ -62,7 +62,7 @@ describe('a slash at the end of a path changes nothing', () => {
     expect(with_.response.headers.get('content-type')).toBe(without.response.headers.get('content-type'));
   });
 
-  test('of what is counted: it is one route', async () => {
+  test('in the metrics: both are one route', async () => {
     const count = async (route: string) =>
       await fixture.app.metric('flovo_http_request_duration_seconds_count', { route });
     const before = await count('/graphql');
@@ -89,7 +89,7 @@ describe('every failure has one shape, with a code', () => {
     ['PUT', '/graphql'],
     ['DELETE', '/graphql'],
     ['GET', `/${'x'.repeat(300)}`],
-  ])('%s %s: there is nothing', async (method, path) => {
+  ])('%s %s, where there is nothing', async (method, path) => {
     const { response, text } = await ask(new URL(fixture.app.url).origin + path, { method });
     expect(response.status).toBe(404);
     expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -123,7 +123,7 @@ describe('every failure has one shape, with a code', () => {
     expectShape(text, expect.stringMatching(/^[A-Z_]+$/) as unknown as string);
   });
 
-  /** Sends bytes that no HTTP client would. @returns the head and the body of the answer */
+  /** Sends bytes that no HTTP client would send. @returns the head and the body of the response */
   async function sendRaw(bytes: string): Promise<{ head: string; body: string }> {
     const { hostname, port } = new URL(fixture.app.url);
     const socket = connect(Number(port), hostname);
@@ -148,7 +148,7 @@ describe('every failure has one shape, with a code', () => {
       'POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n',
       400,
     ],
-  ])('what is not HTTP: %s', async (_what, bytes, status) => {
+  ])('a request that is not HTTP: %s', async (_what, bytes, status) => {
     const { head, body } = await sendRaw(bytes);
     expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     expect(head).toMatch(/^content-type: application\/json/im);

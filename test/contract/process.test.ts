@@ -13,7 +13,7 @@ import { startServerProcess, type ServerProcess } from '../support/server-proces
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { askUntil } from './fixture.js';
 
-/** Runs `npm run serve`'s program with this environment alone, to its end. */
+/** Runs the program of `npm run serve` with this environment alone, until it exits. */
 async function runToEnd(
   environment: Record<string, string>,
 ): Promise<{ code: number | null; output: string }> {
@@ -29,8 +29,8 @@ async function runToEnd(
   return { code, output };
 }
 
-describe('an environment that is not usable ends the server', () => {
-  test('with all that is required, named together', async () => {
+describe('an invalid environment stops the start', () => {
+  test('and all missing variables are named together', async () => {
     const { code, output } = await runToEnd({});
     expect(code).toBe(1);
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'JWT_SECRET'])
@@ -38,7 +38,7 @@ describe('an environment that is not usable ends the server', () => {
     expect(output).not.toMatch(/\bat .*\.js/);
   });
 
-  test('with all mistakes, named together: what is wrong, what is missing, and what does not go together', async () => {
+  test('and all mistakes are named together: wrong, missing and contradictory variables', async () => {
     const wrong = {
       NODE_ENV: 'production',
       PORT: '65536',
@@ -76,7 +76,7 @@ describe('an environment that is not usable ends the server', () => {
     ['a secret that is too short', 'JWT_SECRET', 'x'.repeat(31)],
     ['nodes of a cluster', 'REDIS_CLUSTER_NODES', 'localhost:7000,,localhost'],
     ['a prefix', 'CACHE_PREFIX', 'a*'],
-  ])('as %s that cannot be, and that alone is named: %s=%s', (_what, name, value) => {
+  ])('and only the wrong value of %s is named: %s=%s', (_what, name, value) => {
     const good = {
       NODE_ENV: 'production',
       DATABASE_URL: 'postgres://127.0.0.1/x',
@@ -93,7 +93,7 @@ describe('an environment that is not usable ends the server', () => {
     expect([...message.matchAll(/^ +([A-Z_]+) \S/gm)].map(([, each]) => each)).toEqual([name]);
   });
 
-  test('with a database that is not there, saying so without the password', async () => {
+  test('and an unreachable database is reported without the password', async () => {
     const { code, output } = await runToEnd({
       DATABASE_URL: 'postgres://flovo:the-database-password@127.0.0.1:1/flovo',
       REDIS_URL: 'off',
@@ -141,7 +141,7 @@ describe('the server as a process', () => {
     withPassword.password = 'the-database-password';
     const server = await start({
       DATABASE_URL: withPassword.href,
-      // Nobody is there: what the log says of it must not hold the password either.
+      // Redis is unreachable: the log entry about it must not contain the password either.
       REDIS_URL: 'redis://someone:the-redis-password@127.0.0.1:1',
       LOG_LEVEL: 'trace',
     });
@@ -186,7 +186,7 @@ describe('the server as a process', () => {
     } finally {
       await database.sql`alter table bots_elsewhere rename to bots`;
     }
-    // The server goes on.
+    // The server continues to serve.
     expect((await server.client(token).ask(BotDocument, { id: botId })).bot?.id).toBe(botId);
     expect(await server.end('SIGTERM')).toBe(0);
     const output = server.output.join('\n');
@@ -197,7 +197,7 @@ describe('the server as a process', () => {
     for (const line of server.output) expect(() => JSON.parse(line) as unknown).not.toThrow();
   });
 
-  /** Makes statements on bots wait, until it is released. */
+  /** Blocks statements on bots until the lock is released. */
   async function lockBots(): Promise<() => Promise<void>> {
     const connection = await database.sql.reserve();
     await connection.unsafe('begin; lock table bots in access exclusive mode');
@@ -215,7 +215,7 @@ describe('the server as a process', () => {
       )[0]?.count,
     );
 
-  /** Whether the server takes connections. */
+  /** Whether the server accepts connections. */
   const accepts = async (server: ServerProcess) =>
     await new Promise<boolean>((resolve) => {
       const { hostname, port } = new URL(server.url);
@@ -228,10 +228,10 @@ describe('the server as a process', () => {
     });
 
   test.each(['SIGTERM', 'SIGINT'] as const)(
-    'on %s takes no more connections, answers what is under way, and exits with 0',
+    'on %s accepts no more connections, answers pending requests, and exits with 0',
     async (signal) => {
       const server = await start();
-      // Leaves a connection open that nobody uses: it must not hold the server up.
+      // Leaves an idle connection open, which must not delay the stop.
       await server.client(token).ask(MeDocument, {});
       const release = await lockBots();
       const underWay = [
@@ -254,7 +254,7 @@ describe('the server as a process', () => {
     },
   );
 
-  test('a second signal ends it at once, with 1', async () => {
+  test('exits at once with 1 on a second signal', async () => {
     const server = await start();
     const release = await lockBots();
     const underWay = server

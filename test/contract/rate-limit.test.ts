@@ -23,7 +23,7 @@ describe('the rate limit counts as one caller', () => {
     await database?.drop();
   });
 
-  /** Sends requests at once, with a header and to a path each. @returns how many were refused */
+  /** Sends concurrent requests, each with its header and path. @returns the number of refused requests */
   async function refusedOf(
     authorization: (i: number) => string | undefined,
     path: (i: number) => string = () => '/graphql',
@@ -46,7 +46,7 @@ describe('the rate limit counts as one caller', () => {
     return statuses.filter((status) => status === 429).length;
   }
 
-  // The requests of one test may fall into two seconds or three, on a busy machine.
+  // On a busy machine the requests of one test may be spread over two or three seconds.
   const MANY = SENT - 3 * ALLOWED;
 
   test('a user, however they write the header, and with whichever of their tokens', async () => {
@@ -82,7 +82,7 @@ describe('the rate limit counts as one caller', () => {
     ];
     const refused = await refusedOf((i) => headers[i % headers.length]?.());
     expect(refused).toBeGreaterThanOrEqual(MANY);
-    // Whoever has a token is not held up by those at the same address who have none.
+    // Requests without a token do not count against callers with a token at the same address.
     const { token } = await addUser(database.sql);
     expect((await app.client(token).sendText('{ __typename }')).status).toBe(200);
   });

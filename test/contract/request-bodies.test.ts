@@ -38,7 +38,7 @@ describe('a body', () => {
   const description = async () =>
     (await fixture.database.sql`select description from bots where id = ${botId}`)[0]?.description as string;
 
-  /** Sends a body that is to be refused. @returns the message of the one error */
+  /** Sends a body that must be refused. @returns the message of the only error */
   const refused = async (
     body: BodyInit | undefined,
     headers: Record<string, string>,
@@ -65,12 +65,15 @@ describe('a body', () => {
     ['zstd', (body: Buffer) => body],
     ['identity, gzip', gzipSync],
     ['unknown', (body: Buffer) => body],
-  ])('compressed with %s is refused as such, with what is accepted', async (encoding, compress) => {
-    const body = new Uint8Array(compress(bodyOf('compressed')));
-    const { message, response } = await refused(body, { ...JSON_TYPE, 'content-encoding': encoding }, 415);
-    expect(message).toMatch(/compress|Content-Encoding/);
-    expect(response.headers.get('accept-encoding')).toBe('identity');
-  });
+  ])(
+    'compressed with %s is refused, and the error names the accepted encodings',
+    async (encoding, compress) => {
+      const body = new Uint8Array(compress(bodyOf('compressed')));
+      const { message, response } = await refused(body, { ...JSON_TYPE, 'content-encoding': encoding }, 415);
+      expect(message).toMatch(/compress|Content-Encoding/);
+      expect(response.headers.get('accept-encoding')).toBe('identity');
+    },
+  );
 
   test.each(['identity', 'Identity', ' identity ', ''])(
     'whose encoding is "%s" is read',
@@ -96,13 +99,13 @@ describe('a body', () => {
     expect(message).toMatch(/UTF-8/);
   });
 
-  test('in another encoding than it says is refused, and not changed into something else', async () => {
+  test('that is not in its declared encoding is refused instead of being altered', async () => {
     const latin = Buffer.from(bodyOf('é').toString('utf8'), 'latin1');
     const { message } = await refused(latin, JSON_TYPE, 400);
     expect(message).toMatch(/UTF-8/);
   });
 
-  test('with a replacement character of its own is read', async () => {
+  test('that contains a replacement character is read', async () => {
     const { answer } = await post(bodyOf('\u{fffd}'), JSON_TYPE);
     expect(answer).toEqual({ data: { updateBot: { description: '\u{fffd}' } } });
   });
@@ -115,18 +118,18 @@ describe('a body', () => {
     'application/xml',
     'application/jsonx',
     'nonsense',
-  ])('of the type %s is refused, and the type that is accepted is named', async (type) => {
+  ])('of the type %s is refused, and the error names the accepted type', async (type) => {
     const { message } = await refused(bodyOf('type'), { 'content-type': type }, 415);
     expect(message).toMatch(/application\/json/);
   });
 
-  test('of no type is refused, and the type that is accepted is named', async () => {
-    // A stream: fetch gives everything else a type of its own.
+  test('without a type is refused, and the error names the accepted type', async () => {
+    // A stream, because fetch sets a content type for every other body.
     const { message } = await refused(new Blob([bodyOf('none')]), {}, 415);
     expect(message).toMatch(/application\/json/);
   });
 
-  test('that is not there is refused', async () => {
+  test('that is absent is refused', async () => {
     for (const headers of [{}, JSON_TYPE]) {
       const { response, answer } = await post(undefined, headers);
       expect(response.status).toBe(400);

@@ -26,7 +26,7 @@ import type { Client, GraphQLAnswer } from '../support/client.js';
 import { addOrganization, addUser, SECRET } from '../support/people.js';
 import { createFixture, askUntil, type Fixture } from './fixture.js';
 
-/** What operations are tried on. */
+/** The objects that operations use. */
 interface Target {
   readonly orgId: string;
   readonly botId: string;
@@ -37,9 +37,9 @@ type Answer = GraphQLAnswer<Record<string, unknown>>;
 
 interface Operation {
   readonly name: string;
-  /** The weakest role that may do it; `SELF`: everyone with an account, about themselves. */
+  /** The weakest role that may run it; `SELF`: every user, for their own data. */
   readonly needs: 'SELF' | 'VIEWER' | 'EDITOR' | 'OWNER';
-  /** Whether its refusal leaves the rest of the answer, being nullable. */
+  /** Whether its field is nullable, so that a refusal does not void the rest of the answer. */
   readonly nullable?: boolean;
   readonly run: (client: Client, target: Target) => Promise<Answer>;
 }
@@ -179,7 +179,7 @@ const CALLERS: readonly Caller[] = [...ROLES, ...OUTSIDERS, ...UNKNOWN];
 
 const RANK = { SELF: 0, VIEWER: 1, EDITOR: 2, OWNER: 3 } as const;
 
-/** What the contract says: 'OK', or the code of the refusal. */
+/** The outcome that the contract requires: 'OK', or the code of the refusal. */
 function expectedOutcome(caller: Caller, { needs }: Operation): string {
   if ((UNKNOWN as readonly string[]).includes(caller)) return 'UNAUTHENTICATED';
   if (needs === 'SELF') return 'OK';
@@ -252,7 +252,7 @@ describe('who may do what', () => {
     return { orgId, botId, messageId };
   }
 
-  /** Everything that an operation on the target could change. */
+  /** The state that an operation on the target could change. */
   const contents = async ({ orgId, botId }: Target): Promise<unknown> =>
     await fixture.database.sql`
     select to_json(b) as bot, (select count(*) from bots where org_id = ${orgId}) as bots,
@@ -298,13 +298,13 @@ describe('who may do what', () => {
       const stranger = await addOrganization(sql, 'Initech');
       const { token } = await addUser(sql, { [stranger]: 'OWNER' });
       target = await addTarget(stranger);
-      // The cache knows the thing well, and that the other one is missing.
+      // The cache holds the object, and the absence of the other one.
       for (const query of QUERIES) await query.run(fixture.app.client(token), target);
       await operation.run(fixture.owner, missing);
     });
 
     test.each([...ROLES, ...OUTSIDERS])(
-      "answers %s the same about another's thing and about one that does not exist",
+      "answers %s the same for another organization's object and for one that does not exist",
       async (caller) => {
         const answer = await operation.run(clients[caller], target);
         expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['NOT_FOUND']);
@@ -357,7 +357,7 @@ describe('who may do what', () => {
     ['a VIEWER', 'FORBIDDEN', () => fixture.viewer],
     ['an outsider', 'NOT_FOUND', () => clients['a user without a membership']],
     ['nobody', 'UNAUTHENTICATED', () => clients['nobody (no token)']],
-  ])('%s does not learn which version a bot is at: %s', async (_who, code, client) => {
+  ])('%s cannot learn the version of a bot: %s', async (_who, code, client) => {
     const { botId: id } = await addTarget();
     for (const expectedVersion of [1, 2]) {
       const input = { name: 'changed', expectedVersion };
@@ -365,7 +365,7 @@ describe('who may do what', () => {
     }
   });
 
-  test.each(MUTATIONS)('$name asks for a token before it looks at anything else', async ({ name }) => {
+  test.each(MUTATIONS)('$name checks for a token before anything else', async ({ name }) => {
     const unusable: Record<string, string> = {
       createBot: 'createBot(input: { orgId: "x", name: "" }) { id }',
       updateBot: 'updateBot(id: "x", input: { name: "" }) { id }',
@@ -381,7 +381,7 @@ describe('who may do what', () => {
     expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['UNAUTHENTICATED']);
   });
 
-  test('a field that is refused leaves the other fields of the request alone', async () => {
+  test('a refused field does not affect the other fields of the request', async () => {
     const [own, foreign] = [await addTarget(), await addTarget(foreignOrgId)];
     const answer = await fixture.viewer.sendText(
       'query ($own: ID!, $foreign: ID!) { a: bot(id: $foreign) { id } b: bot(id: $own) { id } }',
@@ -404,8 +404,8 @@ describe('who may do what', () => {
     });
   });
 
-  describe('a change of memberships from outside is honoured', () => {
-    /** The outcome of an operation, asked for until it is the expected one. */
+  describe('a change of memberships by SQL is respected', () => {
+    /** Repeats an operation until its outcome is the expected one, or the limit has passed. */
     const outcome = async (operation: Operation, client: Client, target: Target, expected: string) =>
       await askUntil(
         async () => (await operation.run(client, target)).errors?.[0]?.extensions.code ?? 'OK',
@@ -413,7 +413,7 @@ describe('who may do what', () => {
       );
     const named = (name: string): Operation => OPERATIONS.find((each) => each.name === name) as Operation;
 
-    test('when a membership is revoked: nothing more is answered, however warm the cache', async () => {
+    test('when a membership is revoked: nothing more is answered, however warm the cache is', async () => {
       const { sql } = fixture.database;
       const target = await addTarget();
       const { id, token } = await addUser(sql, { [fixture.orgId]: 'OWNER' });
@@ -429,7 +429,7 @@ describe('who may do what', () => {
       expect((await client.ask(MeDocument, {})).me.memberships).toEqual([]);
     });
 
-    test('when a role is taken: reading goes on, writing does not', async () => {
+    test('when a role is reduced: reading continues, writing is refused', async () => {
       const { sql } = fixture.database;
       const target = await addTarget();
       const { id, token } = await addUser(sql, { [fixture.orgId]: 'EDITOR' });
@@ -441,7 +441,7 @@ describe('who may do what', () => {
       expect((await named('bot').run(client, target)).errors).toBeUndefined();
     });
 
-    test('when a membership is given: what was not found a moment ago is there', async () => {
+    test('when a membership is added: objects that were not found a moment ago are found', async () => {
       const { sql } = fixture.database;
       const target = await addTarget();
       const { id, token } = await addUser(sql);
@@ -452,7 +452,7 @@ describe('who may do what', () => {
       expect(await outcome(named('bot'), client, target, 'OK')).toBe('OK');
     });
 
-    test('when a user is removed: their token is worth nothing', async () => {
+    test('when a user is removed: their token is refused', async () => {
       const { sql } = fixture.database;
       const target = await addTarget();
       const { id, token } = await addUser(sql, { [fixture.orgId]: 'OWNER' });
@@ -463,7 +463,7 @@ describe('who may do what', () => {
       expect(await outcome(named('me'), client, target, 'UNAUTHENTICATED')).toBe('UNAUTHENTICATED');
     });
 
-    test('when a user is added whose token has been tried before', async () => {
+    test('when a user is added whose token was refused before', async () => {
       const { sql } = fixture.database;
       const id = randomUUID();
       const client = fixture.app.client(await signToken(SECRET, id));
@@ -474,7 +474,7 @@ describe('who may do what', () => {
       expect(await outcome(named('me'), client, target, 'OK')).toBe('OK');
     });
 
-    test('when a bot moves to another organization: it is seen there, and here no more', async () => {
+    test('when a bot moves to another organization: it is visible there only', async () => {
       const { sql } = fixture.database;
       const target = await addTarget();
       const newcomer = clients['an owner of another organization'];

@@ -23,7 +23,7 @@ import {
 import { startApp, type TestApp } from '../support/app.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** The contract, as it was agreed on. The schema may have more; nothing here may change. */
+/** The contract. The schema may have more declarations; those here must not change. */
 const CONTRACT = /* GraphQL */ `
   scalar DateTime
   enum BotStatus {
@@ -193,7 +193,7 @@ const withDefault = (input: GraphQLArgument | GraphQLInputField): string =>
   `${input.name}: ${String(input.type)}` +
   (input.defaultValue === undefined ? '' : ` = ${JSON.stringify(input.defaultValue)}`);
 
-/** Everything that a type declares, one statement each: types, fields, arguments, defaults, values. */
+/** All declarations of a type, one statement each: types, fields, arguments, defaults, values. */
 function declarations(type: GraphQLNamedType): string[] {
   if (isObjectType(type)) {
     return Object.values(type.getFields()).flatMap((field) => [
@@ -241,7 +241,7 @@ describe('the SDL in schema/schema.graphql', () => {
     expect(required(emitted).sort()).toEqual(required(contract).sort());
   });
 
-  test('has no value in an enumeration of the contract that clients do not know', () => {
+  test('adds no value to an enumeration of the contract', () => {
     const values = (schema: GraphQLSchema) =>
       allDeclarations(schema).filter(
         (declaration) =>

@@ -14,7 +14,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 
 const PASSWORD = 'the-database-password';
 
-// Each test runs programs to their end.
+// Each test runs programs until they exit.
 jest.setTimeout(120_000);
 
 let database: TestDatabase;
@@ -30,7 +30,7 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-/** Runs a compiled program with this environment alone, to its end. */
+/** Runs a compiled program with this environment alone, until it exits. */
 async function run(
   program: string,
   environment: Record<string, string>,
@@ -65,7 +65,7 @@ const changed = (change: (url: URL) => void): string => {
   return url.href;
 };
 
-/** A database that nothing was migrated in. */
+/** A database without migrations. */
 async function emptyDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
   const admin = postgres(
     changed((url) => (url.pathname = '/postgres')),
@@ -82,12 +82,12 @@ async function emptyDatabase(): Promise<{ url: string; drop: () => Promise<void>
   };
 }
 
-/** Takes the rights to make anything new from the only user that there is; SQL. */
+/** SQL that revokes the rights to create objects from the only user. */
 const WITHOUT_RIGHTS = (url: string): string => `
   revoke create on schema public from pg_database_owner, public;
   revoke create on database ${new URL(url).pathname.slice(1)} from public, current_user`;
 
-/** What a program said that ended, which must be a sentence without a stack and without a secret. @throws Error if not */
+/** The last message of a program that has exited. @throws Error if it is not one sentence, or has a stack or a secret */
 function sentenceOf({ code, output }: { code: number | null; output: string }): string {
   const isSentence =
     code === 1 &&
@@ -129,7 +129,7 @@ describe('a server that cannot start says so in one sentence, without a secret a
     },
   );
 
-  test('a database that is not there', async () => {
+  test('an unreachable database', async () => {
     const url = changed((to) => {
       to.port = '1';
       to.password = PASSWORD;
@@ -139,7 +139,7 @@ describe('a server that cannot start says so in one sentence, without a secret a
     );
   });
 
-  test('a host that is not known', async () => {
+  test('an unknown host', async () => {
     const url = changed((to) => (to.hostname = 'nowhere.invalid'));
     expect(sentenceOf(await serve({ DATABASE_URL: url }))).toMatch(
       /^DATABASE_URL names a host .*\((ENOTFOUND|EAI_AGAIN)\)\.$/m,
@@ -163,12 +163,12 @@ describe('a server that cannot start says so in one sentence, without a secret a
     );
   });
 
-  test('TLS with a server that has none', async () => {
+  test('TLS with a server that does not support it', async () => {
     const url = changed((to) => to.searchParams.set('sslmode', 'require'));
     expect(sentenceOf(await serve({ DATABASE_URL: url }))).toMatch(/^DATABASE_URL .*TLS/m);
   });
 
-  test('a server that is no PostgreSQL', async () => {
+  test('a server that is not PostgreSQL', async () => {
     const other: Server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
     other.listen(0, '127.0.0.1');
     await once(other, 'listening');
@@ -201,7 +201,7 @@ describe('a server that cannot start says so in one sentence, without a secret a
     expect(sentenceOf(await serve({ HOST: host }))).toMatch(about);
   });
 
-  test('a port for privileged users, and refusals that cannot be made here', () => {
+  test('a privileged port, and further errors of listening', () => {
     const failing = (code: string) => Object.assign(new Error(`failed: ${PASSWORD}`), { code });
     expect(listenProblem(failing('EACCES'), { host: '::', port: 80 })?.message).toMatch(/^PORT 80 /);
     for (const code of ['28P01', '53300', '57P03', '25006', 'ETIMEDOUT', 'SELF_SIGNED_CERT_IN_CHAIN']) {
@@ -212,7 +212,7 @@ describe('a server that cannot start says so in one sentence, without a secret a
     expect(databaseProblem(failing('42601'))).toBeUndefined();
   });
 
-  test('migrations that are not there', async () => {
+  test('missing migration files', async () => {
     const root = path.join(folder, 'without-migrations');
     await cp(path.join(process.cwd(), 'dist'), path.join(root, 'dist'), { recursive: true });
     await cp(path.join(process.cwd(), 'package.json'), path.join(root, 'package.json'));
@@ -226,7 +226,7 @@ describe('a server that cannot start says so in one sentence, without a secret a
 });
 
 describe('a database that is migrated apart from the server', () => {
-  test('is refused before, with the command that does it; is served after, to a user without any rights on the schema', async () => {
+  test('is refused before the migration, naming the command, and served after it, to a user without rights on the schema', async () => {
     const empty = await emptyDatabase();
     const apart = { DATABASE_URL: empty.url, MIGRATE_ON_START: 'off' };
     const sql = postgres(empty.url, { max: 1, onnotice: () => {} });
@@ -252,7 +252,7 @@ describe('a database that is migrated apart from the server', () => {
     }
   });
 
-  test('is not migrated by a user without the rights, who is told what to do', async () => {
+  test('is not migrated by a user without the rights, and the error says what to do', async () => {
     const empty = await emptyDatabase();
     const sql = postgres(empty.url, { max: 1, onnotice: () => {} });
     try {
@@ -279,7 +279,7 @@ describe('a secret in a file', () => {
     return readConfig({ NODE_ENV: 'production', ...others, ...given });
   };
 
-  test('is used as if it were the variable, without the newline at its end', async () => {
+  test("is read as the variable's value, without the newline at its end", async () => {
     const withNewline = { JWT_SECRET_FILE: await file('jwt', `${SECRET}\n`) };
     expect(readWithout('JWT_SECRET', withNewline).auth.secret).toBe(SECRET);
     const ofWindows = { DATABASE_URL_FILE: await file('database', 'postgres://127.0.0.1/y\r\n') };
@@ -290,7 +290,7 @@ describe('a secret in a file', () => {
     expect(readWithout('JWT_SECRET', blank).auth.secret).toBe(` ${SECRET} `);
   });
 
-  test('is used by the server', async () => {
+  test('authenticates requests to the server', async () => {
     const { DATABASE_URL_FILE, JWT_SECRET_FILE } = {
       DATABASE_URL_FILE: await file('server-database', `${database.url}\n`),
       JWT_SECRET_FILE: await file('server-jwt', `${SECRET}\n`),
@@ -299,7 +299,7 @@ describe('a secret in a file', () => {
     other.listen(0, '127.0.0.1');
     await once(other, 'listening');
     const { port } = other.address() as AddressInfo;
-    // It gets as far as the port that is in use.
+    // The server starts up to the port that is in use.
     const outcome = await run('main.js', {
       DATABASE_URL_FILE,
       JWT_SECRET_FILE,

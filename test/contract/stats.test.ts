@@ -25,7 +25,7 @@ afterAll(async () => {
   await fixture?.close();
 });
 
-/** The statistics of bots as a count over all their messages gives them. */
+/** The statistics of bots, counted from all their messages. */
 async function bruteForce(botIds: readonly string[]): Promise<Stats[]> {
   const rows = await fixture.database.sql<
     {
@@ -76,7 +76,7 @@ function figures({ computedAt: _, ...stats }: StatsFieldsFragment): Stats {
 const statsOf = async (id: string): Promise<Stats> =>
   figures((await fixture.viewer.ask(BotStatsDocument, { id })).botStats as StatsFieldsFragment);
 
-/** The statistics of bots, through each of the fields that tell them. */
+/** The statistics of bots, read through each field that has them. */
 async function allAnswers(botIds: readonly string[]): Promise<Stats[][]> {
   const { bots } = await fixture.viewer.ask(BotsWithStatsDocument, { orgId: fixture.orgId, limit: 100 });
   return await Promise.all(
@@ -86,17 +86,17 @@ async function allAnswers(botIds: readonly string[]): Promise<Stats[][]> {
       return [
         await statsOf(id),
         figures(botDetails?.stats as StatsFieldsFragment),
-        // Bots of SQL may take a moment to be listed.
+        // Bots that were added by SQL may take a moment to be listed.
         ...(listed ? [figures(listed.stats)] : []),
       ];
     }),
   );
 }
 
-/** What is answered of bots, once it is what it should be, and what it should be. */
+/** The answered and the expected statistics; waits until they are equal or the limit has passed. */
 async function compare(botIds: readonly string[]): Promise<{ answers: Stats[][]; expected: Stats[][] }> {
   const expected = (await bruteForce(botIds)).map((stats) => [stats, stats, stats]);
-  // Writes from outside may take a moment to be seen.
+  // Writes by SQL may take a moment to become visible.
   const answers = await askUntil(
     async () => await allAnswers(botIds),
     (answer) => JSON.stringify(answer) === JSON.stringify(expected),
@@ -129,7 +129,7 @@ const anyMessage: fc.Arbitrary<MessageInput> = fc
     responseTimeMs: message.direction === 'INBOUND' ? null : message.responseTimeMs,
   }));
 
-/** One write; `bot`, `to` and `at` choose among what there is then. */
+/** One write; `bot`, `to` and `at` choose among the rows that exist then. */
 const anyWrite = fc.oneof(
   {
     weight: 3,
@@ -172,7 +172,7 @@ type Write = typeof anyWrite extends fc.Arbitrary<infer W> ? W : never;
 const pick = <T>(from: readonly T[], at: number, count = 1): T[] =>
   from.length === 0 ? [] : Array.from({ length: count }, (_, i) => from[(at + i) % from.length] as T);
 
-/** Makes a write. Writes through GraphQL are looked at right after: they are never stale. */
+/** Makes a write. Reads right after a write through GraphQL must show it. */
 async function perform(write: Write, botIds: readonly string[]): Promise<void> {
   const { sql } = fixture.database;
   const ids = await messageIds(botIds);
@@ -238,7 +238,7 @@ async function perform(write: Write, botIds: readonly string[]): Promise<void> {
   }
 }
 
-test('statistics are exactly what a count over the messages gives, whatever was written, and by whom', async () => {
+test('statistics equal a count over the messages, whatever was written, through GraphQL or SQL', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyWrite, { minLength: 5, maxLength: 15 }), async (writes) => {
       const botIds = await addBots(fixture.database.sql, fixture.orgId, 3);
@@ -292,7 +292,7 @@ describe('concurrent writers', () => {
         });
       }
     });
-    // Statements over all bots at once, in either order: they must not wait for each other in a circle.
+    // Statements on all bots, in either order, must not deadlock.
     const outsiders = Array.from({ length: 3 }, async (_, writer) => {
       for (let turn = 0; turn < 6; turn++) {
         const order = turn % 2 === 0 ? botIds : botIds.toReversed();
@@ -316,7 +316,7 @@ describe('concurrent writers', () => {
     expect(row?.count).toBe(sent);
     const { answers, expected } = await compare(botIds);
     expect(answers).toEqual(expected);
-    // What was read meanwhile may be of any moment, but of one moment.
+    // A read meanwhile may show any moment, but all its values must belong to the same one.
     for (const stats of seen) {
       expect(stats.inboundMessages + stats.outboundMessages).toBe(stats.totalMessages);
       expect(stats.totalMessages).toBeGreaterThanOrEqual(30);
@@ -325,7 +325,7 @@ describe('concurrent writers', () => {
   });
 });
 
-test('the time of the last message is right, whatever is recorded while the last ones are deleted', async () => {
+test('the time of the last message is right when messages are recorded while the last ones are deleted', async () => {
   const { sql } = fixture.database;
   const botIds = await addBots(sql, fixture.orgId, 1);
   const [id] = botIds as [string];
@@ -349,10 +349,10 @@ test('the time of the last message is right, whatever is recorded while the last
   }
 });
 
-test('statistics survive what ends many messages at once', async () => {
+test('statistics stay right when many messages are deleted at once', async () => {
   const { sql } = fixture.database;
   const botIds = await addBots(sql, fixture.orgId, 2);
-  const [kept, emptied] = botIds as [string, string];
+  const [remaining, emptied] = botIds as [string, string];
   const message: MessageInput = {
     conversationId: 'a',
     contactId: 'contact',
@@ -364,7 +364,7 @@ test('statistics survive what ends many messages at once', async () => {
   for (const write of [
     async () => await sql`delete from messages where bot_id = ${emptied}`,
     async () => await sql`truncate messages`,
-    async () => await record(kept, [message]),
+    async () => await record(remaining, [message]),
   ]) {
     await write();
     const { answers, expected } = await compare(botIds);

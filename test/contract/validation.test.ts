@@ -102,7 +102,7 @@ describe('page and limit', () => {
     expect(refusal(await fixture.viewer.send(BotsDocument, variables))).toEqual(badInput(argument));
   });
 
-  test('the field is named whatever the variable is called', async () => {
+  test('the error names the field, whatever the variable is called', async () => {
     const send = async (type: string, value: unknown) =>
       await fixture.viewer.sendText(
         `query ($number: ${type}) { bots(orgId: "${fixture.orgId}", limit: $number) { total } }`,
@@ -113,7 +113,7 @@ describe('page and limit', () => {
     expect(refusal(await send('Int = 5', 'five'))).toEqual(badInput('limit'));
   });
 
-  test('explicit nulls are as good as nothing', async () => {
+  test('explicit nulls mean the same as absent arguments', async () => {
     const nulls = { page: null, limit: null, search: null };
     const { bots } = await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId, ...nulls });
     expect(bots).toEqual((await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId })).bots);
@@ -132,14 +132,14 @@ describe('search', () => {
       ({ name }) => name,
     );
 
-  /** A fresh organization in which everyone of the fixture has their role, with bots of these names. */
+  /** Adds an organization with the fixture's users in their roles, and bots of these names. */
   async function organizationWith(...names: string[]): Promise<string> {
     const { sql } = fixture.database;
     const orgId = await addOrganization(sql, 'Searched');
     await sql`insert into memberships (user_id, org_id, role)
       select user_id, ${orgId}, role from memberships where org_id = ${fixture.orgId}`;
     for (const name of names) await sql`insert into bots (org_id, name) values (${orgId}, ${name})`;
-    // The memberships were made from outside: the server may take a moment to see them.
+    // The memberships were added by SQL, so the server may take a moment to see them.
     await askUntil(
       async () => await fixture.viewer.send(BotsDocument, { orgId, limit: 1 }),
       ({ errors }) => errors === undefined,
@@ -211,7 +211,7 @@ describe('search', () => {
       expect(await find(search, orgId)).toEqual([name]);
     });
 
-    test('but not accents', async () => {
+    test('but respects accents', async () => {
       expect(await find('ecole', orgId)).toEqual([]);
     });
   });
@@ -227,12 +227,12 @@ describe('search', () => {
       expect(await find(search, orgId)).toEqual(['hay needle hay']);
     });
 
-    test('but not inside', async () => {
+    test('but keeps its inner blanks', async () => {
       const orgId = await organizationWith('a  b', 'a b');
       expect(await find(' a  b ', orgId)).toEqual(['a  b']);
     });
 
-    test('so that blanks alone are no search at all', async () => {
+    test('so that blanks alone are no search', async () => {
       const orgId = await organizationWith('one', 'two');
       expect(await find(' \n ', orgId)).toHaveLength(2);
     });
@@ -244,7 +244,7 @@ describe('search', () => {
     ['a lone high surrogate', `a${LONE_SURROGATE}`],
     ['a lone low surrogate', '\udc00b'],
     ['surrogates in the wrong order', '\udc00\ud83d'],
-  ])('with %s, which no text can hold, finds nothing', async (_what, search) => {
+  ])('with %s, which PostgreSQL cannot store, finds nothing', async (_what, search) => {
     expect(await fixture.viewer.ask(BotsDocument, { orgId: fixture.orgId, search })).toMatchObject({
       bots: { items: [], total: 0, totalPages: 0, hasNextPage: false },
     });
@@ -272,12 +272,12 @@ describe('search', () => {
     expect(refusal(answer)).toEqual(badInput('search'));
   });
 
-  test('that is no text is refused, naming the field', async () => {
+  test('that is not a string is refused, naming the field', async () => {
     const variables = { orgId: fixture.orgId, search: 5 as unknown as string };
     expect(refusal(await fixture.viewer.send(BotsDocument, variables))).toEqual(badInput('search'));
   });
 
-  test('has one key for each text, without a character that means anything to Redis', async () => {
+  test('has one key for each text, without a character that is special to Redis', async () => {
     const orgId = await organizationWith('bot');
     const texts =
       `a A aa a+b a%20b % %25 a:b a%3Ab * ? [a] {a} {} \\ ~ ' ( ) ! " é e\u0301 🤖 , . .. / :page:1
@@ -371,7 +371,7 @@ describe('ids', () => {
     },
   );
 
-  test('an upper-case uuid names the same thing as the lower-case one', async () => {
+  test('an upper-case uuid names the same object as the lower-case one', async () => {
     const orgId = fixture.orgId.toUpperCase();
     const { owner } = fixture;
     const { createBot } = await owner.ask(CreateBotDocument, { input: { orgId, name: 'upper' } });
@@ -414,7 +414,7 @@ describe('ids', () => {
     expect(await owner.failure(BotDocument, { id })).toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  test('two spellings of one id in one request are one thing', async () => {
+  test('two spellings of one id in one request name one object', async () => {
     const [id] = (await addBots(fixture.database.sql, fixture.orgId, 1)) as [string];
     const { data } = await fixture.viewer.sendText(
       `{ a: bot(id: "${id}") { id version } b: bot(id: "${id.toUpperCase()}") { id version } }`,
@@ -483,7 +483,7 @@ describe('names and descriptions', () => {
     expect(refusal(await update({ description }))).toEqual(badInput('description'));
   });
 
-  test('a description of null is an empty one when creating, and none given when updating', async () => {
+  test('a description of null is empty in createBot, and ignored in updateBot', async () => {
     expect((await create('described', null)).data?.createBot.description).toBe('');
     await update({ name: 'kept', description: 'kept' });
     const nulls = { name: null, description: null, expectedVersion: null };
@@ -491,7 +491,7 @@ describe('names and descriptions', () => {
     expect(updateBot).toMatchObject({ name: 'kept', description: 'kept' });
   });
 
-  test('what is refused has changed nothing', async () => {
+  test('a refused mutation changes nothing', async () => {
     const before = await fixture.viewer.ask(BotDocument, { id: botId });
     const bots = async () =>
       await fixture.database.sql`select count(*) from bots where org_id = ${fixture.orgId}`;
@@ -517,7 +517,7 @@ describe('names and descriptions', () => {
     ['orgId', 'createBot', { orgId: null }],
     ['orgId', 'createBot', { orgId: undefined }],
     ['nickname', 'createBot', { nickname: 'x' }],
-  ])('a %s that %s cannot take is named: %j', async (field, operation, wrong) => {
+  ])('an error names the %s that %s does not accept: %j', async (field, operation, wrong) => {
     const inputs = {
       updateBot: { document: UpdateBotDocument, variables: { id: botId, input: wrong } },
       createBot: {
@@ -536,12 +536,12 @@ describe('names and descriptions', () => {
     ['description', '{ description: ENUM }'],
     ['expectedVersion', '{ expectedVersion: 99999999999 }'],
     ['expectedVersion', '{ expectedVersion: "1" }'],
-  ])('a %s that is no such value is named when it stands in the document: %s', async (field, input) => {
+  ])('an error names an invalid %s that is written in the document: %s', async (field, input) => {
     const document = `mutation { updateBot(id: "${botId}", input: ${input}) { id } }`;
     expect(refusal(await fixture.owner.sendText(document))).toEqual(badInput(field));
   });
 
-  test('a field is named without its object, whatever the variables are called', async () => {
+  test('an error names a field without its object, whatever the variables are called', async () => {
     const byPart = `mutation ($a: ID!, $b: String) { updateBot(id: $a, input: { description: $b }) { id } }`;
     expect(refusal(await fixture.owner.sendText(byPart, { a: botId, b: 5 }))).toEqual(
       badInput('description'),
@@ -591,7 +591,7 @@ describe('messages', () => {
     expect(refusal(await record(Array.from({ length: count }, () => valid)))).toEqual(badInput('messages'));
   });
 
-  test('one that is not in a list counts as a list of one', async () => {
+  test('one message without a list is read as a list of one', async () => {
     const before = await recorded();
     const variables = { botId, messages: valid as unknown as MessageInput[] };
     expect((await fixture.editor.send(RecordMessagesDocument, variables)).errors).toBeUndefined();
@@ -686,9 +686,9 @@ describe('messages', () => {
   );
 });
 
-test('no refusal is taken for a failure of the server: nothing of it is in the log', async () => {
+test('no refused input is logged as a server error', async () => {
   refusal(await create(''));
-  // On a busy machine Redis can be late at the start; that is another matter.
+  // On a busy machine Redis can be late at the start, which is logged as well.
   const isOfRedis = (msg: unknown) => String(msg).startsWith('Redis unavailable');
   expect(fixture.app.logs.filter(({ level, msg }) => Number(level) >= 40 && !isOfRedis(msg))).toEqual([]);
 });

@@ -43,7 +43,7 @@ afterAll(async () => {
   await server?.end('SIGTERM');
 }, 60_000);
 
-/** As a front end would make it; statistics are known by their bot. */
+/** A client as a front end would configure it; statistics are identified by their bot. */
 const apolloClient = (cache = new InMemoryCache({ typePolicies: { BotStats: { keyFields: ['botId'] } } })) =>
   new ApolloClient({
     link: new HttpLink({ uri: server.url, headers: { authorization: `Bearer ${server.token}` } }),
@@ -65,7 +65,7 @@ describe('Apollo Client', () => {
     client.stop();
   });
 
-  test('keeps each thing once, by its type and id, and shows a change wherever the thing is shown', async () => {
+  test('caches each object once, by its type and id, and shows a change everywhere', async () => {
     const client = apolloClient();
     const variables = { orgId: ACME, limit: 5 };
     const { data: listed } = await client.query({ query: BotsWithStatsDocument, variables });
@@ -106,7 +106,7 @@ describe('Apollo Client', () => {
     expect(shown.at(-1)).toBe(name);
     watching.unsubscribe();
 
-    // What the client has worked out is what the server says.
+    // The client's cached state equals the server's.
     const { data: asked } = await client.query({
       query: BotsWithStatsDocument,
       variables,
@@ -161,7 +161,7 @@ describe('the demo data', () => {
 });
 
 describe('`npm run --silent token -- EMAIL`', () => {
-  test('prints one line, which is a token', async () => {
+  test('prints a token on one line', async () => {
     const { code, stdout } = await askForToken(dataDir, 'viewer@acme.example');
     expect(stdout).toMatch(/^eyJ[\w-]+\.[\w-]+\.[\w-]+\n$/);
     expect(code).toBe(0);
@@ -169,7 +169,7 @@ describe('`npm run --silent token -- EMAIL`', () => {
     expect((await client.ask(MeDocument, {})).me.email).toBe('viewer@acme.example');
   });
 
-  test('prints no token for someone unknown, and says why', async () => {
+  test('prints no token for an unknown user, and says why', async () => {
     const { code, stdout, stderr } = await runTokenProgram(dataDir, 'nobody@acme.example');
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain('nobody@acme.example');
@@ -215,7 +215,7 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
     await browser?.close();
   });
 
-  /** Presses run, and waits for an answer that has this text. */
+  /** Presses run, and waits for a response that contains this text. */
   async function run(answer: string): Promise<void> {
     await page.getByRole('button', { name: /execute query/i }).click();
     await page.locator('.graphiql-response').getByText(answer).first().waitFor({ timeout: 20_000 });
@@ -224,7 +224,7 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
   const editor = async () => await page.locator('.graphiql-query-editor .view-lines').first().innerText();
   const tabs = async () => await page.locator('.graphiql-tab').allInnerTexts();
 
-  test('shows a useful query and the token, and answers at the first press of run', async () => {
+  test('shows a useful query and the token, and answers the first run', async () => {
     await page.goto(server.url);
     await page.getByRole('button', { name: /execute query/i }).waitFor({ timeout: 20_000 });
     await page.locator('.graphiql-query-editor .view-lines').first().getByText('FirstBots').waitFor();
@@ -243,7 +243,7 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
   }, 60_000);
 
   test('keeps an edited query over a reload', async () => {
-    // The page keeps its query in the URL, and so can be opened with one.
+    // The page stores its query in the URL, and opens with the query of its URL.
     const mine = new URL(server.url);
     mine.searchParams.set('query', 'query Mine { me { email } }');
     await page.goto(mine.href);
@@ -253,14 +253,14 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
     expect((await editor()).replaceAll('\u00a0', ' ')).toContain('query Mine');
   }, 60_000);
 
-  test('asked no other host for anything, and has no errors', () => {
+  test('sent no request to another host, and has no errors', () => {
     expect(blocked).toEqual([]);
     expect(failures).toEqual([]);
   });
 });
 
 describe('a development server and its services', () => {
-  test('survive a kill: the next start takes the folder over with what was written', async () => {
+  test('survive a kill: the next start uses the folder and its data', async () => {
     const folder = await createDataDir();
     const first = await startDevServer(folder);
     const input = { orgId: ACME, name: 'kept over a kill' };
@@ -268,7 +268,7 @@ describe('a development server and its services', () => {
     expect(await first.end('SIGKILL')).toBeNull();
 
     const second = await startDevServer(folder);
-    // The token of before is still good: the secret is the folder's.
+    // The earlier token is still valid: the secret is stored in the folder.
     const client = new Client(second.url, first.token);
     expect((await client.ask(BotDocument, { id: createBot.id })).bot?.name).toBe('kept over a kill');
     expect((await client.ask(BotsDocument, { orgId: ACME })).bots.total).toBe(121);
@@ -286,7 +286,7 @@ describe('a development server and its services', () => {
     expect(await processesOf(folder)).toEqual([]);
   }, 120_000);
 
-  test('of two folders run side by side, and know nothing of each other', async () => {
+  test('of two folders run side by side without sharing data', async () => {
     const folder = await createDataDir();
     const other = await startDevServer(folder);
     try {
@@ -311,7 +311,7 @@ describe('a development server and its services', () => {
     expect(await isListening(server.url)).toBe(true);
   }, 120_000);
 
-  test('of one folder belong to one server: a second one is told who has it, and takes nothing', async () => {
+  test('of one folder belong to one server: a second server is refused, and told which server uses it', async () => {
     const { code, output } = await runDevServer(dataDir);
     expect(code).toBe(1);
     expect(output).toContain(String(server.pid));
@@ -322,7 +322,7 @@ describe('a development server and its services', () => {
     expect(await isListening(server.redisUrl)).toBe(true);
   }, 60_000);
 
-  test('are not for production', async () => {
+  test('refuse to run in production', async () => {
     const { code, output } = await runDevServer(await createDataDir(), { NODE_ENV: 'production' });
     expect(code).toBe(1);
     expect(output).toContain('npm run serve');

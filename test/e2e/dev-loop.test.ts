@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { eventually } from '../support/eventually.js';
 import { createDataDir } from './dev-server.js';
 
-/** A checkout of its own, so that its sources can be edited. */
+/** A copy of the checkout whose sources the tests can edit. */
 let checkout: string;
 let dataDir: string;
 
@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 const running: ChildProcess[] = [];
 
-/** What a test that fails leaves running must not fail the next ones. */
+/** Ends the programs that a failed test left running. */
 afterEach(async () => {
   for (const child of running.splice(0)) {
     if (child.exitCode !== null || child.signalCode !== null) continue;
@@ -59,7 +59,7 @@ function run(script: string, environment: Record<string, string> = {}, npm?: 'np
     output,
     closed,
     text: () => output.join('\n'),
-    /** Waits for a line after the first `from` lines. Returns how many lines there are by then. */
+    /** Waits for a line after the first `from` lines. Returns the number of lines by then. */
     async line(pattern: RegExp, from = 0): Promise<number> {
       const seen = new Promise<number>((resolve) => {
         const look = () => {
@@ -78,7 +78,7 @@ function run(script: string, environment: Record<string, string> = {}, npm?: 'np
   };
 }
 
-/** The programs that belong to the checkout or its data, by their folder or command line. */
+/** The running programs of the checkout or its data, found by folder or command line. */
 async function left(): Promise<string[]> {
   const found: string[] = [];
   for (const pid of await readdir('/proc').catch(() => [])) {
@@ -90,7 +90,7 @@ async function left(): Promise<string[]> {
   return found;
 }
 
-/** What tells one run of a service from the next. */
+/** Values that differ between two runs of a service. */
 const servicePids = async () =>
   await Promise.all(
     ['postgres/cluster/postmaster.pid', 'redis/server.json'].map(
@@ -101,7 +101,7 @@ const servicePids = async () =>
 const READY = /Stop with Ctrl-C/;
 
 describe('`npm run dev`', () => {
-  test('after an edit restarts the server alone: services, ports and the introduction stay', async () => {
+  test('restarts only the server after an edit: services, ports and the introduction stay', async () => {
     const dev = run('scripts/dev.mjs');
     const introduced = await dev.line(READY);
     const [, url = ''] = /GraphQL and playground +(\S+)/.exec(dev.text()) ?? [];
@@ -141,7 +141,7 @@ describe('`npm run dev`', () => {
     ['SIGINT', /Compiling/, 1],
     ['SIGTERM', /Compiling/, 5],
   ] as const)(
-    'leaves nothing running after %s at %s, and the same again within %s ms',
+    'leaves nothing running after %s at %s and a second signal within %s ms',
     async (signal, at, pauseMs) => {
       const dev = run('scripts/dev.mjs');
       await dev.line(at);
@@ -153,12 +153,12 @@ describe('`npm run dev`', () => {
     120_000,
   );
 
-  test('that is killed leaves neither the compiler nor the server', async () => {
+  test('leaves neither the compiler nor the server running when it is killed', async () => {
     const dev = run('scripts/dev.mjs');
     await dev.line(READY);
     dev.child.kill('SIGKILL');
     await once(dev.child, 'exit');
-    // The compiler ends when it next has something to say.
+    // The compiler exits at its next output.
     await writeFile(path.join(checkout, 'src/touched.ts'), 'export {};\n');
     await eventually(
       async () => (await left()).every((command) => /postgres|redis-server|valkey/.test(command)),
@@ -173,7 +173,7 @@ describe('`npm run dev`', () => {
 });
 
 describe('`npm start`', () => {
-  test('says at once that it compiles, warns of nothing, and ends with everything on two signals', async () => {
+  test('says at once that it compiles, prints no warning, and stops all processes on two signals', async () => {
     const start = run('scripts/start.mjs');
     await start.line(READY);
     expect(start.output[0]).toMatch(/Compiling/);
@@ -186,18 +186,18 @@ describe('`npm start`', () => {
 });
 
 describe.each(['start', 'dev'])('`npm %s`', (script) => {
-  test('leaves nothing running when npm itself is ended', async () => {
+  test('leaves nothing running when npm itself is killed', async () => {
     const npm = run(script, {}, 'npm');
     await npm.line(READY);
     npm.child.kill('SIGTERM');
-    // Ends when nobody holds its output any more: the program behind npm included.
+    // The stream ends when all processes have closed the output, the program behind npm included.
     await npm.closed;
     expect(await left()).toEqual([]);
   }, 120_000);
 });
 
 describe('`npm run serve`', () => {
-  test('reads .env, over which the environment wins', async () => {
+  test('reads .env, but prefers the environment', async () => {
     await writeFile(path.join(checkout, '.env'), 'PORT=not-a-port\nCACHE_PREFIX=a*\nJWT_SECRET=short\n');
     const served = run('scripts/serve.mjs', { PORT: '0' });
     expect(await served.closed).toEqual([1, null]);
@@ -207,7 +207,7 @@ describe('`npm run serve`', () => {
     expect(served.text()).not.toContain('PORT');
   }, 60_000);
 
-  test('before it is built says how to build it', async () => {
+  test('says how to build the server if it is not built', async () => {
     await rm(path.join(checkout, 'dist'), { recursive: true });
     const served = run('scripts/serve.mjs');
     expect(await served.closed).toEqual([1, null]);

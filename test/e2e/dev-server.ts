@@ -6,11 +6,11 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** A data folder of the caller's own, as `DATA_DIR` of a development server. */
+/** Creates a data folder, as `DATA_DIR` of a development server. */
 export async function createDataDir(): Promise<string> {
   const folder = process.env.FLOVO_TEST_FOLDER ?? '';
   const dataDir = await mkdtemp(path.join(folder, 'dev-'));
-  // A Redis that was downloaded for the tests need not be downloaded again.
+  // Reuse the Redis that was downloaded for the tests.
   const downloaded = path.join(path.dirname(folder), 'redis-server');
   if (existsSync(downloaded)) await symlink(downloaded, path.join(dataDir, 'redis-server'));
   return dataDir;
@@ -18,9 +18,9 @@ export async function createDataDir(): Promise<string> {
 
 export interface DevServer {
   readonly pid: number;
-  /** What the server has printed, line by line. */
+  /** The lines that the server has printed. */
   readonly output: readonly string[];
-  /** What it says of itself when it is ready. */
+  /** The introduction that it prints when it is ready. */
   readonly url: string;
   readonly token: string;
   readonly databaseUrl: string;
@@ -49,7 +49,7 @@ function startProcess(dataDir: string, settings: Record<string, string> = {}) {
     child,
     output,
     closed,
-    /** Waits for a line; fails if the process ends before. */
+    /** Waits for a line; rejects if the process exits before. */
     async line(pattern: RegExp): Promise<void> {
       const seen = new Promise<void>((resolve) => {
         listeners.add((line) => pattern.test(line) && resolve());
@@ -103,7 +103,7 @@ export async function interruptStart(
   return await server.end(signal);
 }
 
-/** Runs the development server to its end, which must come by itself. */
+/** Runs the development server until it exits by itself. */
 export async function runDevServer(
   dataDir: string,
   settings: Record<string, string> = {},
@@ -113,7 +113,7 @@ export async function runDevServer(
   return { code, output: server.output.join('\n') };
 }
 
-/** Whether anything takes connections where a URL points to. */
+/** Whether a URL's host and port accept connections. */
 export async function isListening(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url);
   return await new Promise<boolean>((resolve) => {
@@ -126,7 +126,7 @@ export async function isListening(url: string): Promise<boolean> {
   });
 }
 
-/** The command lines of running processes that name a data folder; none where the system does not tell. */
+/** The command lines of running processes that name a data folder; empty on systems without /proc. */
 export async function processesOf(dataDir: string): Promise<string[]> {
   const found: string[] = [];
   for (const name of await readdir('/proc').catch(() => [])) {
@@ -162,6 +162,6 @@ async function runToEnd(command: string, args: readonly string[], dataDir: strin
 export const askForToken = async (dataDir: string, email: string): Promise<Ended> =>
   await runToEnd('npm', ['run', '--silent', 'token', '--', email], dataDir);
 
-/** Runs the program behind `npm run token`, which is compiled already. */
+/** Runs the compiled program of `npm run token`. */
 export const runTokenProgram = async (dataDir: string, email: string): Promise<Ended> =>
   await runToEnd(process.execPath, ['dist/dev/token.js', email], dataDir);

@@ -87,10 +87,10 @@ interface Page {
 
 /** A client with a normalized cache, and how it shows a page. */
 interface FrontEnd {
-  /** What the watched page shows of a bot: its name, its messages, and how many of them failed. */
+  /** A bot on the watched page: its name, its number of messages, and how many of them failed. */
   shown(botId: string): [string, number, number] | undefined;
   mutate(document: typeof PAGE, variables: Record<string, unknown>): Promise<void>;
-  /** From the cache alone. */
+  /** Reads from the client's cache alone. */
   details(id: string): { name: string; totalMessages: number } | undefined;
   readDetails(id: string): Promise<void>;
   stop(): void;
@@ -151,7 +151,7 @@ const watchWithUrql: Watch = async ({ url, token, fetch }, orgId) => {
     exchanges: [
       cacheExchange({
         schema: introspected.data,
-        // What has no id belongs to what it was asked of.
+        // An object without an id belongs to its parent.
         keys: { BotPage: () => null, RecordedMessages: () => null },
       } as Parameters<typeof cacheExchange>[0]),
       fetchExchange,
@@ -183,7 +183,7 @@ const message = (status: 'DELIVERED' | 'FAILED') => ({
   text: 'Hi',
 });
 
-/** The caches of clients know a thing by its type and id, and show a change wherever the thing is shown. */
+/** Normalized caches identify an object by its type and id, and show a change of it everywhere. */
 describe.each([
   ['Apollo Client', watchWithApollo],
   ['urql with its graph cache', watchWithUrql],
@@ -225,26 +225,23 @@ describe.each([
   test.each([
     ['recordMessages', RECORD],
     ['addMessages', ADD],
-  ])(
-    'a page shows the statistics that %s answers with, and asks for nothing',
-    async (_mutation, document) => {
-      expect(frontEnd.shown(botId)).toEqual(['bot 2', 0, 0]);
-      await frontEnd.mutate(document, { botId, messages: [message('DELIVERED'), message('FAILED')] });
-      await eventually(() => frontEnd.shown(botId)?.[1] === 2);
-      expect(frontEnd.shown(botId)).toEqual(['bot 2', 2, 1]);
-      expect(requests).toBe(1);
-      frontEnd.stop();
-    },
-  );
+  ])('a page shows the statistics that %s returns, without another request', async (_mutation, document) => {
+    expect(frontEnd.shown(botId)).toEqual(['bot 2', 0, 0]);
+    await frontEnd.mutate(document, { botId, messages: [message('DELIVERED'), message('FAILED')] });
+    await eventually(() => frontEnd.shown(botId)?.[1] === 2);
+    expect(frontEnd.shown(botId)).toEqual(['bot 2', 2, 1]);
+    expect(requests).toBe(1);
+    frontEnd.stop();
+  });
 
-  test('a page shows the name that updateBot answers with, and asks for nothing', async () => {
+  test('a page shows the name that updateBot returns, without another request', async () => {
     await frontEnd.mutate(RENAME, { id: botId, name: 'renamed' });
     await eventually(() => frontEnd.shown(botId)?.[0] === 'renamed');
     expect(requests).toBe(1);
     frontEnd.stop();
   });
 
-  test('details show what the mutations after them answer with', async () => {
+  test('details show the values that later mutations return', async () => {
     await frontEnd.readDetails(botId);
     expect(frontEnd.details(botId)).toEqual({ name: 'bot 2', totalMessages: 0 });
     await frontEnd.mutate(RECORD, { botId, messages: [message('DELIVERED')] });

@@ -9,9 +9,9 @@ import { LoansHistory } from './loans-history.js';
 
 /** Another server on the cache, as its engineers would write it: `examples/any-server`. */
 
-/** Longer than writes by SQL may take to be seen. */
+/** Longer than writes by SQL may take to become visible. */
 const RUN_SECONDS = Number(process.env.EXAMPLE_SECONDS ?? 6);
-/** A mutant ends with the first stale value. */
+/** A check of a mutant ends with the first stale value. */
 const MUTANT_SECONDS = 20;
 
 let fleet: Fleet | undefined;
@@ -25,7 +25,7 @@ afterEach(async () => {
   fleet = undefined;
 });
 
-test('two processes never show what is older than an answered mutation, or than the bound for SQL', async () => {
+test('two processes show every answered mutation at once, and every write by SQL within the bound', async () => {
   fleet = await startFleet();
   const report = await new LoansHistory(fleet).run(RUN_SECONDS);
   console.info(report);
@@ -48,7 +48,7 @@ test('the check finds an example whose tables are not watched', async () => {
   expect(stale).toBeGreaterThan(0);
 }, 60_000);
 
-test('a kept response is given again after one look at its generations, and no more once somebody writes by SQL', async () => {
+test('a cached response is reused after one check of its generations, and not after a write by SQL', async () => {
   fleet = await startFleet();
   const [server] = fleet.servers;
   const query = '{ shelf(id: 2) { name books { title loans shelf { name } } } }';

@@ -13,7 +13,7 @@ const flat = (text: string): string =>
     .map((line) => line.trim())
     .join('\n');
 
-test('the code of the page about the cache is that of the example', async () => {
+test("the page about the cache shows the example's code", async () => {
   const names = (await readdir(SOURCES)).filter((name) => name.endsWith('.ts'));
   const sources = await Promise.all(
     names.map(async (name) => flat(await readFile(path.join(SOURCES, name), 'utf8'))),

@@ -9,7 +9,7 @@ import { createDatabase, createRedis, type RedisService, type TestDatabase } fro
 
 export const EXAMPLE = path.resolve('examples/any-server');
 
-/** Installs the example's packages where they are missing, and compiles it over the compiled cache. */
+/** Installs the example's packages if they are missing, and compiles it against the compiled cache. */
 export async function buildExample(): Promise<void> {
   if (!existsSync(path.join(EXAMPLE, 'node_modules')))
     await promisify(execFile)('npm', ['ci'], { cwd: EXAMPLE });

@@ -1,10 +1,10 @@
 import type { ExampleServer, Fleet } from './library-fleet.js';
 
-/** Writes by SQL are seen as soon as the log was read; this is the bound that is promised (ms). */
+/** The promised bound for a write by SQL to become visible (ms). */
 const SQL_BOUND_MS = 2_000;
 /** Readers of each process. */
 const READERS = 3;
-/** A writer writes again when so many reads have ended, so that most of them find cached values. */
+/** A writer writes again after this many reads, so that most reads are hits. */
 const READS_A_WRITE = 25;
 /** Books 1 and 2 are lent by mutations and by SQL, book 3 by SQL alone. */
 const BOOKS = [1, 2, 3];
@@ -24,7 +24,7 @@ type Answer = Readonly<Record<string, Lent | { readonly books: readonly Lent[] }
 
 export interface Report {
   reads: number;
-  /** Values of loans that were seen. */
+  /** The number of values that were read. */
   observations: number;
   mutations: number;
   sqlWrites: number;
@@ -34,8 +34,8 @@ export interface Report {
 }
 
 /**
- * Each write adds one to a book's loans, so a value says which writes it has seen at least. A read must have seen every mutation
- * that was answered before it began, and every write by SQL that was committed {@link SQL_BOUND_MS} before.
+ * Each write adds one to a book's loans, so a value shows which writes it includes. A read must include every mutation that
+ * was answered before it began, and every write by SQL that was committed {@link SQL_BOUND_MS} before.
  */
 export class LoansHistory {
   readonly report: Report = {
@@ -49,7 +49,7 @@ export class LoansHistory {
   private readonly mutations = new Map(BOOKS.map((id) => [id, 0]));
   /** When the writes by SQL were committed. */
   private readonly sqlWrites = new Map<number, number[]>(BOOKS.map((id) => [id, []]));
-  /** The writes that were begun. */
+  /** The number of writes that have begun. */
   private readonly begun = new Map(BOOKS.map((id) => [id, 0]));
   private isOver = false;
   private waiting: { reads: number; go: () => void }[] = [];
@@ -86,7 +86,7 @@ export class LoansHistory {
       const least = new Map(BOOKS.map((id) => [id, this.leastLoans(id, startedAt)]));
       const answer = await server.ask<Answer>(QUERIES[i % QUERIES.length] ?? '');
       for (const part of Object.values(answer)) {
-        for (const lent of 'books' in part ? part.books : [part]) this.judge(lent, least.get(lent.id) ?? 0);
+        for (const lent of 'books' in part ? part.books : [part]) this.check(lent, least.get(lent.id) ?? 0);
       }
       this.report.reads++;
       for (const waiter of this.waiting) waiter.reads--;
@@ -101,7 +101,7 @@ export class LoansHistory {
     return settled + (this.mutations.get(id) ?? 0);
   }
 
-  private judge({ id, loans }: Lent, least: number): void {
+  private check({ id, loans }: Lent, least: number): void {
     this.report.observations++;
     if (loans > (this.begun.get(id) ?? 0)) throw new Error(`Book ${id} was never lent ${loans} times`);
     if (loans >= least) return;

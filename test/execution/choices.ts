@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 
 /**
- * Decisions of a generator, drawn from a list of numbers. A list that is used up goes on with zeros, and 0 stands for the
- * simplest decision everywhere, so whatever makes the list shorter or its numbers smaller makes what is generated simpler.
+ * Decisions of a generator, taken from a list of numbers. After the end of the list every decision is 0, and 0 is the
+ * simplest decision everywhere, so a shorter list or smaller numbers generate simpler requests.
  */
 export class Choices {
   private position = 0;
@@ -14,7 +14,7 @@ export class Choices {
     return (this.numbers[this.position++] ?? 0) % limit;
   }
 
-  /** Whether something happens that happens in so many of 100 cases. */
+  /** True in this many of 100 cases. */
   chance(percent: number): boolean {
     return this.below(100) >= 100 - percent;
   }
@@ -34,7 +34,7 @@ export class Choices {
   }
 }
 
-/** Lists of decisions, of any length up to `maxLength`. fast-check's own arrays take several times as long to make. */
+/** Lists of decisions, of any length up to `maxLength`. fast-check's own arrays are several times slower. */
 export const choiceLists = (maxLength: number): fc.Arbitrary<number[]> => new ChoiceLists(maxLength);
 
 class ChoiceLists extends fc.Arbitrary<number[]> {

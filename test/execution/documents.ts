@@ -39,12 +39,12 @@ interface Fragment {
   readonly text: string;
   /** The variables in it and in the fragments it spreads. */
   readonly variables: ReadonlySet<string>;
-  /** Whether a list is in it whose length the document does not bound. */
+  /** Whether it contains a list whose length the document does not limit. */
   readonly hasList: boolean;
   readonly levels: number;
 }
 
-/** What may still be nested at some place of a document. */
+/** The nesting that a place of a document still allows. */
 interface Room {
   readonly levels: number;
   /** Whether the place is inside a list already: one list in another is too expensive for the server. */
@@ -75,13 +75,13 @@ export function documentFor(
   return new DocumentWriter(schema, choices, options.odd).write(options.kind);
 }
 
-/** Writes one document. What a name stands for is the same everywhere in it, so that its fields can be merged. */
+/** Writes one document. A name has the same meaning everywhere in it, so that its fields can be merged. */
 class DocumentWriter {
   private readonly fragments: Fragment[] = [];
   private readonly variables = new Map<string, Variable & { readonly declaration: string }>();
-  /** `Type.field` → the arguments that it has wherever it has no alias. */
+  /** `Type.field` → its arguments wherever it has no alias. */
   private readonly unaliased = new Map<string, { text: string; variables: ReadonlySet<string> }>();
-  /** Alias → the field, with arguments, that it stands for. */
+  /** Alias → its field, with arguments. */
   private readonly aliased = new Map<string, string>();
   private readonly separator: string;
   /** The variables of the operation or fragment that is being written. */
@@ -310,7 +310,7 @@ class DocumentWriter {
     return new Entries([...rest, [chosen.name, this.reference(chosen.type, place, variables)]]);
   }
 
-  /** A variable that may stand where a value of the type is wanted; an earlier one, or one more. */
+  /** A variable that fits the type: an existing one, or a new one. */
   private reference(type: GraphQLInputType, place: Place, variables: Set<string>): Value {
     const { choices } = this;
     const known = [...this.variables.values()].filter(
@@ -325,7 +325,7 @@ class DocumentWriter {
     const hasDefault = choices.chance(30);
     const nullable = getNullableType(type);
     const initial = hasDefault ? valueFor(type, place, choices, this.odd ? ODD : VALID) : undefined;
-    // A variable that may be null fits where there must be a value if it has a default.
+    // A nullable variable with a default fits a non-null type.
     const declared = initial !== undefined && initial !== null && choices.chance(60) ? nullable : type;
     const isStrict = !isNonNullType(declared) && choices.chance(20);
     const typeText = `${String(declared)}${isStrict ? '!' : ''}`;
@@ -377,7 +377,7 @@ class DocumentWriter {
     const others = Object.values(this.schema.getTypeMap())
       .filter(isCompositeType)
       .filter((each) => each !== type && doTypesOverlap(this.schema, each, type));
-    // The type itself above all: fragments on it are what documents are made of.
+    // Prefer the type itself: most fragments are on it.
     return [type, type, type, ...others.filter((each) => !each.name.startsWith('__'))];
   }
 
@@ -387,7 +387,7 @@ class DocumentWriter {
     return type;
   }
 
-  /** The text with something in it that is wrong. */
+  /** The text with an error added. */
   private damaged(text: string): string {
     const { choices } = this;
     const at = choices.below(Math.max(1, text.length));
@@ -403,6 +403,6 @@ class DocumentWriter {
   }
 }
 
-/** Whether a field takes the size of what it gives. */
+/** Whether a field has an argument for the size of its list. */
 const isPaged = ({ args }: GraphQLField<unknown, unknown>): boolean =>
   args.some(({ name }) => /^(limit|first)$/.test(name));

@@ -8,9 +8,9 @@ import { EXAMPLES } from './examples.js';
 import { casesFor, type Case } from './requests.js';
 import { Sides, type Difference, type Tally } from './sides.js';
 
-/** How many requests are made up; each is sent five times. */
+/** The number of generated requests; each is sent five times. */
 const RUNS = Number(process.env.EXECUTION_RUNS ?? 20_000);
-/** `EXECUTION_SEED=… EXECUTION_RUNS=…` makes up the requests of another run again. */
+/** `EXECUTION_SEED=… EXECUTION_RUNS=…` generates the requests of an earlier run. */
 const SEED = Number(process.env.EXECUTION_SEED ?? Date.now() % 1_000_000_000);
 /** Mutations cost several times as much as queries, and cannot run beside each other. */
 const MUTATION_SHARE = 0.1;
@@ -18,11 +18,11 @@ const MUTATION_SHARE = 0.1;
 const REQUESTS_PER_CASE = 2;
 const QUERIES_AT_ONCE = 12;
 const CASES_AT_ONCE = 500;
-/** So few that the lists of bots which they make stay short. */
+/** Few enough for the lists of bots to stay short. */
 const MUTATIONS_BEFORE_RESET = 40;
 const MAX_SHRUNK = 4;
 const MAX_SHRINKING_MS = 30_000;
-/** Far more than it takes: a busy machine must not make it fail. */
+/** Far more than the test takes, so that it does not fail on a busy machine. */
 const TIMEOUT_MS = 30 * 60_000;
 
 jest.setTimeout(TIMEOUT_MS);
@@ -31,14 +31,14 @@ const schema = buildSchema(readFileSync(path.join(process.cwd(), 'schema/schema.
 
 interface Found {
   readonly difference: Difference;
-  /** How to make the case up again. */
+  /** How to generate the case again. */
   readonly seed: number;
   readonly number: number;
 }
 
 /**
- * The server answers requests on shortcuts: documents that came before skip Apollo Server's pipeline, and cached responses
- * are kept. Whatever is asked, and how often: nobody can tell it from plain Apollo Server.
+ * The server has fast paths: known documents skip Apollo Server's pipeline, and responses are cached. For every request, sent
+ * any number of times, it must answer as plain Apollo Server does.
  */
 describe('the server', () => {
   let sides: Sides;
@@ -46,7 +46,7 @@ describe('the server', () => {
   const { stackTraceLimit } = Error;
 
   beforeAll(async () => {
-    // Nobody reads the stacks of the errors that are answered here, and jest takes long to make them.
+    // jest takes long to make stacks of errors, and these tests do not read them.
     Error.stackTraceLimit = 0;
     sides = await Sides.start();
   });
@@ -67,7 +67,7 @@ describe('the server', () => {
     },
   );
 
-  test('answers made-up queries as Apollo Server does', async () => {
+  test('answers generated queries as Apollo Server does', async () => {
     const arbitrary = casesFor(schema, 'query');
     const found: Found[] = [];
     const all = Math.ceil((RUNS * (1 - MUTATION_SHARE)) / REQUESTS_PER_CASE);
@@ -93,7 +93,7 @@ describe('the server', () => {
     expect(tally.executed / tally.requests).toBeGreaterThan(0.7);
   });
 
-  test('answers made-up mutations as Apollo Server does, and changes the same', async () => {
+  test('answers generated mutations as Apollo Server does, and makes the same changes', async () => {
     const arbitrary = casesFor(schema, 'mutation');
     const queries = casesFor(schema, 'query');
     const found: Found[] = [];
@@ -121,7 +121,7 @@ describe('the server', () => {
     );
   });
 
-  test('answers the 100th time as the first', async () => {
+  test('answers the 100th time as it did the first time', async () => {
     const cases = fc
       .sample(casesFor(schema, 'query'), { seed: SEED, numRuns: 40 })
       .filter(({ isStateful }) => !isStateful);
@@ -136,11 +136,11 @@ describe('the server', () => {
     expect(differences).toEqual([]);
   });
 
-  test('took its shortcuts while it was compared', async () => {
+  test('used its fast paths while it was compared', async () => {
     expect(await sides.cachedAnswers()).toBeGreaterThan(1_000);
   });
 
-  /** Fails with how many differences there are of each kind, and small requests that show some of them. */
+  /** Fails with the number of differences of each kind, and small requests that show some of them. */
   async function expectNothing(found: readonly Found[], arbitrary: fc.Arbitrary<Case>): Promise<void> {
     if (found.length === 0) return;
     const kinds = new Map<string, Found[]>();
@@ -187,7 +187,7 @@ const describeDifference = ({ kind, time, ask, server, oracle }: Difference): st
     `  Apollo: ${oracle.status} ${oracle.type} ${oracle.body.trimEnd()}`,
   ].join('\n');
 
-/** Does something with each item, with so many at the same time. */
+/** Runs `work` on each item, with limited concurrency. */
 async function forEach<Item>(
   items: readonly Item[],
   atOnce: number,

@@ -28,7 +28,7 @@ function example(name: string, bodies: object | readonly object[], options: Opti
   return { name, case: caseOf(asks) };
 }
 
-/** A case of one body whose JSON says what no object could. */
+/** A case of one body whose JSON no JavaScript object can express. */
 const raw = (name: string, text: string): Example => ({
   name,
   case: caseOf([{ caller: 'owner', accept: undefined, method: 'POST', text }]),
@@ -53,13 +53,13 @@ const READ = 'query Read { me { name } }';
 const RECORD =
   'mutation ($m: [MessageInput!]!) { recordMessages(botId: "20000000-0000-4000-8000-000000000001", messages: $m) { totalMessages } }';
 const FITTING_MESSAGE = { conversationId: 'c', contactId: 'p', direction: 'INBOUND', status: 'DELIVERED' };
-/** The place of the fixture's fourth message. */
+/** The cursor of the fixture's fourth message. */
 const CURSOR = Buffer.from(`636595200000000.${IDS.messages[3] as string}`).toString('base64url');
 const UPDATE = `mutation ($i: UpdateBotInput!) { updateBot(id: "${BOT}", input: $i) { name version } }`;
 
-/** Requests that servers like this one have answered wrongly in the field, and their siblings. */
+/** Requests that similar servers have answered wrongly in production, and variants of them. */
 export const EXAMPLES: readonly Example[] = [
-  // Fragments whose conditions were mixed up.
+  // Fragments with conditions.
   example('a fragment that is skipped and spread', {
     query: '{ me { ...F @skip(if: true) ...F } } fragment F on User { name }',
   }),

@@ -2,11 +2,11 @@ import { signToken } from '../../src/auth/sign-token.js';
 import { SECRET } from '../support/people.js';
 import type postgres from 'postgres';
 
-/** A uuid that says what it is of: `40000000-0000-4000-8000-00000000000b`. */
+/** A uuid that shows the kind of its object: `40000000-0000-4000-8000-00000000000b`. */
 const uuid = (kind: number, n: number): string =>
   `${kind}0000000-0000-4000-8000-${n.toString(16).padStart(12, '0')}`;
 
-/** What both databases hold, so that their ids can stand in requests. */
+/** The rows of both databases; requests can contain their ids. */
 export const IDS = {
   organizations: [uuid(1, 1), uuid(1, 2)],
   bots: [1, 2, 3, 4, 5, 6].map((n) => uuid(2, n)),
@@ -35,10 +35,10 @@ export async function signAuthorizations(): Promise<Readonly<Record<Caller, stri
   };
 }
 
-/** Every instant of the fixture is before this year; those that a server makes are not. */
+/** All instants of the fixture are before this year; those that a server sets are later. */
 export const FIRST_YEAR_OF_SERVERS = 2026;
 
-/** Adds who never changes: the organizations, and their members. */
+/** Adds the rows that never change: the organizations and their members. */
 export async function addMembers(sql: postgres.Sql): Promise<void> {
   await sql`insert into organizations (id, name, slug, created_at) values
     (${ACME}, 'Acme', 'acme', '2020-01-01T00:00:00Z'), (${GLOBEX}, 'Globex', 'globex', '2020-01-01T00:00:00Z')`;
@@ -51,8 +51,8 @@ export async function addMembers(sql: postgres.Sql): Promise<void> {
 }
 
 /**
- * Gives the database its bots and messages, in place of whatever it has, in one transaction.
- * @param slug of the first organization afterwards: who reads it sees all the rest too.
+ * Replaces the bots and messages of the database, in one transaction.
+ * @param slug of the first organization afterwards: a read that shows it shows all the rest, too.
  */
 export async function resetBots(sql: postgres.Sql, slug: string): Promise<void> {
   await sql.begin(async (tx) => {
@@ -72,7 +72,7 @@ export async function resetBots(sql: postgres.Sql, slug: string): Promise<void> 
   });
 }
 
-/** What the changes of a test have made of the database, without what differs between any two databases. */
+/** The contents of the database, without values that differ between any two databases. */
 export async function readTables(sql: postgres.Sql): Promise<Record<string, unknown[]>> {
   const known = [...IDS.bots];
   const name = sql`case when bots.id = any(${known}::uuid[]) then bots.id::text

@@ -39,9 +39,9 @@ const valid = cases.flatMap((each): DocumentNode[] => {
   }
 });
 
-/** What the equivalence tests can find is bounded by what is generated for them. */
+/** The equivalence tests can find only errors in requests that are generated. */
 describe('generated requests', () => {
-  test('are valid for the most part', () => {
+  test('are mostly valid', () => {
     expect(valid.length / cases.length).toBeGreaterThan(0.75);
     expect(valid.length).toBeLessThan(cases.length);
   });
@@ -73,7 +73,7 @@ describe('generated requests', () => {
     expect(all.filter((each) => !seen.has(each))).toEqual([]);
   });
 
-  test('have each of the forms in which executors have gone wrong', () => {
+  test('include every form that executors have handled wrongly', () => {
     const found = new Map<string, number>();
     const count = (form: string) => found.set(form, (found.get(form) ?? 0) + 1);
     for (const document of valid) {
@@ -152,7 +152,7 @@ describe('generated requests', () => {
     expect(documentOf(smallest as Case).length).toBeLessThan(200);
   });
 
-  test('are the same for the same seed, and each can be made again by its number', () => {
+  test('are the same for the same seed, and each can be generated again by its number', () => {
     const [again] = fc.sample(casesFor(schema, 'query'), { seed: SEED, numRuns: 1 });
     expect(again).toEqual(cases[0]);
     const number = 17;

@@ -9,13 +9,13 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** As often as it takes until a server that keeps documents, answers or anything made of them has done so. */
+/** Often enough for a server to cache documents, responses or code generated from them. */
 const TIMES = 6;
 
 jest.setTimeout(120_000);
 
 /** Nothing that a client sends is ever evaluated, however it is sent, and however often. */
-describe('text that tries to be run', () => {
+describe('text that tries to be executed does no harm', () => {
   let database: TestDatabase;
   let redis: RedisService;
   let server: ServerProcess;
@@ -50,11 +50,11 @@ describe('text that tries to be run', () => {
 
   const marker = () => path.join(folder, 'evaluated');
 
-  /** A statement that leaves a file behind, and ends the process. */
+  /** A JavaScript statement that writes a file and ends the process. */
   const statement = () =>
     `process.getBuiltinModule('fs').writeFileSync('${marker()}','');globalThis.evaluated=1;process.exit(7)`;
 
-  /** The ways out of where a generator of source text may have put a client's text. */
+  /** Texts that break out of a string, comment or template in generated source code. */
   const FORMS: readonly (readonly [name: string, form: (code: string) => string])[] = [
     ['the text itself', (code) => code],
     ['a template', (code) => `\${${code}}`],
@@ -104,7 +104,7 @@ describe('text that tries to be run', () => {
     return { status: response.status, body: await response.text() };
   }
 
-  /** A caller who has nothing to do with it is still answered, and nothing was left behind. */
+  /** Checks that another caller is still answered, and that no statement was executed. */
   async function expectNothingRan(): Promise<void> {
     expect(existsSync(marker())).toBe(false);
     expect(server.child.exitCode).toBeNull();
@@ -188,7 +188,7 @@ describe('text that tries to be run', () => {
     await expectNothingRan();
   });
 
-  test('as texts of a change, which are kept as they are', async () => {
+  test('as texts of a mutation, which are stored unchanged', async () => {
     for (const [, form] of FORMS) {
       const description = form(statement());
       for (const query of [

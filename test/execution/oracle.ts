@@ -36,15 +36,15 @@ import { SECRET } from '../support/people.js';
 import type { Answer, Request } from './requests.js';
 
 /**
- * The standard way to answer, which the server must equal: Apollo Server with graphql-js over the same resolvers,
- * reading from the database alone, without any memory of answers. This file is all that the equivalence tests
+ * The reference that the server must equal: Apollo Server with graphql-js on the same resolvers, reading from the database
+ * without any cache. This file is all that the equivalence tests
  * know of the server's parts; the tests reach the server itself through `createApp` and HTTP.
  */
 export interface Oracle {
   /**
    * Answers in this process.
-   * @param first the paths, joined by dots, of the fields that are resolved before all others. Of several fields that
-   * fail where there must be a value GraphQL reports the one that fails first, which is a matter of time.
+   * @param first the paths, joined by dots, of the fields to resolve before all others. If several non-null fields fail,
+   * GraphQL reports the one that fails first, which depends on timing.
    */
   answer(request: Request, first?: ReadonlySet<string>): Promise<Answer>;
   /** The URL at which it answers over HTTP. */
@@ -52,7 +52,7 @@ export interface Oracle {
   close(): Promise<void>;
 }
 
-/** The bounds that the server sets to Apollo Server on purpose: the same on both sides. */
+/** The limits that the server configures for Apollo Server; both sides have the same. */
 const SHARED = {
   introspection: true,
   parseOptions: { maxTokens: DOCUMENT_LIMITS.tokens },
@@ -64,7 +64,7 @@ const SHARED = {
   stopOnTerminationSignals: false,
   formatError,
 } as const;
-/** Far above what is generated here. */
+/** Far above the cost of the generated requests. */
 const MAX_CHARACTERS = 1e9;
 
 /** Starts an oracle over a migrated database. */
@@ -87,7 +87,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginLandingPageDisabled(),
       errorReporting(log, { suggestions: true }),
-      // What could not be answered is not executed on either side.
+      // Neither side executes a request whose response type it cannot send.
       refuseUnacceptable,
     ],
   });
@@ -148,10 +148,10 @@ function refuseLargeDocument(schema: GraphQLSchema, request: HTTPGraphQLRequest)
   }
 }
 
-/** Longer than the fields that are resolved first take on a busy machine (ms); few answers need it. */
+/** Longer than the first fields take on a busy machine (ms); few answers need it. */
 const DELAY_MS = 1_000;
 
-/** Makes fields wait while others of the same answer are to be resolved first. */
+/** Delays fields while others of the same answer must be resolved first. */
 function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet<string>>): void {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type)) continue;
@@ -199,14 +199,14 @@ async function composeResolvers(
   return { schema, resources, disconnect: close };
 }
 
-/** What the server says of a body that is no JSON, or that tries to set a prototype, before GraphQL sees it. */
+/** The server's refusal of a body that is not JSON, or that tries to set a prototype. */
 const NOT_JSON: Answer = {
   status: 400,
   type: 'application/json; charset=utf-8',
   body: '{"errors":[{"message":"The body must be JSON","extensions":{"code":"BAD_USER_INPUT"}}]}',
 };
 
-/** Undefined if the body is one that the server refuses before GraphQL sees it. */
+/** The parsed body; undefined if the server refuses it before GraphQL. */
 function toHttpGraphQLRequest(request: Request): HTTPGraphQLRequest | undefined {
   const headers = new HeaderMap();
   for (const [name, value] of Object.entries(request.headers)) headers.set(name, value);
@@ -240,7 +240,7 @@ async function serve(answer: (request: Request) => Promise<Answer>): Promise<Ser
       );
     });
   });
-  // A connection that is closed for being idle may be closed under a request.
+  // The other end may close an idle connection just when a request is sent.
   server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;

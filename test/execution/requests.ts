@@ -6,23 +6,23 @@ import { documentFor, type GeneratedDocument, type Variable } from './documents.
 import { CALLERS, type Caller } from './fixture.js';
 import { HOSTILE_TEXTS, toJson, valueFor, type Oddity } from './values.js';
 
-/** An HTTP request, as both sides get it. */
+/** An HTTP request that is sent to both sides. */
 export interface Request {
   readonly method: 'GET' | 'POST';
-  /** With the question mark; empty if there is nothing. */
+  /** The query string with its question mark, or an empty string. */
   readonly search: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | undefined;
 }
 
-/** What of an answer must be the same. */
+/** The parts of a response that are compared. */
 export interface Answer {
   readonly status: number;
   readonly type: string | null;
   readonly body: string;
 }
 
-/** What one caller asks. */
+/** A request of one caller. */
 export interface Ask {
   readonly caller: Caller;
   readonly accept: string | undefined;
@@ -31,10 +31,10 @@ export interface Ask {
   readonly text: string;
 }
 
-/** Requests that share a document, in the order in which they are sent, again and again. */
+/** Requests that share a document, in the order in which they are sent repeatedly. */
 export interface Case {
   readonly asks: readonly Ask[];
-  /** Whether the answers may depend on how often it was asked, so that both sides must be asked as often. */
+  /** Whether answers may depend on earlier requests, so that both sides must get the same number of requests. */
   readonly isStateful: boolean;
 }
 
@@ -85,7 +85,7 @@ function askOf(document: GeneratedDocument, choices: Choices): Ask {
     ...CALLERS.slice(4).map((each) => [4, each] as const),
   ]);
   const accept = choices.pick(choices.chance(4) ? ODD_ACCEPTS : ACCEPTS);
-  // Changes are made by POST only.
+  // Mutations need POST.
   const method = choices.chance(/mutation/.test(document.text) ? 3 : 12) ? 'GET' : 'POST';
   const parts: [key: string, json: string][] = [['query', JSON.stringify(document.text)]];
   const variables = variablesJson(document.variables, choices, odd);
@@ -116,7 +116,7 @@ function variablesJson(variables: readonly Variable[], choices: Choices, odd: bo
   return `{${entries.join(',')}}`;
 }
 
-/** A condition that is null is an error of the whole answer; it would be one of most answers. */
+/** Avoids null conditions, because they would make most requests fail as a whole. */
 const nonNullMostly = (type: Variable['type'], choices: Choices): Variable['type'] =>
   'name' in type && type.name === 'Boolean' && !choices.chance(6) ? new GraphQLNonNull(type) : type;
 
@@ -132,7 +132,7 @@ function operationNameJson(
   return chosen === undefined ? undefined : JSON.stringify(chosen);
 }
 
-/** Gives a body a part that does not belong there, or one of another form. */
+/** Adds an unknown member to a body, or changes the form of one. */
 function change(parts: [string, string][], choices: Choices): void {
   const set = (key: string, json: string) => {
     const at = parts.findIndex(([each]) => each === key);
@@ -169,15 +169,15 @@ function change(parts: [string, string][], choices: Choices): void {
   set(key, json);
 }
 
-/** In a query string, texts stand as they are, all else as JSON. */
+/** In a query string, strings are plain text and all other values JSON. */
 function inQueryString(key: string, json: string): string {
   const isText = (key === 'query' || key === 'operationName') && json.startsWith('"');
   return isText ? (JSON.parse(json) as string) : json;
 }
 
 /**
- * The request of an ask at one of its times. Requests that differ in spaces, or in a parameter that means nothing, are
- * different questions to whatever keeps answers, and the same document to whatever keeps documents.
+ * The request of an ask at its n-th time. Requests that differ in spaces, or in an unknown parameter, are different keys of
+ * a response cache, and the same document for a document cache.
  */
 export function requestOf(
   { method, text, accept }: Ask,

@@ -16,23 +16,23 @@ import { startOracle, type Oracle } from './oracle.js';
 import { requestOf, type Answer, type Ask, type Case, type Request } from './requests.js';
 
 /**
- * Which variant of its text is sent at each time. The first comes to Apollo Server, the second and third to a known
- * document, the fourth and fifth to a cached response.
+ * The variant of the text that is sent at each time. Apollo Server answers the first, the document cache serves the second
+ * and third, and the response cache the fourth and fifth.
  */
 const VARIANTS = [0, 1, 2, 2, 1] as const;
 const MAX_CONNECTIONS = 32;
 const MAX_ANSWER_MS = 60_000;
-/** One in so many answers of the oracle is asked over HTTP instead of in this process. */
+/** One in this many requests is sent to the oracle over HTTP instead of in this process. */
 const ORACLE_OVER_HTTP = 50;
-/** The longest that a change from outside may stay unseen, by the contract, and room for a busy machine. */
+/** The contract's limit for a write by SQL to become visible, and room for a busy machine. */
 const MAX_STALENESS_MS = 5_000;
 
-/** An answer of the server that is not the oracle's. */
+/** A difference between the answers of the server and the oracle. */
 export interface Difference {
-  /** Which part of the answer: `status`, `content-type`, `data`, `order of keys`, `errors`, … */
+  /** The part of the answer that differs: `status`, `content-type`, `data`, `order of keys`, `errors`, … */
   readonly kind: string;
   readonly ask: Ask;
-  /** The how manieth time it was asked, from 1. */
+  /** The number of the repetition, from 1. */
   readonly time: number;
   readonly server: Answer;
   readonly oracle: Answer;
@@ -93,17 +93,17 @@ export class Sides {
     await Promise.all([this.databases.server.drop(), this.databases.oracle.drop()]);
   }
 
-  /** Counts anew. */
+  /** Resets the counts. */
   startTally(): Tally {
     return (this.tally = newTally());
   }
 
-  /** Makes both databases what they were at the start, and waits until the server has seen it. */
+  /** Restores both databases, and waits until the server shows it. */
   async reset(): Promise<void> {
     const slug = `acme-${++this.resets}`;
     const query = `{ organization(id: "${IDS.organizations[0]}") { slug } }`;
     const ask: Ask = { caller: 'owner', accept: undefined, method: 'POST', text: JSON.stringify({ query }) };
-    // Cached before the change, so that the change is seen only once the server has read of it in the invalidation log.
+    // Cache the value before the change, so that the change is visible only after the server has read it in the log.
     for (let time = 0; time < 2; time++) await this.askServer(ask, 0);
     const { server, oracle } = this.databases;
     await Promise.all([resetBots(server.sql, slug), resetBots(oracle.sql, slug)]);
@@ -116,7 +116,7 @@ export class Sides {
     }
   }
 
-  /** Sends all requests of a case five times, in turn. Returns the first answer that is not as the oracle's. */
+  /** Sends all requests of a case five times, in turn. Returns the first difference. */
   async differ({ asks, isStateful }: Case): Promise<Difference | undefined> {
     const known: Answer[] = [];
     for (const [round, variant] of VARIANTS.entries()) {
@@ -151,7 +151,7 @@ export class Sides {
       : await this.oracle.answer(request);
   }
 
-  /** Whether the oracle gives the server's answer too, if the fields that failed at the server fail first. */
+  /** Whether the oracle gives the same answer if the fields that failed at the server fail first. */
   private async mayFailFirst(ask: Ask, server: Answer): Promise<boolean> {
     if (/mutation/.test(ask.text)) return false;
     const { errors = [] } = JSON.parse(server.body) as { errors?: { path?: (string | number)[] }[] };
@@ -160,7 +160,7 @@ export class Sides {
     return kindOfDifference(server, await this.oracle.answer(request, first)) === undefined;
   }
 
-  /** How often the server has given an answer again without executing anything. */
+  /** The number of the server's hits in the response cache. */
   async cachedAnswers(): Promise<number> {
     const metrics = await (await fetch(new URL('/metrics', this.server.url))).text();
     const [, count] = /^flovo_cache_hits_total\{resource="response"\} (\d+)/m.exec(metrics) ?? [];
@@ -206,7 +206,7 @@ const KNOWN_IDS: ReadonlySet<string> = new Set(Object.values(IDS).flat());
 /** A cursor, of an instant in this century. */
 const CURSOR = /"([\w-]{69,75})"/g;
 
-/** A body without what differs between any two servers: new ids, the time, the ids of requests. */
+/** A body without values that differ between any two servers: new ids, the time, request ids. */
 function normalize(body: string): string {
   const created = new Map<string, string>();
   return body

@@ -11,7 +11,7 @@ import {
 import type { Choices } from './choices.js';
 import { IDS } from './fixture.js';
 
-/** Source text of a literal that has no other value: an enum's. */
+/** The source text of an enum literal. */
 export class Name {
   constructor(readonly text: string) {}
 }
@@ -28,13 +28,13 @@ export class Reference {
 
 export type Value = null | boolean | number | string | Name | Entries | Reference | readonly Value[];
 
-/** Where a value goes: the names by which a fitting one is chosen. */
+/** The names around a value's place, by which a fitting value is chosen. */
 export interface Place {
   readonly field: string;
   readonly argument: string;
 }
 
-/** Text that is written into a document where something tries to run what stands there. */
+/** Text that tries to be executed where it stands in a document. */
 export const HOSTILE_TEXTS = [
   '__proto__',
   'constructor',
@@ -78,7 +78,7 @@ const NUMBERS: Readonly<Record<string, Numbers>> = {
 };
 const ANY_NUMBERS: Numbers = { likely: [1, 0, 7, 100], odd: [-1, 2_147_483_647] };
 
-/** Ids by what the names around them say; an argument of a name not known yet takes any. */
+/** Ids by the names around them; an argument with an unknown name takes any id. */
 function idsFor({ field, argument }: Place): readonly string[] {
   const { organizations, bots, messages, missing } = IDS;
   const [home, other] = organizations;
@@ -90,7 +90,7 @@ function idsFor({ field, argument }: Place): readonly string[] {
   return [...bots.slice(0, 4), ...bots, missing, (bots[1] as string).toUpperCase()];
 }
 
-/** Texts that find something, by the argument they are for. */
+/** Texts that match rows of the fixture, by argument. */
 const TEXTS_OF: Readonly<Record<string, readonly string[]>> = {
   after: IDS.messages
     .slice(1, 4)
@@ -98,12 +98,12 @@ const TEXTS_OF: Readonly<Record<string, readonly string[]>> = {
   conversationId: ['c0', 'c1', 'c2'],
 };
 
-/** When the nth message of the fixture was created, as cursors say it: in microseconds since 2000. */
+/** When the n-th message of the fixture was created, as in cursors: microseconds since 2000. */
 function cursorInstant(n: number): string {
   return `${Date.UTC(2020, 2, n) - Date.UTC(2000, 0, 1)}000`;
 }
 
-/** How often, of 100, a value is one that its type, or the resolver, refuses. */
+/** How many of 100 values their type, or the resolver, refuses. */
 export interface Oddity {
   /** Of another type, null where there must be one, with unknown keys. */
   readonly misfit: number;
@@ -176,7 +176,7 @@ const misfit = (choices: Choices): Value =>
     -1e300,
   ]);
 
-/** A value as it stands in a document. */
+/** A value as a document contains it. */
 export function toLiteral(value: Value): string {
   if (value instanceof Name) return value.text;
   if (value instanceof Reference) return `$${value.name}`;
@@ -187,7 +187,7 @@ export function toLiteral(value: Value): string {
   return JSON.stringify(value);
 }
 
-/** A value as it stands in a request's variables. */
+/** A value as a request's variables contain it. */
 export function toJson(value: Value): string {
   if (value instanceof Name) return JSON.stringify(value.text);
   if (value instanceof Reference) return 'null';

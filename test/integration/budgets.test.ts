@@ -25,7 +25,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** Round trips to Redis by what they are for, and SQL statements; what is not named is none. */
+/** Round trips to Redis by purpose, and SQL statements; an absent count is 0. */
 interface Cost {
   readonly read?: number;
   readonly claim?: number;
@@ -34,14 +34,14 @@ interface Cost {
   readonly sql?: number;
 }
 
-/** What the server does behind requests, in its own time, is not a request's cost: `sweep`, `probe`. */
+/** Background work of the server is not counted: `sweep`, `probe`. */
 const OPERATIONS = ['read', 'claim', 'fill', 'release', 'invalidate'] as const;
 
 /**
- * A ledger of what each operation of the API costs beyond this process. The figures are what the design needs, not
- * limits with room to spare: one more is a regression, one less a change to be written down here.
+ * The round trips and statements of each operation of the API. The figures are exact: one more is a regression; one less is an
+ * improvement to record here.
  */
-describe('the budget of an operation', () => {
+describe('the number of commands, statements and round trips of an operation', () => {
   let database: TestDatabase;
   let redis: RedisService;
   let admin: Redis;
@@ -75,7 +75,7 @@ describe('the budget of an operation', () => {
       OPERATIONS.map(async (operation) => await app.metric('flovo_redis_round_trips_total', { operation })),
     );
 
-  /** Sends an operation, waits until what it loaded is stored, and counts. */
+  /** Sends an operation, waits for its fills, and counts. */
   const costOf = async (text: string, variables: unknown): Promise<Cost> => {
     const before = await roundTrips();
     app.statements.length = 0;
@@ -93,7 +93,7 @@ describe('the budget of an operation', () => {
     readonly variables: () => unknown;
     /** Nothing is cached, not even the caller. */
     readonly cold: Cost;
-    /** Every value is cached, but not the answer. */
+    /** Every value is cached, but not the response. */
     readonly warm: Cost;
   }
 
@@ -168,7 +168,7 @@ describe('the budget of an operation', () => {
     async ({ document, variables, cold, warm }) => {
       const text = print(document);
       expect(await costOf(text, variables())).toEqual(cold);
-      // The same in other words, so that no cached response serves.
+      // A variant of the same query, so that no cached response is used.
       expect(await costOf(`${text}\n# in other words`, variables())).toEqual(warm);
       expect(await costOf(text, variables())).toEqual({ read: 1 });
     },
@@ -209,7 +209,7 @@ describe('the budget of an operation', () => {
       cost: { invalidate: 1, sql: 1 },
     },
     {
-      // It looks why nothing was changed: at the bot and the caller as they are in the database.
+      // It reads the bot and the caller from the database, to find why nothing was changed.
       name: 'startBot of one that runs',
       document: StartBotDocument,
       variables: () => ({ id: botIds[4] }),

@@ -4,15 +4,15 @@ import { createFixture, type Fixture } from '../contract/fixture.js';
 import { addBots } from '../support/people.js';
 
 /**
- * Documents that come again are executed without Apollo Server's pipeline. Nobody must be able to tell: every answer is,
- * status, headers and body, what it was the first time.
+ * Known documents are executed without Apollo Server's pipeline. Clients must see no difference: status, headers and body
+ * equal those of the first answer.
  */
-describe('a document that came before', () => {
+describe('a document that was sent before', () => {
   let fixture: Fixture;
   let botId: string;
 
   beforeAll(async () => {
-    // Cached responses would hide what executes below them.
+    // Cached responses would skip the execution.
     fixture = await createFixture({ RESPONSE_CACHE: 'off' });
     [botId] = (await addBots(fixture.database.sql, fixture.orgId, 1)) as [string];
   });
@@ -71,7 +71,7 @@ describe('a document that came before', () => {
     ],
     ['for a client that takes no JSON', { operationName: 'Other' }, { accept: 'image/png' }],
     ['without a token', { operationName: 'Other' }, { authorization: '' }],
-  ])('%s is answered as it was the first time', async (_, rest, headers) => {
+  ])('%s is answered as the first time', async (_, rest, headers) => {
     const variables = { id: botId };
     const ask = async () => await send({ query: READ, variables, ...rest }, headers);
     const first = await ask();
@@ -81,7 +81,7 @@ describe('a document that came before', () => {
     expect(first.body.length).toBeGreaterThan(10);
   });
 
-  test('is executed once, also when its answer is an error that Apollo Server words', async () => {
+  test('is executed once, also if its result is an error that Apollo Server formats', async () => {
     const update =
       'mutation Up($id: ID!, $name: String!, $v: Int) { updateBot(id: $id, input: { name: $name, expectedVersion: $v }) { version } }';
     const ask = async (variables: object) =>
@@ -98,7 +98,7 @@ describe('a document that came before', () => {
     expect(fixture.app.statements.filter((statement) => statement.startsWith('update'))).toHaveLength(1);
   });
 
-  test('is masked, and logged once with the request id, when it fails unexpectedly', async () => {
+  test('has an unexpected error masked, and logged once with the request id', async () => {
     const ask = async () => await send({ query: '{ me { memberships { organization { name slug } } } }' });
     for (let time = 0; time < TIMES; time++) expect((await ask()).body).toContain('"data"');
     await fixture.database.sql`alter table organizations rename column slug to gone`;

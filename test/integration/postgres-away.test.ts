@@ -11,7 +11,7 @@ import { startServerProcess } from '../support/server-process.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
-/** Far longer than a connection may pause, and far shorter than the driver would let it pause by itself (ms). */
+/** Far longer than a connection may pause before it reconnects, and far shorter than the driver's own pause (ms). */
 const SOON_MS = 5_000;
 const FAILED_REQUESTS = 40;
 
@@ -34,7 +34,7 @@ describe('while PostgreSQL cannot be reached', () => {
     await database?.drop();
   });
 
-  test('requests are told to try again, and are answered again soon after it can be, however many have failed', async () => {
+  test('requests fail with a retryable error, and are answered soon after it is reachable again, however many have failed', async () => {
     const client = app.client(token);
     expect(await client.ask(MeDocument, {})).toMatchObject({ me: { memberships: [] } });
     proxy.refuse();
@@ -45,7 +45,7 @@ describe('while PostgreSQL cannot be reached', () => {
     await eventually(async () => (await client.send(MeDocument, {})).errors === undefined, SOON_MS);
   });
 
-  test('so are those whose token names its user by what the identity provider calls them', async () => {
+  test("so do requests whose token names the user by the identity provider's subject", async () => {
     const client = app.client(await signToken(SECRET, 'auth0|someone'));
     expect((await client.failure(MeDocument, {})).code).toBe('UNAUTHENTICATED');
     proxy.refuse();
@@ -61,7 +61,7 @@ describe('while PostgreSQL cannot be reached', () => {
     await eventually(async () => (await client.failure(MeDocument, {})).code === 'UNAUTHENTICATED', SOON_MS);
   });
 
-  test('and something in its place closes each connection at once, requests fail instead of waiting for ever', async () => {
+  test('and another program closes each connection at once, requests fail instead of waiting for ever', async () => {
     const client = app.client(token);
     const closing = createServer((socket) => socket.end());
     closing.listen(0, '127.0.0.1');
@@ -77,7 +77,7 @@ describe('while PostgreSQL cannot be reached', () => {
   });
 });
 
-test('a server outlives the loss of its connections to PostgreSQL at each step of opening them', async () => {
+test('a server survives the loss of its connections to PostgreSQL at each step of opening them', async () => {
   const database = await createDatabase();
   const proxy = await TcpProxy.before(database.url);
   const { token } = await addUser(database.sql, {});
@@ -95,7 +95,7 @@ test('a server outlives the loss of its connections to PostgreSQL at each step o
           proxy.cut();
           resolve();
         });
-        // Whether it is answered or not: it has a connection opened.
+        // The answer does not matter; the request makes the server open a connection.
         void answers();
       });
       await eventually(answers);
@@ -108,7 +108,7 @@ test('a server outlives the loss of its connections to PostgreSQL at each step o
   }
 });
 
-describe('when PostgreSQL ends a connection at work', () => {
+describe('when PostgreSQL ends a busy connection', () => {
   let database: TestDatabase;
   let app: TestApp;
 
@@ -130,7 +130,7 @@ describe('when PostgreSQL ends a connection at work', () => {
     return ended.length === 1;
   };
 
-  test('only the statement that was running fails: the next ones are executed, each once', async () => {
+  test('only the running statement fails, and the next ones are executed once each', async () => {
     const orgId = await addOrganization(database.sql);
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];

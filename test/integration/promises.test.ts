@@ -8,14 +8,14 @@ import { startApp, type TestApp } from '../support/app.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** Enough that at least one of them meets no poll of the invalidation log. */
+/** Enough that at least one of them does not coincide with a poll of the invalidation log. */
 const TIMES = 40;
 
 /**
- * What an operation costs this process, counted without a clock: the promises that are made for it. They stand for turns
- * of the microtask queue and closures, which is where the time of a cached read goes.
+ * The cost of an operation in this process, measured without a clock by the promises it creates. They stand for turns of the
+ * microtask queue and closures, on which a cached read spends its time.
  */
-describe('the promises of an operation', () => {
+describe('the number of promises of an operation', () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   let database: TestDatabase;
   let redis: RedisService;
@@ -83,37 +83,43 @@ describe('the promises of an operation', () => {
       next(0);
     });
 
-  // A little above what it takes: how many promises Node and the driver make of their own may change.
+  // A little above the measured numbers, because those of Node and the driver may change.
   const operations = [
-    { name: 'botStats', document: BotStatsDocument, variables: () => ({ id: botId }), kept: 34, cached: 120 },
+    {
+      name: 'botStats',
+      document: BotStatsDocument,
+      variables: () => ({ id: botId }),
+      response: 34,
+      values: 120,
+    },
     {
       name: 'botDetails',
       document: BotDetailsDocument,
       variables: () => ({ id: botId }),
-      kept: 34,
-      cached: 100,
+      response: 34,
+      values: 100,
     },
     {
       name: 'bots with statistics',
       document: BotsWithStatsDocument,
       variables: () => ({ orgId }),
-      kept: 34,
+      response: 34,
       // graphql-js makes several promises for each item whose statistics a resolver loads.
-      cached: 700,
+      values: 700,
     },
   ] as const;
 
   test.each(operations)(
-    '$name: at most $kept for a cached response, $cached for cached values',
-    async ({ document, variables, kept, cached }) => {
+    '$name: creates at most $response promises for a cached response and $values for cached values',
+    async ({ document, variables, response, values }) => {
       const text = print(document);
       const counts = {
-        kept: await fewest(text, variables),
-        // A variable that the document does not declare changes nothing but the text: an answer of its own.
-        cached: await fewest(text, (i) => ({ ...variables(), unused: i })),
+        response: await fewest(text, variables),
+        // An undeclared variable changes only the cache key of the response.
+        values: await fewest(text, (i) => ({ ...variables(), unused: i })),
       };
-      expect(counts.kept).toBeLessThanOrEqual(kept);
-      expect(counts.cached).toBeLessThanOrEqual(cached);
+      expect(counts.response).toBeLessThanOrEqual(response);
+      expect(counts.values).toBeLessThanOrEqual(values);
     },
   );
 });

@@ -13,13 +13,13 @@ import {
   UpdateBotDocument,
   UpdateMessageStatusDocument,
 } from '../generated/graphql.js';
-import { startApp, type TestApp } from '../support/app.js';
+import type { TestApp } from '../support/app.js';
+import type { Client } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
-import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
-
-type Client = ReturnType<TestApp['client']>;
+import type { TestDatabase } from '../support/services.js';
+import type { TcpProxy } from '../support/tcp-proxy.js';
+import { startTwoServers, type TwoServers } from '../support/two-servers.js';
 
 const MESSAGE = {
   conversationId: 'c',
@@ -72,31 +72,22 @@ const CHANGES: readonly [string, (client: Client, target: Target) => Promise<{ c
   ],
 ];
 
-/** Before any server has read of it in the invalidation log, so that what is cached still says otherwise. */
-describe('a change that PostgreSQL refuses, though what is cached allows it', () => {
+/** The mutations come before any server has read the change in the invalidation log, so cached values are outdated. */
+describe('a mutation that PostgreSQL refuses, although the cached role allows it', () => {
+  let servers: TwoServers | undefined;
   let database: TestDatabase;
-  let redis: RedisService;
-  let proxy: TcpProxy;
   let app: TestApp;
-  let otherProxy: TcpProxy;
+  let proxy: TcpProxy;
   let other: TestApp;
+  let otherProxy: TcpProxy;
 
   beforeAll(async () => {
-    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
-    proxy = await TcpProxy.before(database.url);
-    otherProxy = await TcpProxy.before(database.url);
-    const settings = { REDIS_URL: redis.url, REDIS_TIMEOUT_MS: '3000' };
-    app = await startApp({ DATABASE_URL: proxy.url, ...settings });
-    other = await startApp({ DATABASE_URL: otherProxy.url, ...settings });
+    servers = await startTwoServers();
+    ({ database, app, proxy, other, otherProxy } = servers);
   });
 
   afterAll(async () => {
-    await app?.close();
-    await other?.close();
-    proxy?.close();
-    otherProxy?.close();
-    await redis?.stop();
-    await database?.drop();
+    await servers?.stop();
   });
 
   interface Fixture extends Target {
@@ -113,7 +104,7 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
       insert into messages (bot_id, conversation_id, contact_id, direction) values (${id}, 'c', 'c', 'OUTBOUND') returning id`;
     return { orgId, id, messageId: message.id, userId, token, client: app.client(token) };
   };
-  /** Until everything is answered from what is cached. */
+  /** Reads until every answer comes from the cache. */
   const warm = async (views: () => Promise<unknown>): Promise<void> => {
     await eventually(async () => {
       app.statements.length = 0;
@@ -125,26 +116,23 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   const state = async (orgId: string) =>
     await database.sql`select * from bots left join messages on bot_id = bots.id where bots.org_id = ${orgId}`;
 
-  test.each(CHANGES)(
-    '%s is NOT_FOUND for one who is no member any more, and is not done',
-    async (_name, change) => {
-      const fixture = await prepare();
-      await warm(async () => await fixture.client.ask(MeDocument, {}));
-      const before = await state(fixture.orgId);
-      const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
-      await poll.caught;
-      await database.sql`delete from memberships where user_id = ${fixture.userId}`;
-      try {
-        expect((await change(fixture.client, fixture)).code).toBe('NOT_FOUND');
-        expect(await state(fixture.orgId)).toEqual(before);
-      } finally {
-        poll.release();
-      }
-    },
-  );
+  test.each(CHANGES)('%s is NOT_FOUND for a former member, and is not made', async (_name, change) => {
+    const fixture = await prepare();
+    await warm(async () => await fixture.client.ask(MeDocument, {}));
+    const before = await state(fixture.orgId);
+    const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+    await poll.caught;
+    await database.sql`delete from memberships where user_id = ${fixture.userId}`;
+    try {
+      expect((await change(fixture.client, fixture)).code).toBe('NOT_FOUND');
+      expect(await state(fixture.orgId)).toEqual(before);
+    } finally {
+      poll.release();
+    }
+  });
 
   test.each(CHANGES)(
-    '%s is FORBIDDEN for one who is a VIEWER now, and is not done',
+    '%s is FORBIDDEN for a user who has become a VIEWER, and is not made',
     async (_name, change) => {
       const fixture = await prepare();
       await warm(async () => await fixture.client.ask(MeDocument, {}));
@@ -161,7 +149,7 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
     },
   );
 
-  test('is UNAUTHENTICATED for a user who does not exist any more', async () => {
+  test('is UNAUTHENTICATED for a user who has been deleted', async () => {
     const fixture = await prepare();
     await warm(async () => await fixture.client.ask(MeDocument, {}));
     const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
@@ -184,7 +172,7 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   });
 
   test.each(CHANGES)(
-    'after %s no server shows the membership that was, nor what was answered with',
+    'after %s no server shows the former membership or responses cached under it',
     async (_name, change) => {
       const fixture = await prepare();
       const reader = other.client(fixture.token);
@@ -203,7 +191,7 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
   );
 
   test.each(CHANGES.filter(([name]) => !/createBot|MessageStatus/.test(name)))(
-    'after %s of a bot that somebody has deleted, no server shows it',
+    'after %s of a deleted bot no server shows the bot',
     async (_name, change) => {
       const fixture = await prepare();
       const reader = other.client(fixture.token);
@@ -221,7 +209,7 @@ describe('a change that PostgreSQL refuses, though what is cached allows it', ()
     },
   );
 
-  test('a CONFLICT, and a bot that is started already, are followed by nothing older on any server', async () => {
+  test('after a CONFLICT, or startBot of a running bot, no server shows an older state', async () => {
     const fixture = await prepare();
     const reader = other.client(fixture.token);
     const version = async () => (await reader.ask(BotDocument, { id: fixture.id })).bot?.version;

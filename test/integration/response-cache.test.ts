@@ -10,8 +10,8 @@ import { startApp, type TestApp } from '../support/app.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** Whole responses are given again only as long as every value in them would be. */
-describe('answers given again', () => {
+/** A cached response is reused only while every value in it is valid. */
+describe('cached responses', () => {
   let database: TestDatabase;
   let redis: RedisService;
   let app: TestApp;
@@ -39,7 +39,7 @@ describe('answers given again', () => {
     await server.metric('flovo_cache_hits_total', { resource: 'response' });
   const firstBot = () => botIds[0] as string;
 
-  test('the same question of the same caller is answered once', async () => {
+  test('the same query of the same caller is executed once', async () => {
     const client = app.client(token);
     const first = await client.send(BotsWithStatsDocument, { orgId });
     const before = await givenAgain(app);
@@ -47,7 +47,7 @@ describe('answers given again', () => {
     expect(await givenAgain(app)).toBe(before + 1);
   });
 
-  test('a caller gets no answer that was made for another', async () => {
+  test('a caller gets no response that was cached for another', async () => {
     const stranger = await addUser(database.sql);
     await app.client(token).ask(BotsDocument, { orgId });
     expect(await app.client(stranger.token).failure(BotsDocument, { orgId })).toMatchObject({
@@ -78,7 +78,7 @@ describe('answers given again', () => {
         await other.client(token).ask(RecordMessagesDocument, { botId: firstBot(), messages: [message] });
       },
     ],
-  ])('it is not given again when %s through another process', async (_what, change) => {
+  ])('a response is not reused when %s through another process', async (_what, change) => {
     const client = app.client(token);
     for (let n = 0; n < 20; n++) {
       const before = await client.ask(BotsWithStatsDocument, { orgId, limit: 10 });
@@ -89,7 +89,7 @@ describe('answers given again', () => {
     }
   });
 
-  test('it is not given again when the caller has left the organization', async () => {
+  test('a response is not reused after the caller has left the organization', async () => {
     const member = await addUser(database.sql, { [orgId]: 'VIEWER' });
     const client = app.client(member.token);
     await client.ask(BotsDocument, { orgId, limit: 7 });
@@ -102,7 +102,7 @@ describe('answers given again', () => {
     expect(answer.errors?.[0]?.extensions.code).toBe('NOT_FOUND');
   });
 
-  test('answers with errors are worked out each time', async () => {
+  test('responses with errors are not cached', async () => {
     const client = app.client(token);
     const before = await givenAgain(app);
     const failed = await client.send(BotsDocument, { orgId, page: 0 });
@@ -110,7 +110,7 @@ describe('answers given again', () => {
     expect(await givenAgain(app)).toBe(before);
   });
 
-  test('RESPONSE_CACHE=off keeps none, and answers the same', async () => {
+  test('RESPONSE_CACHE=off caches none, and answers the same', async () => {
     const plain = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
     try {
       const expected = await app.client(token).send(BotsWithStatsDocument, { orgId, limit: 3 });
@@ -124,7 +124,7 @@ describe('answers given again', () => {
   });
 });
 
-/** Documents that come again are compiled; it must not show. */
+/** Known documents are compiled; clients must see no difference. */
 describe('compiled documents', () => {
   let database: TestDatabase;
   let app: TestApp;

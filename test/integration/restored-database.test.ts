@@ -12,9 +12,9 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
-/** The longest that a restored database may stay unnoticed (ms). */
+/** A server must notice a restored database within this time (ms). */
 const MAX_UNNOTICED_MS = 2_000;
-/** More than the new cluster will have used by the end of the test. */
+/** More transaction ids than the new cluster uses during the test. */
 const XIDS_AHEAD = 5_000;
 
 let folder: string;
@@ -67,7 +67,7 @@ const isCached = async (app: TestApp): Promise<boolean> => {
   return (await hits(app)) > before;
 };
 
-/** Lets transaction ids go by, so that the log's are larger than any of the new cluster. */
+/** Uses up transaction ids, so that the log's are larger than any of the new cluster. */
 async function useTransactionIds(sql: postgres.Sql): Promise<void> {
   await sql.unsafe(`do $$ begin
     for i in 1..${XIDS_AHEAD} loop
@@ -88,7 +88,7 @@ const TABLES = [
   'cache_invalidations',
 ];
 
-/** Copies every row into a new, migrated database, as `pg_restore` does: triggers are made after the rows. */
+/** Copies every row into a new, migrated database, as `pg_restore` does: it creates triggers after the rows. */
 async function restoreInto(url: string): Promise<postgres.Sql> {
   await migrateDatabase(url);
   const target = postgres(url, { max: 1, onnotice: () => {} });
@@ -121,19 +121,19 @@ const databaseOfSecondCluster = async (): Promise<string> => {
 const logged = async (sql: postgres.Sql) =>
   (await sql<{ xid: string }[]>`select xid::text from cache_invalidations`).map(({ xid }) => Number(xid));
 
-test('a database restored into a younger cluster is answered from, cached again, and its old log is gone', async () => {
+test('a database restored into a younger cluster is served and cached again, and its old log is deleted', async () => {
   await useTransactionIds(database.sql);
   await database.sql`update bots set description = 'logged under a late id'`;
   const before = await start(database.url);
   expect(await nameSeen(before)).toBe('bot 1');
   const url = await databaseOfSecondCluster();
   const target = await restoreInto(url);
-  // Also for a user without any privileges of an administrator.
+  // The user has no administrator's privileges.
   expect(await target`select cache_database() as name`).toEqual([
     { name: expect.stringMatching(/^\d+\/[0-9A-F]{8}\/\d+\/\d+$/) },
   ]);
   expect(Math.max(...(await logged(target)))).toBeGreaterThan(XIDS_AHEAD / 2);
-  // What the old servers go on to do must not show: neither what they cache nor what they cached.
+  // The old servers continue to run; the new one must not use values that they have cached or cache now.
   await database.sql`update bots set name = 'changed after the dump'`;
   await eventually(async () => (await nameSeen(before)) === 'changed after the dump');
 
@@ -152,7 +152,7 @@ test('a database restored into a younger cluster is answered from, cached again,
   );
 }, 60_000);
 
-test('a database moved beneath a running server is noticed within 2 s', async () => {
+test('a running server notices within 2 s that its database was replaced', async () => {
   await useTransactionIds(database.sql);
   const proxy = await TcpProxy.before(database.url);
   closers.push(async () => await Promise.resolve(proxy.close()));
@@ -168,7 +168,7 @@ test('a database moved beneath a running server is noticed within 2 s', async ()
   expect(await isCached(app)).toBe(true);
 }, 60_000);
 
-test('an older copy in the same cluster is another database: nothing that was cached of the newer one is used', async () => {
+test('an older copy in the same cluster is another database: values cached from the newer one are not used', async () => {
   const copy = await createDatabase();
   closers.push(copy.drop);
   const app = await start(database.url);
@@ -193,11 +193,11 @@ test.each([
       await database.sql`truncate cache_invalidations, cache_log_state, cache_log_horizons`;
     },
   ],
-])('after %s, what was cached before is used no more, and caching goes on', async (_what, reset) => {
+])('after %s, values cached before are not used, and caching continues', async (_what, reset) => {
   const app = await start(database.url);
   await nameSeen(app);
   expect(await isCached(app)).toBe(true);
-  // Written as by a database that was set back beneath PostgreSQL: nothing is logged.
+  // An unlogged write, as if the database's files had been set back.
   await database.sql`alter table bots disable trigger user`;
   await database.sql`update bots set name = 'unlogged'`;
   await database.sql`alter table bots enable trigger user`;

@@ -12,7 +12,7 @@ jest.setTimeout(300_000);
 
 const SERVERS = 3;
 const REQUESTS_PER_SECOND = 200;
-/** Longer than HAProxy takes to notice, even on a busy machine: a check every 500 ms, and another one 50 ms after it. */
+/** Longer than HAProxy takes to notice, even on a busy machine: it checks every 500 ms, and again 50 ms later. */
 const SHUTDOWN_DELAY_MS = '2500';
 
 describe('a rolling restart behind HAProxy', () => {
@@ -55,7 +55,7 @@ describe('a rolling restart behind HAProxy', () => {
 
   const isUp = async (index: number) => await eventually(async () => await haProxy.isUp(index));
 
-  /** Sends one request. @returns what went wrong with it, if anything did */
+  /** Sends one request. @returns its failure, if it failed */
   async function ask(query: string, variables: object): Promise<string | undefined> {
     try {
       const response = await request(haProxy.url, {
@@ -72,7 +72,7 @@ describe('a rolling restart behind HAProxy', () => {
     }
   }
 
-  test('fails no request, be it a query or a mutation, and makes each change once', async () => {
+  test('fails no query and no mutation, and makes each mutation once', async () => {
     await Promise.all(servers.map(async (_server, index) => await isUp(index)));
     const failures: string[] = [];
     const answers: Promise<void>[] = [];
@@ -99,7 +99,7 @@ describe('a rolling restart behind HAProxy', () => {
         }),
       );
     };
-    // By the clock: a timer that is late is made up for.
+    // Scheduled by the clock, so that a late timer does not reduce the rate.
     const startedAt = performance.now();
     const timer = setInterval(() => {
       while (sent < ((performance.now() - startedAt) / 1_000) * REQUESTS_PER_SECOND) sendNext();

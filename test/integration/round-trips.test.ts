@@ -14,7 +14,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** What the contract promises of the cost of a request: Redis round trips warm, SQL statements cold. */
+/** The contract limits the cost of a request: Redis round trips when warm, SQL statements when cold. */
 describe('round trips and statements of a request', () => {
   let database: TestDatabase;
   let redis: RedisService;
@@ -45,7 +45,7 @@ describe('round trips and statements of a request', () => {
     await admin.flushall();
   });
 
-  /** Waits until what was loaded is stored, which no reader waits for: a fill frees its locks. */
+  /** Waits for the fills, by their locks: a fill frees its locks. */
   const stored = async (): Promise<void> => {
     await eventually(async () => (await admin.keys('*:lock')).length === 0);
   };
@@ -59,7 +59,7 @@ describe('round trips and statements of a request', () => {
     return Object.fromEntries(calls) as Record<string, number>;
   };
 
-  test('50 bots with their statistics are 1 Redis read, when the same answer was given before', async () => {
+  test('50 bots with their statistics take 1 Redis read if the response is cached', async () => {
     const ask = async () => await client.ask(BotsWithStatsDocument, { orgId, limit: 50 });
     const first = await ask();
     await stored();
@@ -70,13 +70,13 @@ describe('round trips and statements of a request', () => {
     expect(await redisCalls()).toMatchObject({ mget: 1 });
   });
 
-  test('50 bots with their statistics are 1 Redis read for caller and page and 1 for all statistics, when their values are cached', async () => {
+  test('50 bots with their statistics take 2 Redis reads if only their values are cached', async () => {
     const ask = async () => await client.ask(BotsWithStatsDocument, { orgId, limit: 50 });
     await ask();
     await stored();
     await admin.config('RESETSTAT');
     app.statements.length = 0;
-    // The same values asked for in other words, so that no cached response serves.
+    // A variant of the same query, so that no cached response is used.
     const { data } = await client.sendText<{ bots: { items: { stats: { totalMessages: number } }[] } }>(
       `{ bots(orgId: "${orgId}", limit: 50) { items { name stats { totalMessages } } } }`,
     );
@@ -90,7 +90,7 @@ describe('round trips and statements of a request', () => {
     );
   });
 
-  test('50 bots with their statistics are 2 SQL statements when nothing but the caller is cached', async () => {
+  test('50 bots with their statistics take 2 SQL statements if only the caller is cached', async () => {
     await client.ask(BotDocument, { id: botIds[0] as string });
     await stored();
     app.statements.length = 0;
@@ -129,7 +129,7 @@ describe('round trips and statements of a request', () => {
       readonly items: readonly { readonly name: string }[];
     }
 
-    /** Pages asked for at once by a caller whose memberships are cached, and what SQL that took. */
+    /** Reads pages in one request of a caller whose memberships are cached. Returns them and the SQL statements. */
     const ask = async (pages: Readonly<Record<string, string>>) => {
       await both.ask(BotDocument, { id: botIds[0] as string });
       await stored();
@@ -149,7 +149,7 @@ describe('round trips and statements of a request', () => {
     const names = (prefix: string, from: number, to: number) =>
       Array.from({ length: Math.max(0, from - to + 1) }, (_, n) => `${prefix} ${from - n}`);
 
-    test('3 of one organization are 1 SQL statement, and each is its own', async () => {
+    test('of one organization take 1 SQL statement, and each has its own bots', async () => {
       const { found, statements } = await ask({
         last: `orgId: "${orgId}", page: 6, limit: 11`,
         first: `orgId: "${orgId}", limit: 3`,
@@ -163,7 +163,7 @@ describe('round trips and statements of a request', () => {
       expect(statements).toBe(1);
     });
 
-    test('of 2 organizations are 1 SQL statement, and each is its own', async () => {
+    test('of 2 organizations take 1 SQL statement, and each has its own bots', async () => {
       const { found, statements } = await ask({
         other: `orgId: "${otherOrgId}", page: 2, limit: 4`,
         one: `orgId: "${orgId}", page: 2, limit: 4`,
@@ -175,7 +175,7 @@ describe('round trips and statements of a request', () => {
       expect(statements).toBe(1);
     });
 
-    test('with searches are 1 SQL statement for all searches and 1 for all others', async () => {
+    test('with searches take 1 SQL statement for all searches and 1 for all others', async () => {
       const { found, statements } = await ask({
         rare: `orgId: "${orgId}", search: "BOT 42"`,
         all: `orgId: "${otherOrgId}", limit: 2`,
@@ -195,7 +195,7 @@ describe('round trips and statements of a request', () => {
       expect(statements).toBe(2);
     });
 
-    test('and all bots of 2 organizations are 1 SQL statement, beside the one for the organizations', async () => {
+    test('and all bots of 2 organizations take 1 SQL statement, beside the one for the organizations', async () => {
       await both.ask(BotDocument, { id: botIds[0] as string });
       await stored();
       app.statements.length = 0;

@@ -9,7 +9,7 @@ import * as tables from '../../src/db/tables.js';
 import { addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** Characters that mean something to LIKE, to case folding or to a locale, beside plain ones. */
+/** Characters that are special to LIKE, case folding or a locale, and plain ones. */
 const ALPHABET = [
   ...'aAbB1 -*.%_\\\'"\n{,',
   ...'İiIıßẞΣσςÉéeﬁǄǆ予約Жж한ا🤖👩',
@@ -17,7 +17,7 @@ const ALPHABET = [
   ...'\u212ak\u0301\u0307\u200d\u{10400}\u{10428}',
 ];
 
-/** Case folding as the contract means it, told without the database: the two lower-case sigmas are one letter. */
+/** The contract's case folding, without the database: the two lower-case sigmas are one letter. */
 const fold = (text: string): string => text.toLowerCase().replaceAll('ς', 'σ');
 
 interface Searched {
@@ -99,13 +99,13 @@ describe.each([
       return { total: bots.length, ids: bots.map(({ id }) => id) };
     };
 
-    test.each(ALPHABET)('%j finds exactly the bots that hold it', async (character) => {
+    test.each(ALPHABET)('%j finds exactly the bots that contain it', async (character) => {
       expect(await found(character)).toEqual(holding(character));
     });
 
-    test('any text finds exactly the bots that hold it', async () => {
+    test('any text finds exactly the bots that contain it', async () => {
       const anything = fc.string({ unit: fc.constantFrom(...ALPHABET), minLength: 1, maxLength: 5 });
-      // Texts that some bot does hold, which a random one seldom is.
+      // Texts that some bot contains; random texts seldom match.
       const held = fc
         .tuple(fc.nat(), fc.nat(), fc.integer({ min: 1, max: 8 }), fc.boolean())
         .map(([bot, start, length, upper]) => {
@@ -124,7 +124,7 @@ describe.each([
     });
   });
 
-  test('a text does not reach from the name into the description', async () => {
+  test('a text does not match across the end of the name and the start of the description', async () => {
     const orgId = await addOrganization(database.sql);
     await database.sql`insert into bots (org_id, name, description) values (${orgId}, 'ab', 'cd')`;
     expect((await find(orgId, 'bc'))?.total).toBe(0);
@@ -133,7 +133,7 @@ describe.each([
     expect((await find(orgId, 'cd'))?.total).toBe(1);
   });
 
-  test('the pairs of a text in another order are not the text', async () => {
+  test('a text does not match its pairs of characters in another order', async () => {
     const orgId = await addOrganization(database.sql);
     await database.sql`
       insert into bots (org_id, name, description) values
@@ -213,7 +213,7 @@ describe.each([
   });
 });
 
-/** A migrated, empty database whose letters are not the ASCII ones alone. */
+/** A migrated, empty database whose locale knows more letters than ASCII. */
 async function createIcuDatabase(): Promise<TestDatabase> {
   const plain = await createDatabase();
   const name = `${new URL(plain.url).pathname.slice(1)}_icu`;

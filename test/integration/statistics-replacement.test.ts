@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** A busy bot's statistics stay cached: each message puts the newer totals in the place of the stored ones. */
+/** A busy bot's statistics stay cached: each message replaces the cached totals with newer ones. */
 describe('replacing statistics', () => {
   let database: TestDatabase;
   let redis: RedisService;
@@ -57,7 +57,7 @@ describe('replacing statistics', () => {
     });
   const total = async () => (await read.ask(BotStatsDocument, { id })).botStats?.totalMessages;
 
-  /** Reads the totals, and waits until they are stored, which no reader waits for. */
+  /** Reads the totals, and waits until they are cached. */
   const storedTotal = async () => {
     const found = await total();
     await eventually(async () => (await admin.exists(`bot:${id}:stats`)) === 1);
@@ -74,7 +74,7 @@ describe('replacing statistics', () => {
     }
   });
 
-  test('the details, which hold the totals too, are read anew', async () => {
+  test('the details, which contain the totals too, are loaded again', async () => {
     const details = async () => (await read.ask(BotDetailsDocument, { id })).botDetails?.stats.totalMessages;
     expect(await storedTotal()).toBe(0);
     expect(await details()).toBe(0);
@@ -82,13 +82,13 @@ describe('replacing statistics', () => {
     expect(await details()).toBe(1);
   });
 
-  test('where nothing is stored, nothing is put in its place', async () => {
+  test('statistics that are not cached are not stored', async () => {
     await record();
     expect(await admin.exists(`bot:${id}:stats`)).toBe(0);
     expect(await total()).toBe(1);
   });
 
-  test('totals stored under a generation that is gone are not replaced but removed', async () => {
+  test('totals stored under a removed generation are removed instead of replaced', async () => {
     expect(await storedTotal()).toBe(0);
     await admin.del(`bot:${id}:stats:gen`);
     await record();
@@ -96,13 +96,13 @@ describe('replacing statistics', () => {
     expect(await total()).toBe(1);
   });
 
-  test('older totals that arrive late do not take the place of newer ones, yet outdate every load before them', async () => {
+  test('older totals that arrive late do not replace newer ones, but outdate every earlier load', async () => {
     await storedTotal();
     await record();
     const stored = async () =>
       JSON.parse((await admin.get(`bot:${id}:stats`)) ?? '{}') as Record<string, unknown>;
     const before = await stored();
-    // As if another writer's newer totals had been stored while this one's are on their way.
+    // Another writer's newer totals arrive before this writer's.
     const newer = JSON.stringify({
       ...before,
       version: 1_000,

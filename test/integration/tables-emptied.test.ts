@@ -24,7 +24,7 @@ const MESSAGE = {
 };
 const IS_SEEN_MS = 2_000;
 
-/** What people do to the tables of a running server: its own totals and log, and the contract's. */
+/** Changes that people make by SQL to the tables of a running server. */
 describe('tables that are emptied or repaired by SQL while a server runs', () => {
   let database: TestDatabase;
   let sql: postgres.Sql;
@@ -62,7 +62,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     });
   });
 
-  /** Without the instants, which differ from one reading to the next. */
+  /** Removes instants, which differ between reads. */
   const views = async () => {
     const page = (await client.send(BotsWithStatsDocument, { orgId })).data?.bots;
     const stats = (await client.send(BotStatsDocument, { id })).data?.botStats;
@@ -88,14 +88,14 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     'organization_totals',
     'organization_totals, bot_stats',
     'bot_stats, conversations, bot_counts, cache_invalidations, cache_log_state, cache_log_horizons',
-  ])('TRUNCATE of %s changes no answer, and writes are seen as before', async (tables) => {
+  ])('TRUNCATE of %s changes no answer, and later writes are visible as before', async (tables) => {
     const before = await views();
     await sql.unsafe(`truncate ${tables}`);
     const endsAt = performance.now() + 500;
     while (performance.now() < endsAt) expect(await views()).toEqual(before);
     const readiness = (await (await fetch(new URL('/readyz', app.url))).json()) as { ready: boolean };
     expect(readiness).toMatchObject({ ready: true, cache: 'up', invalidationLogAgeMs: expect.any(Number) });
-    // It is cached again.
+    // The value is cached again.
     await eventually(async () => {
       app.statements.length = 0;
       await views();
@@ -126,7 +126,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
       },
     ],
     ['memberships', { total: undefined, stats: null }],
-  ])('TRUNCATE of %s with CASCADE is seen', async (table, expected) => {
+  ])('TRUNCATE of %s with CASCADE is visible', async (table, expected) => {
     await sql.unsafe(`truncate ${table} cascade`);
     await eventually(async () => {
       const seen = await views();
@@ -139,7 +139,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     ['bot_counts', 'delete from bot_counts'],
     ['bot_stats', 'delete from bot_stats'],
     ['organization_totals', 'delete from organization_totals'],
-  ])('rows of %s that are removed are made anew', async (_table, statement) => {
+  ])('deleted rows of %s are created again', async (_table, statement) => {
     const before = await views();
     await sql.unsafe(statement);
     const endsAt = performance.now() + 500;
@@ -148,7 +148,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     expect(recordMessages).toMatchObject({ totalMessages: 4, totalConversations: 2 });
   });
 
-  test('totals that are repaired by UPDATE are seen', async () => {
+  test('totals that are repaired by UPDATE are visible', async () => {
     const isSeen = async (expected: object) =>
       await eventually(async () => {
         expect(await views()).toMatchObject(expected);
@@ -168,11 +168,11 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     await isSeen({ organization: { bots: 3, totalMessages: 3, runningBots: 0 } });
   });
 
-  test('totals that are missing count as zero, until the next messages make them', async () => {
+  test('missing totals count as zero until the next messages create them', async () => {
     await sql`alter table bot_stats disable trigger user`;
     await sql`delete from bot_stats where bot_id = ${id}`;
     await sql`alter table bot_stats enable trigger user`;
-    // Nothing tells the servers of it: the values run out.
+    // This change is not logged, so the values stay until their TTL.
     await sql`truncate cache_invalidations`;
     await eventually(async () => {
       expect(await views()).toMatchObject({ total: 3, listed: 0, stats: { totalMessages: 0 }, details: 0 });
@@ -183,7 +183,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     expect(await views()).toMatchObject({ listed: 4, stats: { totalMessages: 4 }, details: 4 });
   });
 
-  test('totals are made right when several clients record messages of a bot without any', async () => {
+  test('totals are right after several clients record the first messages of a bot at once', async () => {
     await sql`alter table bot_stats disable trigger user`;
     await sql`delete from bot_stats where bot_id = ${id}`;
     await sql`alter table bot_stats enable trigger user`;

@@ -25,10 +25,10 @@ import { createDatabase, createRedis, type RedisService, type TestDatabase } fro
 import { Tally } from '../support/test-cache.js';
 import { startApp } from '../support/app.js';
 
-/** A minute in the long run. */
+/** A long run takes a minute. */
 const RUN_MS = Number(process.env.FLOVO_UPGRADE_SECONDS ?? 4) * 1_000;
 const BOTS = 20;
-/** Reads are a hundred times as frequent as writes, as in life. */
+/** Reads are a hundred times as frequent as writes, as in production. */
 const READS_A_WRITE = 100;
 /** A slow machine takes longer for enough of them. */
 const MIN_READS = 4_000;
@@ -56,7 +56,7 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** What one release keeps of a bot, under the keys that all releases share. */
+/** The fields of a bot that one release caches, under the keys that all releases share. */
 interface Release {
   readonly bot: CachedResource<string, Record<string, unknown>>;
   readonly stats: CachedResource<string, Record<string, unknown>>;
@@ -65,7 +65,7 @@ interface Release {
   readonly loadStats: Resource<string, Record<string, unknown>>['load'];
 }
 
-/** A server of another release, without the server: its bots and statistics have the fields that are given as SQL. */
+/** The cache of another release: its bots and statistics have the fields that the SQL selects. */
 async function startRelease(
   fields: Readonly<Record<string, { type: 'string' | 'number'; sql: string }>>,
 ): Promise<Release> {
@@ -132,7 +132,7 @@ const numberAs = (name: string) => ({
 
 describe('two releases on one Redis and one PostgreSQL', () => {
   test(
-    'of which one has added, renamed and removed fields, are both right and both keep their hit rates',
+    'that differ in fields answer right and keep their hit rates',
     async () => {
       const old = await startRelease({
         version: numberAs('version'),
@@ -144,7 +144,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
         inbound: numberAs('inbound'),
         channel: { type: 'string', sql: `'web'` },
       });
-      /** What was answered before a read: the least that it must show. */
+      /** The version that was answered before a read; the read must show it or a later one. */
       const answered = new Map(ids.map((id) => [id, { version: 1, inbound: 0 }]));
       const findings = { reads: 0, wrong: 0, writes: 0 };
       const check = (
@@ -161,7 +161,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
         if (!isRight) findings.wrong++;
       };
       const pick = () => ids[Math.floor(Math.random() * ids.length)] as string;
-      // Connections are made, and each release has met the other's values.
+      // Warm up: connections are open, and each release has read the other's values.
       for (let round = 0; round < 3; round++) {
         for (const { bot, stats } of [old, recent])
           await Promise.all([bot.readMany(ids), stats.readMany(ids)]);
@@ -225,7 +225,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
 });
 
 describe('one release', () => {
-  test('uses the keys of the contract, and goes on to if there is rubbish under them', async () => {
+  test('uses the keys of the contract, even if they hold invalid values', async () => {
     const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
     closers.push(app.close);
     const client = app.client((await addUser(database.sql, { [orgId]: 'OWNER' })).token);
@@ -283,7 +283,7 @@ describe('one release', () => {
     expect(await admin.keys('*:shape:*')).toEqual([]);
   });
 
-  test('makes way for a value of a release that names no shapes', async () => {
+  test('stores its values beside those of a release that names no shapes', async () => {
     const app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url, RESPONSE_CACHE: 'off' });
     closers.push(app.close);
     const client = app.client((await addUser(database.sql, { [orgId]: 'OWNER' })).token);
@@ -295,12 +295,12 @@ describe('one release', () => {
       older.push(value.replace(/"shape":"\w+",/, '').replace(/"data":.*$/, '"data":{"id":"only"}}'));
       await admin.set(`bot:${id}`, older.at(-1) as string);
     }
-    // The first one that is found makes way for all.
+    // After it finds the first such value, the server stores all its values beside.
     expect((await client.ask(BotDocument, { id: first })).bot?.name).toBe('bot 1');
     expect((await client.ask(BotDocument, { id: second })).bot?.name).toBe('bot 2');
     await eventually(async () => (await admin.exists(await keyBeside(second))) === 1);
     expect(await admin.get(`bot:${second}`)).toBe(older[1]);
-    // An invalidation finds the values that were kept beside.
+    // An invalidation finds the values that were stored beside.
     await client.ask(UpdateBotDocument, { id: second, input: { name: 'renamed' } });
     expect(await admin.exists(await keyBeside(second))).toBe(0);
     expect((await client.ask(BotDocument, { id: second })).bot?.name).toBe('renamed');
@@ -309,7 +309,7 @@ describe('one release', () => {
   const keyBeside = async (id: string) => (await admin.keys(`bot:${id}:shape:*`))[0] ?? 'none';
 });
 
-test('a shape is met by values that have its fields, of its types', () => {
+test('a value matches a shape if it has its fields with their types', () => {
   const shape = { id: 'string', at: 'string?', list: [{ n: 'number' }] } as const;
   expect(isOfShape({ id: 'a', at: null, list: [{ n: 1 }], more: true }, shape)).toBe(true);
   for (const value of [

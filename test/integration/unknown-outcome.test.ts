@@ -14,12 +14,13 @@ import {
   UpdateBotDocument,
   UpdateMessageStatusDocument,
 } from '../generated/graphql.js';
-import { startApp, type TestApp } from '../support/app.js';
+import type { TestApp } from '../support/app.js';
 import type { Client } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
-import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import type { TestDatabase } from '../support/services.js';
+import type { TcpProxy } from '../support/tcp-proxy.js';
+import { startTwoServers, type TwoServers } from '../support/two-servers.js';
 
 interface Target {
   readonly orgId: string;
@@ -61,35 +62,26 @@ const WRITES: readonly [string, (client: Client, target: Target) => Promise<unkn
 ];
 
 describe('a write whose connection is lost', () => {
+  let servers: TwoServers | undefined;
   let database: TestDatabase;
-  let redis: RedisService;
-  let proxy: TcpProxy;
   let app: TestApp;
-  let otherProxy: TcpProxy;
+  let proxy: TcpProxy;
   let other: TestApp;
+  let otherProxy: TcpProxy;
 
   beforeAll(async () => {
-    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
-    proxy = await TcpProxy.before(database.url);
-    otherProxy = await TcpProxy.before(database.url);
-    const settings = { REDIS_URL: redis.url, REDIS_TIMEOUT_MS: '3000' };
-    app = await startApp({ DATABASE_URL: proxy.url, ...settings });
-    other = await startApp({ DATABASE_URL: otherProxy.url, ...settings });
+    servers = await startTwoServers();
+    ({ database, app, proxy, other, otherProxy } = servers);
   });
 
   afterAll(async () => {
-    await app?.close();
-    await other?.close();
-    proxy?.close();
-    otherProxy?.close();
-    await redis?.stop();
-    await database?.drop();
+    await servers?.stop();
   });
 
   const isLog = (opening: string): boolean => opening.includes('invalidation log');
 
   test.each(WRITES)(
-    'between commit and reply: after %s has failed, all servers show what it has done',
+    'between commit and reply: after %s has failed, all servers show its writes',
     async (_name, write) => {
       const orgId = await addOrganization(database.sql);
       const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
@@ -111,7 +103,7 @@ describe('a write whose connection is lost', () => {
           failed: stats?.failedMessages,
         };
       };
-      // Until the other server answers all from what is cached.
+      // Wait until the other server answers from the cache.
       await eventually(async () => {
         other.statements.length = 0;
         await seen();
@@ -156,12 +148,12 @@ describe('a write whose connection is lost', () => {
     let id: string;
     let client: Client;
 
-    /** Cuts the connection when the statistics are asked for, that many times. */
+    /** Cuts the connection at reads of the statistics, this many times. */
     const cutReads = (times: number): (() => number) => {
       let cuts = 0;
       proxy.watch(({ direction, text, opening }) => {
         if (direction !== 'up' || isLog(opening) || cuts === times) return;
-        // A statement that was prepared before is sent without its text, but with the ids.
+        // A prepared statement is sent without its text, but with the ids.
         if (!/select[^;]*"bot_stats"|bot_stats_by_ids/.test(text) && !text.includes(`{"${id}"}`)) return;
         cuts += 1;
         proxy.cut();
@@ -198,7 +190,7 @@ describe('a write whose connection is lost', () => {
       ['recordMessages', RecordMessagesDocument],
       ['addMessages', AddMessagesDocument],
     ] as const)(
-      'in vain, the error of %s says that the messages were recorded, and the next read shows them',
+      'if that fails, the error of %s says that the messages were recorded, and the next read shows them',
       async (_mutation, document) => {
         await prepare();
         await eventually(

@@ -5,7 +5,7 @@ import { AnswerBudget, chargeLists } from '../../src/graphql/answer-budget.js';
 import { createFixture, type Fixture } from '../contract/fixture.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 
-/** What an answer may hold is reckoned with what its lists really have. */
+/** The limits of an answer count the actual items of its lists. */
 describe('lists in an answer', () => {
   let fixture: Fixture;
   let largeOrgId: string;
@@ -37,7 +37,7 @@ describe('lists in an answer', () => {
     stats { botId totalMessages inboundMessages outboundMessages failedMessages totalConversations
       averageResponseTimeMs successRate lastMessageAt computedAt }`;
 
-  test('all that 1,000 bots have, statistics and organization included, is answered', async () => {
+  test('every field of 1,000 bots is answered, statistics and organization included', async () => {
     const client = await member(largeOrgId);
     const { data, errors } = await client.sendText<{ organization: { bots: unknown[] } }>(
       `query ($id: ID!) { organization(id: $id) { bots { ${ALL_OF_A_BOT} } } }`,
@@ -47,7 +47,7 @@ describe('lists in an answer', () => {
     expect(data?.organization.bots).toHaveLength(1_000);
   });
 
-  test('more bots than a list may have are refused, naming the field and the way out', async () => {
+  test('more bots than a list may have are refused, naming the field and the alternative', async () => {
     const client = await member(fullOrgId);
     const { data, errors } = await client.sendText(
       'query ($id: ID!) { organization(id: $id) { bots { id } } }',
@@ -64,7 +64,7 @@ describe('lists in an answer', () => {
     ]);
   });
 
-  test('the statistics of all bots of all memberships are answered, if they are few', async () => {
+  test('the statistics of all bots of all memberships are answered if the bots are few', async () => {
     const orgId = await addOrganization(fixture.database.sql);
     await addBots(fixture.database.sql, orgId, 100);
     const client = await member(orgId);
@@ -78,7 +78,7 @@ describe('lists in an answer', () => {
   test.each([
     ['lists in lists', 'bots { organization { bots { id } } }'],
     ['aliases of a list', Array.from({ length: 6 }, (_, i) => `a${i}: bots { ${ALL_OF_A_BOT} }`).join(' ')],
-  ])('%s multiply, and are refused before they are put together', async (_what, selection) => {
+  ])('%s multiply, and are refused before the answer is built', async (_what, selection) => {
     const client = await member(largeOrgId);
     const { data, errors } = await client.sendText(
       `query ($id: ID!) { organization(id: $id) { ${selection} } }`,
@@ -114,7 +114,7 @@ describe('lists in an answer', () => {
   test.each([
     ['nodes', (texts: string) => `nodes { ${texts} }`],
     ['edges', (texts: string) => `edges { node { ${texts} } }`],
-  ])('so do the texts of messages in %s', async (_what, inside) => {
+  ])('the texts of messages count by their length in %s', async (_what, inside) => {
     const orgId = await addOrganization(fixture.database.sql);
     const [botId] = (await addBots(fixture.database.sql, orgId, 1)) as [string];
     await fixture.database.sql`insert into messages (bot_id, conversation_id, contact_id, direction, text)
@@ -135,7 +135,7 @@ describe('lists in an answer', () => {
     expect((await ask(20)).errors).toBeUndefined();
   });
 
-  test('what a condition leaves out does not count', async () => {
+  test('fields that a directive excludes do not count', async () => {
     const client = await member(largeOrgId);
     const aliases = Array.from({ length: 55 }, (_, i) => `a${i}: name`).join(' ');
     const query = `query ($id: ID!, $all: Boolean!) { organization(id: $id) { bots { id ... @include(if: $all) { ${aliases} } } } }`;
@@ -145,7 +145,7 @@ describe('lists in an answer', () => {
     ]);
   });
 
-  test('a long list leaves the event loop to others after every hundred items', async () => {
+  test('a long list yields to the event loop after every hundred items', async () => {
     const schema: GraphQLSchema = buildSchema('type Item { n: Int } type Query { items: [Item!]! }');
     let turn = 0;
     const perTurn = new Map<number, number>();

@@ -6,10 +6,10 @@ import { addBots, addOrganization, addUser, SECRET } from '../support/people.js'
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
 
-/** A heap that the server lives in, and that what it is sent here would fill many times over. */
+/** A heap in which the server can run, and which these requests would fill many times over if they were retained. */
 const HEAP_MB = 160;
 
-/** What a server remembers of what clients choose is bounded: distinct requests without end do not fill its memory. */
+/** Caches of values that clients choose are bounded: endless distinct requests do not fill the memory. */
 describe('the memory of a server', () => {
   let database: TestDatabase;
   let redis: RedisService;
@@ -50,7 +50,7 @@ describe('the memory of a server', () => {
       await Promise.all(Array.from({ length: 20 }, async (_, j) => await send(i + j)));
     }
   };
-  /** Some 600 tokens, which take about 200 kB when they are parsed. */
+  /** About 600 tokens; parsed, they take about 200 kB. */
   const largeDocument = (i: number, marker = '') =>
     `query Q${i}${marker} { me { id } ${Array.from({ length: 50 }, (_, j) => `a${j}_${i}: me { id name email __typename }`).join(' ')} }`;
 

@@ -4,7 +4,7 @@ import { addBots, addOrganization, addUser } from '../support/people.js';
 import { startServerProcess, type ServerProcess } from '../support/server-process.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** CPU of the server that a refusal may cost for each 100 kB that were begun, beside parsing the JSON, in ms. */
+/** CPU time that a refusal may take for each started 100 kB, beside parsing the JSON (ms). */
 const MAX_CPU_MS_PER_100_KB = 50;
 const MAX_ANSWER_BYTES = 50_000;
 const MAX_ERRORS = 10;
@@ -32,7 +32,7 @@ const RECORD =
 const UPDATE = 'mutation ($i: UpdateBotInput!) { updateBot(id: "$bot", input: $i) { version } }';
 const inJson = (text: string): unknown => JSON.parse(text) as unknown;
 
-/** Requests that are refused, by what is wrong with them, of about so many bytes. */
+/** Requests that are refused, by their mistake, of about this many bytes. */
 const REFUSED: Readonly<Record<string, (size: number) => Body | string>> = {
   'a list of values that are no messages': (size) => ({
     query: RECORD,
@@ -154,7 +154,7 @@ const REFUSED: Readonly<Record<string, (size: number) => Body | string>> = {
 };
 
 const SIZES = [1_000, 30_000, 1_000_000];
-/** The largest bodies that are let in take long to send: a few stand for all. */
+/** The largest accepted bodies take long to send, so only these mistakes are tested with them. */
 const LARGEST = 9_000_000;
 const SENT_LARGEST: ReadonlySet<string> = new Set([
   'a list of values that are no messages',
@@ -180,7 +180,7 @@ describe('refusing a request', () => {
       REDIS_URL: 'off',
       INTROSPECTION: 'on',
     });
-    // Code that has not run yet is slow, whatever it is given.
+    // Warm up: code is slow when it runs for the first time.
     for (const make of Object.values(REFUSED)) {
       for (const anonymous of [true, false]) await send(textOf(make(1_000)), anonymous);
     }
@@ -209,13 +209,13 @@ describe('refusing a request', () => {
     return { bytes: answer.length, answer: JSON.parse(answer) as { errors?: unknown[]; data?: unknown } };
   };
 
-  /** CPU that the server has used so far, in ms. */
+  /** CPU time that the server has used so far (ms). */
   const cpuMs = async (): Promise<number> => {
     const metrics = await (await fetch(new URL('/metrics', server.url))).text();
     return Number(/^process_cpu_seconds_total (\S+)/m.exec(metrics)?.[1]) * 1_000;
   };
 
-  /** The least CPU of some tries, in ms: other work of the process, garbage collection above all, is not the request's. */
+  /** The least CPU time of several tries (ms), to exclude other work such as garbage collection. */
   const cpuOf = async (action: () => Promise<unknown>): Promise<number> => {
     let least = Infinity;
     for (let time = 0; time < 3; time++) {
@@ -232,7 +232,7 @@ describe('refusing a request', () => {
     try {
       JSON.parse(text);
     } catch {
-      // It is measured, whatever it comes to.
+      // A failed request is measured as well.
     }
     const { user, system } = process.cpuUsage(before);
     return (user + system) / 1_000;
@@ -240,7 +240,7 @@ describe('refusing a request', () => {
 
   describe.each(Object.keys(REFUSED))('for %s', (what) => {
     test.each(SENT_LARGEST.has(what) ? [...SIZES, LARGEST] : SIZES)(
-      'of %d bytes takes little and says little',
+      'of %d bytes takes little CPU time, and has a short answer',
       async (size) => {
         const text = textOf((REFUSED[what] as (size: number) => Body | string)(size));
         const allowedMs = MAX_CPU_MS_PER_100_KB * Math.ceil(text.length / 100_000) + 2 * parsingMs(text);

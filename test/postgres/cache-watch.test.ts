@@ -7,13 +7,13 @@ import { MIGRATIONS, migrateDatabase } from '../../src/db/migrate.js';
 import { eventually } from '../support/eventually.js';
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 
-/** Any table can be put under watch, and the schema that other servers install is that of the migrations. */
+/** Any table can be watched, and the schema that other servers install equals that of the migrations. */
 
 const SCHEMA = 'src/cache/postgres/schema.sql';
 const WATCH_MIGRATION = '0011_cache_watch';
 
 let server: OwnPostgres;
-/** A database that has the cache's schema, and nothing of the bots. */
+/** A database with the cache's schema and without the bots' tables. */
 let sql: postgres.Sql;
 const closers: (() => Promise<unknown>)[] = [];
 
@@ -44,7 +44,7 @@ async function install(database: postgres.Sql): Promise<void> {
   await database.begin(async (tx) => await tx.unsafe(schema));
 }
 
-/** The tags that are logged by what is done meanwhile, sorted, one list a statement. */
+/** The tags that `work` causes to be logged, sorted, one list per statement. */
 async function loggedBy(statement: string, database = sql): Promise<string[][]> {
   const [before] = await database<{ xid: string }[]>`
     select pg_snapshot_xmax(pg_current_snapshot())::text as xid`;
@@ -124,7 +124,7 @@ describe('a watched table logs', () => {
   });
 });
 
-describe('what looks equal and is not the same is logged:', () => {
+describe('a change to a value that compares equal but differs is logged:', () => {
   test.each([
     ['text in a collation that ignores case', `text collate ignores_case`, `'Bob'`, `'BOB'`],
     ['a number with more digits', 'numeric', '1.0', '1.00'],
@@ -176,12 +176,12 @@ describe('any table can be watched:', () => {
       await loggedBy(`set local session_replication_role = replica; update ${table} set id = 3`),
     ).toEqual([['t:2', 't:3']]);
     expect(await loggedBy(`delete from ${table}`)).toEqual([['t:3']]);
-    // By these names the event trigger knows a watched table.
+    // The event trigger recognizes a watched table by these names.
     const [altered] = await loggedBy(`alter table ${table} add more int`);
     expect(altered).toEqual(['*']);
   });
 
-  test('a renamed one, beside a new one that has its old name', async () => {
+  test('a renamed table, beside a new one that has its old name', async () => {
     await sql.unsafe('create table renamed (id int)');
     await watch('renamed', `ARRAY['first:' || id]`);
     await sql.unsafe('alter table renamed rename to elsewhere; create table renamed (id int)');
@@ -193,7 +193,7 @@ describe('any table can be watched:', () => {
     expect(await loggedBy('insert into renamed values (1)')).toEqual([['second:1']]);
   });
 
-  test('without touching functions of the application that have such names', async () => {
+  test("without changing the application's functions of similar names", async () => {
     await sql.unsafe(`create table taken (id int); create function taken_log_insert() returns trigger language plpgsql
       as $$ begin return null; end $$`);
     await watch('taken', `ARRAY['t:' || id]`);
@@ -240,7 +240,7 @@ describe('watching', () => {
     },
   );
 
-  test('again replaces the tags at once, waits for writers, and refuses what is cached', async () => {
+  test('again with other tags replaces them at once, waits for writers, and outdates cached values', async () => {
     await sql`create table again (id int)`;
     await watch('again', `ARRAY['old:' || id]`);
     let commit = (): void => {};
@@ -282,7 +282,7 @@ describe('watching', () => {
     expect(await loggedBy(`select cache_watch('same', $$ARRAY['same:' || id]$$)`)).toEqual([]);
   });
 
-  test('again repairs triggers that were dropped, disabled, or enabled by pg_restore, and keeps those made ALWAYS', async () => {
+  test('again repairs triggers that were dropped, disabled, or enabled by pg_restore, and keeps those enabled ALWAYS', async () => {
     await sql`create table repaired (id int)`;
     await watch('repaired', `ARRAY['r:' || id]`);
     const triggers = async (): Promise<unknown> =>
@@ -321,7 +321,7 @@ describe('watching', () => {
   });
 });
 
-/** The definitions of all that belongs to the cache, by name. */
+/** The definitions of the cache's objects, by name. */
 async function catalogOf(
   database: postgres.Sql,
   watched: readonly string[],
@@ -352,7 +352,7 @@ async function catalogOf(
   return Object.fromEntries(rows.map(({ name, definition }) => [name, definition]));
 }
 
-/** Applies the migrations that come before one. */
+/** Applies the migrations before this one. */
 async function migrateUntil(database: postgres.Sql, last: string): Promise<void> {
   const journal = JSON.parse(await readFile(`${MIGRATIONS}/meta/_journal.json`, 'utf8')) as {
     entries: { tag: string; when: number }[];
@@ -380,7 +380,7 @@ const watchesOfTheProject = async (): Promise<string[]> =>
     /^SELECT public\.cache_watch\(.*;/gm,
   ) ?? [];
 
-test('schema.sql and the migrations make the same log, functions and triggers', async () => {
+test('schema.sql and the migrations create the same log, functions and triggers', async () => {
   const migrated = await createDatabase('migrated');
   await migrateDatabase(server.urlFor('postgres', 'migrated'));
   const other = await createDatabase('installed');
@@ -393,13 +393,13 @@ test('schema.sql and the migrations make the same log, functions and triggers', 
   for (const each of watches) await other.unsafe(each);
   const watched = watches.map((each) => /'public\.(\w+)'/.exec(each)?.[1] ?? '');
   expect(watched).toHaveLength(6);
-  // Called by releases that came before the migration 0007 alone.
+  // Only releases before migration 0007 call it.
   const { 'function prune_cache_invalidations(xid8)': _, ...made } = await catalogOf(migrated, watched);
   expect(Object.keys(made).length).toBeGreaterThan(60);
   expect(made).toEqual(await catalogOf(other, watched));
 });
 
-test('the tags that are logged are those of the release before', async () => {
+test('the logged tags are those of the previous release', async () => {
   const before = await createDatabase('before');
   await migrateUntil(before, WATCH_MIGRATION);
   const now = await createDatabase('now');
@@ -439,16 +439,16 @@ test('the tags that are logged are those of the release before', async () => {
   }
   const replicated = `insert into users (email, subject) values ('c@example.com', 's'); set local session_replication_role = replica;
     update users set name = 'r' where subject = 's'`;
-  // The release before left out the subject of a user that replication writes.
+  // The previous release did not log the subject of a user that replication writes.
   expect((await loggedBy(replicated, before)).at(-1)).not.toContainEqual(expect.stringMatching(/^subject:/));
   expect((await loggedBy(replicated, now)).at(-1)).toContainEqual(expect.stringMatching(/^subject:/));
 });
 
-test('writers go on while the tables are put under watch, and none of their writes is left out', async () => {
+test('writers continue while the watch is installed, and none of their writes is missed', async () => {
   const busy = await createDatabase('busy');
   await migrateUntil(busy, WATCH_MIGRATION);
   const progress = { isMigrated: false, writes: 0 };
-  /** What the release before sends, tables of all kinds in one transaction each. */
+  /** The statements of the previous release, on tables of all kinds in one transaction each. */
   const write = async (n: number): Promise<void> => {
     for (let i = 0; !progress.isMigrated || i < 5; i++) {
       await busy.unsafe(`with o as (insert into organizations (name, slug) values ('o', 's-${n}-${i}') returning id),

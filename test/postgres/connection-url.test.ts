@@ -102,7 +102,7 @@ describe('a URL names', () => {
     });
   });
 
-  test('how TLS is to be checked', () => {
+  test('how to verify TLS certificates', () => {
     const ssl = (query: string) => parseConnectionUrl(`postgres://h/db?${query}`).ssl;
     expect(ssl('sslmode=disable')).toBe(false);
     expect(ssl('sslmode=prefer')).toBe('prefer');

@@ -18,7 +18,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-/** Makes the database what it was before the migration that adds the indexes; they themselves are still there. */
+/** Undoes the record of the migration that adds the indexes; the indexes themselves remain. */
 beforeEach(async () => {
   await database.sql.unsafe(`
     drop trigger messages_90_log_truncate on messages;
@@ -27,7 +27,7 @@ beforeEach(async () => {
     create index messages_bot_idx on messages (bot_id, created_at desc)`);
 });
 
-/** As {@link migrateDatabase} would. */
+/** Runs the migration as {@link migrateDatabase} would. */
 const migrate = async () => {
   const text = await readFile(path.join(MIGRATIONS, '0009_message_pages.sql'), 'utf8');
   await database.sql.begin(async (tx) => {
@@ -40,14 +40,14 @@ const indexes = async () =>
     select c.relname as name, c.oid::int as oid, i.indisvalid as valid from pg_index as i join pg_class as c on c.oid = indexrelid
     where indrelid = 'messages'::regclass and not indisprimary order by 1`;
 
-test('indexes that were built before, without holding up writes, are left as they are by the migration', async () => {
+test('the migration keeps indexes that were built concurrently before it', async () => {
   const before = (await indexes()).filter(({ name }) => name !== 'messages_bot_idx');
   await migrate();
   expect([...(await indexes())]).toEqual(before);
   expect(before.map(({ name }) => name)).toEqual(INDEXES);
 });
 
-test('what an interrupted CREATE INDEX CONCURRENTLY has left is built anew', async () => {
+test('the migration rebuilds an index that an interrupted CREATE INDEX CONCURRENTLY left invalid', async () => {
   await database.sql`update pg_index set indisvalid = false where indexrelid = 'messages_kind_idx'::regclass`;
   await migrate();
   expect((await indexes()).map(({ name, valid }) => [name, valid])).toEqual(

@@ -1,30 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type postgres from 'postgres';
 
-import { connectDatabase } from '../../src/db/client.js';
 import { MessagePageRepository, type MessagePageQuery } from '../../src/messages/message-page.repository.js';
 import { MessageDirection, MessageStatus } from '../../src/messages/message.type.js';
 import { addBots, addOrganization } from '../support/people.js';
+import { connectRecording, explain, nodesOf } from '../support/query-plan.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-/** `PLAN_MESSAGES=10000000` shows that it stays so. */
+/** `PLAN_MESSAGES=10000000` runs the same test on more messages. */
 const MESSAGES = Number(process.env.PLAN_MESSAGES ?? 40_000);
 const BOTS = 20;
 const SIZE = 20;
-/** Six kinds of messages at most, cut by an index of some levels each, and the rows of the page: far below a scan. */
+/** Enough for an index search for each of six kinds of messages, and for the rows of the page; far fewer than a scan reads. */
 const MAX_BLOCKS_A_PAGE = 250;
 
-interface Plan {
-  readonly 'Node Type': string;
-  readonly 'Relation Name'?: string;
-  readonly 'Shared Hit Blocks': number;
-  readonly 'Shared Read Blocks': number;
-  readonly Plans?: readonly Plan[];
-}
-
-const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
-
-/** However many messages a bot has, and whichever of them are asked for, a page reads little more than its own rows. */
+/** A page reads little more than its own rows, for any number of messages and any filter. */
 describe(`a page of some of ${MESSAGES} messages`, () => {
   let database: TestDatabase;
   let session: postgres.ReservedSql;
@@ -39,7 +29,7 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
     session = await sql.reserve();
     botIds = await addBots(sql, await addOrganization(sql), BOTS);
     await sql`alter table messages disable trigger user`;
-    // Half of them are one bot's, in one conversation; the rare kind is the very oldest of them.
+    // Half of them belong to one bot and one conversation; the rare kind is the oldest.
     await sql`
       insert into messages (bot_id, conversation_id, contact_id, direction, status, created_at)
       select (${botIds}::uuid[])[case when n % 2 = 0 then 1 else 1 + n / 2 % ${BOTS}::int end],
@@ -50,15 +40,9 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
       from generate_series(1, ${MESSAGES}::int) as n`;
     await sql`alter table messages enable trigger user`;
     await sql.unsafe('vacuum analyze messages');
-    statements = [];
-    const connected = connectDatabase({
-      url: database.url,
-      poolMax: 1,
-      toError: ({ message }) => new Error(message),
-      onStatement: (statement) => statements.push(statement),
-    });
+    const connected = connectRecording(database.url);
     repository = new MessagePageRepository(connected.db);
-    disconnect = connected.close;
+    ({ statements, close: disconnect } = connected);
   }, 900_000);
 
   afterAll(async () => {
@@ -72,12 +56,12 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
       ? `'{${value.map((each) => (each === null ? 'null' : String(each))).join(',')}}'`
       : '';
 
-  /** How PostgreSQL runs the statement that the repository sends: with a plan for these parameters, and for any. */
-  async function explain(queries: readonly MessagePageQuery[], mode: 'custom' | 'generic') {
+  /** The plan of the statement that the repository sends, made for these parameters or for any. */
+  async function explainPages(queries: readonly MessagePageQuery[], mode: 'custom' | 'generic') {
     statements.length = 0;
     await repository.findPages(queries);
     const [statement = ''] = statements;
-    // In the order in which they stand in the statement.
+    // In the order of the statement's parameters.
     const parameters = [
       queries.map((_, position) => position),
       queries.map(({ botId }) => botId),
@@ -88,12 +72,7 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
       queries.map(({ after }) => after?.at ?? null),
       queries.map(({ after }) => after?.id ?? null),
     ];
-    await session.unsafe(`set plan_cache_mode = force_${mode}_plan; prepare page as ${statement}`);
-    const [row] = await session.unsafe<[{ 'QUERY PLAN': [{ Plan: Plan; 'Execution Time': number }] }]>(
-      `explain (analyze, buffers, format json) execute page (${parameters.map(textOf).join(', ')})`,
-    );
-    await session.unsafe('deallocate page');
-    const [{ Plan: plan, 'Execution Time': ms }] = row['QUERY PLAN'];
+    const { plan, ms } = await explain(session, statement, parameters.map(textOf), mode);
     return { plan, ms, blocks: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'] };
   }
 
@@ -128,7 +107,7 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
     });
     for (const asked of [botIds.slice(0, 1), botIds]) {
       for (const mode of ['custom', 'generic'] as const) {
-        const { plan, ms, blocks } = await explain(asked.map(pageOf), mode);
+        const { plan, ms, blocks } = await explainPages(asked.map(pageOf), mode);
         if (process.env.PLAN_MESSAGES) {
           process.stderr.write(
             `${what}, ${where}, ${asked.length} bots, ${mode}: ${blocks} blocks, ${ms.toFixed(1)} ms\n`,

@@ -7,7 +7,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 
 const MAX_INT = 2_147_483_647;
 
-describe('a row from outside that nobody expects does not take its neighbours down', () => {
+describe('an unusual row written by SQL does not break the answers for its neighbours', () => {
   let database: TestDatabase;
   let app: TestApp;
 
@@ -53,7 +53,7 @@ describe('a row from outside that nobody expects does not take its neighbours do
     expect(bots.items.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
   });
 
-  test('totals that GraphQL cannot count to, which stay at the largest number that it can', async () => {
+  test('totals beyond the range of Int, which are answered as its largest number', async () => {
     const orgId = await addOrganization(database.sql);
     const { token } = await addUser(database.sql, { [orgId]: 'VIEWER' });
     await database.sql`insert into bots (org_id, name) values (${orgId}, 'usual'), (${orgId}, 'busy')`;
@@ -75,7 +75,7 @@ describe('a row from outside that nobody expects does not take its neighbours do
     });
   });
 
-  describe('a total that GraphQL cannot count to', () => {
+  describe('a total beyond the range of Int', () => {
     const MESSAGE = 'conversationId: "c", contactId: "p", direction: INBOUND, status: DELIVERED, text: ""';
 
     const busyBot = async (inbound: number) => {
@@ -89,7 +89,7 @@ describe('a row from outside that nobody expects does not take its neighbours do
       return { ask, orgId };
     };
 
-    test('is an error of `botStats` that says the number, and of nothing beside it', async () => {
+    test('makes only `botStats` fail, with an error that names the number', async () => {
       const { ask } = await busyBot(3e9);
       const { data, errors } = await ask(
         '{ botStats(id: $id) { failedMessages totalMessages } rest: botStats(id: $id) { failedMessages } bot(id: $id) { name } }',
@@ -104,7 +104,7 @@ describe('a row from outside that nobody expects does not take its neighbours do
       ]);
     });
 
-    test('is the nearest number where an error would cost a bot, its details, a page or a mutation', async () => {
+    test('is answered as the nearest number where an error would void a bot, its details, a page or a mutation', async () => {
       const { ask, orgId } = await busyBot(3e9);
       const { data, errors } = await ask(`{ bots(orgId: "${orgId}") { items { stats { totalMessages } } }
         bot(id: $id) { stats { totalMessages } } botDetails(id: $id) { stats { totalMessages } } }`);
@@ -118,7 +118,7 @@ describe('a row from outside that nobody expects does not take its neighbours do
       expect(recorded.errors).toBeUndefined();
     });
 
-    test('is right up to the largest that it can count to', async () => {
+    test('is exact up to the largest Int', async () => {
       const { ask } = await busyBot(MAX_INT);
       const { data, errors } = await ask('{ botStats(id: $id) { totalMessages } }');
       expect(errors).toBeUndefined();

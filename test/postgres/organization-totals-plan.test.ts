@@ -1,27 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type postgres from 'postgres';
 
-import { connectDatabase } from '../../src/db/client.js';
 import { OrganizationRepository } from '../../src/organizations/organization.repository.js';
 import { addOrganization } from '../support/people.js';
+import { connectRecording, explain, nodesOf, type PlanNode } from '../support/query-plan.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
 const BOTS = 100_000;
 const SHARDS = 64;
-/** Enough that a plan could prefer to read all of them. */
+/** So many that a plan could choose to read all of them. */
 const OTHER_ORGANIZATIONS = 500;
 
-interface Plan {
-  readonly 'Node Type': string;
-  readonly 'Relation Name'?: string;
-  readonly 'Actual Rows': number;
-  readonly 'Actual Loops': number;
-  readonly 'Rows Removed by Filter'?: number;
-  readonly Plans?: readonly Plan[];
-}
-
-const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
-const rowsOf = (node: Plan): number =>
+const rowsOf = (node: PlanNode): number =>
   (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'];
 
 describe(`statistics of an organization with ${BOTS} bots`, () => {
@@ -47,15 +37,9 @@ describe(`statistics of an organization with ${BOTS} bots`, () => {
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
       select id, 'c', 'p', 'INBOUND', 'FAILED' from bots where org_id = ${orgId} limit 1000`;
     await sql.unsafe('vacuum analyze');
-    statements = [];
-    const connected = connectDatabase({
-      url: database.url,
-      poolMax: 1,
-      toError: ({ message }) => new Error(message),
-      onStatement: (statement) => statements.push(statement),
-    });
+    const connected = connectRecording(database.url);
     repository = new OrganizationRepository(connected.db);
-    disconnect = connected.close;
+    ({ statements, close: disconnect } = connected);
   }, 120_000);
 
   afterAll(async () => {
@@ -64,7 +48,7 @@ describe(`statistics of an organization with ${BOTS} bots`, () => {
     await database?.drop();
   });
 
-  test.each(['custom', 'generic'])(
+  test.each(['custom', 'generic'] as const)(
     'are read from no more rows than it has shards, by a %s plan',
     async (mode) => {
       statements.length = 0;
@@ -77,23 +61,19 @@ describe(`statistics of an organization with ${BOTS} bots`, () => {
         failedMessages: 1_000,
       });
       const [statement = ''] = statements;
-      await session.unsafe(`set plan_cache_mode = force_${mode}_plan; prepare stats as ${statement}`);
-      const [row] = await session.unsafe<[{ 'QUERY PLAN': [{ Plan: Plan }] }]>(
-        `explain (analyze, format json) execute stats ('{${orgId}}')`,
-      );
-      await session.unsafe('deallocate stats');
+      const { plan } = await explain(session, statement, [`'{${orgId}}'`], mode);
       const read = new Map<string, number>();
-      for (const node of nodesOf(row['QUERY PLAN'][0].Plan)) {
+      for (const node of nodesOf(plan)) {
         const table = node['Relation Name'];
         if (table !== undefined) read.set(table, (read.get(table) ?? 0) + rowsOf(node));
       }
-      // An organization's own row is found by its key; where there are few, they may all be read.
+      // An organization's own row is found by its key, or by a scan if there are few, so it does not count.
       const { organization_totals: shards, bots, bot_stats: totals, messages } = Object.fromEntries(read);
       expect({ shards, bots, totals, messages }).toEqual({ shards: SHARDS });
     },
   );
 
-  test('look up the last message among the bots of one shard, when it is taken away', async () => {
+  test('look for the last message among the bots of one shard after it is deleted', async () => {
     const [newest] = await session<[{ id: string }]>`
       select m.id from messages as m join bots as b on b.id = m.bot_id where b.org_id = ${orgId} limit 1`;
     await session`update messages set created_at = '2040-01-01' where id = ${newest.id}`;

@@ -2,16 +2,16 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 
 import { migrateDatabase, MIGRATIONS } from '../../src/db/migrate.js';
-import { countedTotals, keptTotals, wrongShards } from '../support/organization-totals.js';
+import { countedTotals, storedTotals, wrongShards } from '../support/organization-totals.js';
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 import { addBots, addOrganization } from '../support/people.js';
 
-/** How many migrations there were before the one that adds the totals of organizations. */
+/** The number of migrations before the one that adds the totals of organizations. */
 const BEFORE = 10;
 
 let database: OwnPostgres;
 
-/** A database as the release before has left it. */
+/** A database as the previous release left it. */
 beforeAll(async () => {
   database = await startOwnPostgres();
   await database.sql.unsafe(`create schema drizzle;
@@ -29,7 +29,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-test('the migration counts what is there, while the release before goes on writing', async () => {
+test('the migration counts the existing rows while the previous release continues to write', async () => {
   const { sql } = database;
   const orgs = [
     await addOrganization(sql),
@@ -41,7 +41,7 @@ test('the migration counts what is there, while the release before goes on writi
   await sql`insert into messages (bot_id, conversation_id, contact_id, direction) select id, 'c', 'p', 'INBOUND' from bots`;
   const migration = { isOver: false };
   const failures: unknown[] = [];
-  // As the release before does: it knows nothing of the totals.
+  // Writes as the previous release does, which does not know the totals.
   const writing = [0, 1, 2].map(async (n) => {
     for (let i = 0; !migration.isOver; i++) {
       const bot = [...busy, ...other][(i * 7 + n) % 83] as string;
@@ -64,7 +64,7 @@ test('the migration counts what is there, while the release before goes on writi
   }
   expect(failures).toEqual([]);
   expect(await wrongShards(sql)).toEqual([]);
-  const kept = await keptTotals(sql);
-  expect(kept).toEqual(await countedTotals(sql));
-  expect(kept.filter(({ messages }) => messages > 0)).toHaveLength(2);
+  const stored = await storedTotals(sql);
+  expect(stored).toEqual(await countedTotals(sql));
+  expect(stored.filter(({ messages }) => messages > 0)).toHaveLength(2);
 });

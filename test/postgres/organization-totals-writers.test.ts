@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import postgres from 'postgres';
 
 import { eventually } from '../support/eventually.js';
-import { countedTotals, keptTotals, wrongShards } from '../support/organization-totals.js';
+import { countedTotals, storedTotals, wrongShards } from '../support/organization-totals.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
@@ -23,7 +23,7 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** What one writer does next, each a statement of its own, as those of the API are. */
+/** The actions of a writer, each one statement, as in the API. */
 const STATEMENTS: readonly ((sql: postgres.Sql, bot: string, org: string) => Promise<unknown>)[] = [
   async (sql, bot) =>
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status)
@@ -44,7 +44,7 @@ const STATEMENTS: readonly ((sql: postgres.Sql, bot: string, org: string) => Pro
   async (sql, bot) => await sql`delete from bots where id = ${bot} and random() < 0.2`,
 ];
 
-test('sums are right after concurrent writers of all kinds, none of which met a deadlock', async () => {
+test('totals are right after concurrent writers of all kinds, without a deadlock', async () => {
   const { sql } = database;
   const orgs = [await addOrganization(sql), await addOrganization(sql, 'Globex')];
   const bots = (await Promise.all(orgs.map(async (org) => await addBots(sql, org, BOTS)))).flat();
@@ -53,7 +53,7 @@ test('sums are right after concurrent writers of all kinds, none of which met a 
   await Promise.all(
     Array.from({ length: WRITERS }, async () => {
       for (let i = 0; i < STATEMENTS_A_WRITER; i++) {
-        // A message of a bot that was deleted meanwhile is refused, as it should be.
+        // PostgreSQL correctly refuses a message of a bot that was deleted meanwhile.
         await pick(STATEMENTS)(writers, pick(bots), pick(orgs)).catch(({ code }: { code?: string }) => {
           if (code !== '23503') failures.push(String(code));
         });
@@ -62,10 +62,10 @@ test('sums are right after concurrent writers of all kinds, none of which met a 
   );
   expect(failures).toEqual([]);
   expect(await wrongShards(sql)).toEqual([]);
-  expect(await keptTotals(sql)).toEqual(await countedTotals(sql));
+  expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 }, 60_000);
 
-test('sums are right when they are counted anew, removed and emptied while others write', async () => {
+test('totals are right when they are recounted, deleted and truncated during writes', async () => {
   const { sql } = database;
   const org = await addOrganization(sql);
   const bots = await addBots(sql, org, BOTS);
@@ -96,7 +96,7 @@ test('sums are right when they are counted anew, removed and emptied while other
   await writing;
   expect(deadlocks).toEqual([]);
   expect(await wrongShards(sql)).toEqual([]);
-  expect(await keptTotals(sql)).toEqual(await countedTotals(sql));
+  expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 }, 60_000);
 
 test('a message changes the totals of its bot and its organization in place, without touching an index', async () => {
@@ -106,7 +106,7 @@ test('a message changes the totals of its bot and its organization in place, wit
     const bot = bots[i % bots.length] as string;
     await writers`insert into messages (bot_id, conversation_id, contact_id, direction) values (${bot}, 'c', 'p', 'INBOUND')`;
   }
-  // A session tells of what it has done at its end.
+  // A session reports its statistics when it ends.
   await writers.end();
   await eventually(async () => {
     const rows = await sql<{ all: number; inPlace: number }[]>`
@@ -114,7 +114,7 @@ test('a message changes the totals of its bot and its organization in place, wit
       where relname in ('bot_stats', 'organization_totals')`;
     for (const { all, inPlace } of rows) {
       expect(all).toBeGreaterThan(1_900);
-      // With a changed index there would be none; pages that could not be pruned in time cost a few.
+      // A change of an index would allow no HOT update at all; pages that could not be pruned in time prevent a few.
       expect(inPlace / all).toBeGreaterThan(0.5);
     }
     return true;

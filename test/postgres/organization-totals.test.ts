@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
 
-import { countedTotals, keptTotals, wrongShards } from '../support/organization-totals.js';
+import { countedTotals, storedTotals, wrongShards } from '../support/organization-totals.js';
 import { addBots, addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
@@ -19,7 +19,7 @@ beforeEach(async () => {
   otherOrgId = await addOrganization(sql, 'Globex');
   ids = await addBots(sql, orgId, 6);
   await addBots(sql, otherOrgId, 2);
-  // Of one shard with the first bot, so that what is looked up in a shard is another bot's.
+  // In the same shard as the first bot, so that a lookup in the shard can find another bot.
   const neighbour = randomUUID().slice(0, -2) + (ids[0] as string).slice(-2);
   await sql`insert into bots (id, org_id, name, status) values (${neighbour}, ${orgId}, 'neighbour', 'RUNNING')`;
   ids.push(neighbour);
@@ -34,17 +34,17 @@ afterEach(async () => {
   await database?.drop();
 });
 
-/** What is wrong with the totals. */
+/** The errors in the totals. */
 const mistakes = async () => {
-  const [kept, counted] = [await keptTotals(sql), await countedTotals(sql)];
-  const isRight = JSON.stringify(kept) === JSON.stringify(counted);
-  return { shards: await wrongShards(sql), totals: isRight ? [] : { kept, counted } };
+  const [stored, counted] = [await storedTotals(sql), await countedTotals(sql)];
+  const isRight = JSON.stringify(stored) === JSON.stringify(counted);
+  return { shards: await wrongShards(sql), totals: isRight ? [] : { stored, counted } };
 };
 const NONE = { shards: [], totals: [] };
 
-test('the totals begin right', async () => {
+test('the totals are right for the rows of the fixture', async () => {
   expect(await mistakes()).toEqual(NONE);
-  const [totals] = (await keptTotals(sql)).filter(({ org }) => org === orgId);
+  const [totals] = (await storedTotals(sql)).filter(({ org }) => org === orgId);
   expect(totals).toMatchObject({ bots: 7, running: 1, messages: 35 });
   expect(totals?.failed).toBeGreaterThan(0);
 });
@@ -139,7 +139,7 @@ describe('the totals of an organization are right after', () => {
   ])('%s', async (_what, statements) => {
     await sql.unsafe(statements(ids[0] as string, orgId, otherOrgId));
     expect(await mistakes()).toEqual(NONE);
-    // And what follows is counted as before.
+    // Later writes are counted, too.
     await sql`insert into messages (bot_id, conversation_id, contact_id, direction, status) select id, 'd', 'p', 'INBOUND', 'FAILED' from bots`;
     await sql`update bots set status = 'RUNNING'`;
     expect(await mistakes()).toEqual(NONE);
@@ -156,7 +156,7 @@ describe('the totals of an organization are right after', () => {
   });
 
   test('a change that is rolled back', async () => {
-    const before = await keptTotals(sql);
+    const before = await storedTotals(sql);
     await sql
       .begin(async (tx) => {
         await tx`update bots set status = 'RUNNING'`;
@@ -164,6 +164,6 @@ describe('the totals of an organization are right after', () => {
         throw new Error('rolled back');
       })
       .catch(() => undefined);
-    expect(await keptTotals(sql)).toEqual(before);
+    expect(await storedTotals(sql)).toEqual(before);
   });
 });

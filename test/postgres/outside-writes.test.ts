@@ -7,7 +7,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { startOwnPostgres, type OwnPostgres } from '../support/own-postgres.js';
 
-/** The tables of the contract, for those who also use SQL. */
+/** The tables that the contract opens to SQL. */
 const CONTRACT = ['organizations', 'users', 'memberships', 'bots', 'messages'];
 
 let database: OwnPostgres;
@@ -21,7 +21,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-/** The tags that the invalidation log has of what is done meanwhile. */
+/** The tags that the invalidation log gets while `work` runs. */
 async function loggedBy(sql: postgres.Sql, work: () => Promise<unknown>): Promise<string[]> {
   const [before] = await sql<{ xid: string }[]>`select pg_snapshot_xmax(pg_current_snapshot())::text as xid`;
   await work();
@@ -30,7 +30,7 @@ async function loggedBy(sql: postgres.Sql, work: () => Promise<unknown>): Promis
   return rows.flatMap(({ tags }) => tags);
 }
 
-test('every function of a trigger runs with the rights and the search_path of its owner', async () => {
+test('every trigger function runs with the rights and the search_path of its owner', async () => {
   const rows = await database.sql<{ name: string }[]>`
     select distinct p.proname as name from pg_trigger t join pg_proc p on p.oid = t.tgfoid
       join pg_class c on c.oid = t.tgrelid
@@ -85,8 +85,8 @@ describe.each([[''], ['pg_temp'], ['other, public']])('with search_path "%s"', (
   });
 });
 
-describe('is logged', () => {
-  test('each row that is written with session_replication_role = replica, and once only', async () => {
+describe('the log has an entry for', () => {
+  test('each row that is written with session_replication_role = replica, exactly once', async () => {
     const orgId = await addOrganization(database.sql);
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     const { id: userId } = await addUser(database.sql, { [orgId]: 'VIEWER' });
@@ -137,7 +137,7 @@ describe('is logged', () => {
     expect(usual).toEqual([`user:${userId}`]);
   });
 
-  test('what changes the totals of organizations: a message in one entry, a repair, a bot that moves', async () => {
+  test("each change of an organization's totals: by a message in one entry, a repair, a bot that moves", async () => {
     const [orgId, otherOrgId] = [await addOrganization(database.sql), await addOrganization(database.sql)];
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     const entries = async (statement: string) => {
@@ -171,7 +171,7 @@ describe('is logged', () => {
     );
   });
 
-  test('what is loaded while triggers are switched off, as pg_restore --disable-triggers does', async () => {
+  test('rows that are loaded while triggers are disabled, as pg_restore --disable-triggers does', async () => {
     const orgId = await addOrganization(database.sql);
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     const tags = await loggedBy(database.sql, async () => {
@@ -198,7 +198,7 @@ describe('is logged', () => {
   });
 });
 
-test('what logical replication brings from another database is logged', async () => {
+test('rows that logical replication copies from another database are logged', async () => {
   await database.sql.unsafe('create database source');
   await database.sql.unsafe('create database target');
   const [sourceUrl, targetUrl] = ['source', 'target'].map((name) => database.urlFor('postgres', name)) as [
@@ -214,7 +214,7 @@ test('what logical replication brings from another database is logged', async ()
       ', ',
     );
     await source.unsafe(`create publication everything for table ${tables}`);
-    // Both databases are of one server, which would wait for itself if the subscription made the slot.
+    // Both databases are on one server, which would wait for itself if the subscription created the replication slot.
     await source`select pg_create_logical_replication_slot('to_target', 'pgoutput')`;
     await target.unsafe(`create subscription from_source
       connection 'host=127.0.0.1 port=${database.port} user=postgres dbname=source'

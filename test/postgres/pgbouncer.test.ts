@@ -48,7 +48,7 @@ describe.each([
     await database?.drop();
   });
 
-  test('no request fails under load, and what is written from outside is seen', async () => {
+  test('no request fails under load, and writes by SQL are visible', async () => {
     const orgId = await addOrganization(database.sql);
     const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
     const ids = await addBots(database.sql, orgId, 8);
@@ -76,7 +76,7 @@ describe.each([
     }
   });
 
-  test('several starts at once migrate in turn, and leave no lock behind', async () => {
+  test('servers that start at once migrate in turn, and leave no lock behind', async () => {
     const [known] = await database.sql<{ count: number }[]>`
       select count(*)::int as count from drizzle.__drizzle_migrations`;
     await database.sql.unsafe(
@@ -89,7 +89,7 @@ describe.each([
     expect(left).toEqual({ free: true });
   });
 
-  test('a statement that runs too long is ended in the database, too', async () => {
+  test('a statement that runs too long is cancelled in the database, too', async () => {
     const { id: userId, token } = await addUser(database.sql);
     const app = await startApp({ DATABASE_URL: bouncer.url, DATABASE_STATEMENT_TIMEOUT_MS: '500' });
     const lock = await database.sql.reserve();
@@ -112,7 +112,7 @@ describe.each([
   });
 });
 
-test('a statement whose plan has become invalid is repeated with the same arrays', async () => {
+test('a statement whose plan became invalid is repeated with the same arrays', async () => {
   const database = await createDatabase();
   const { token } = await addUser(database.sql);
   const orgId = await addOrganization(database.sql);

@@ -64,7 +64,7 @@ test('a role that may not change the schema runs the server on a migrated databa
   await sql`insert into drizzle.__drizzle_migrations select * from kept`;
 });
 
-test('a role whose connections are all in use is told to try again, and works once they are not', async () => {
+test('a role whose connections are all in use gets a retryable error, and is served once one is free', async () => {
   const { sql } = postgres;
   await sql.unsafe(`create role few login in role pg_read_all_data`);
   await sql.unsafe('grant connect on database flovo_own to few');
@@ -85,7 +85,7 @@ test('a role whose connections are all in use is told to try again, and works on
   }
 });
 
-test('a start does not wait for a lock where there is nothing to migrate', async () => {
+test('a start does not wait for a lock if there is nothing to migrate', async () => {
   const database = await createDatabase();
   const held = await database.sql.reserve();
   await held`select pg_advisory_lock(${MIGRATION_LOCK})`;
@@ -95,7 +95,7 @@ test('a start does not wait for a lock where there is nothing to migrate', async
   await database.drop();
 });
 
-test('a database that cannot be reached is said in one sentence, without the password', async () => {
+test('an unreachable database is reported in one sentence, without the password', async () => {
   const reason = await migrateDatabase('postgres://u:hunter2@127.0.0.1:1/db').catch((error: Error) => error);
   expect(reason).toBeInstanceOf(MigrationError);
   expect((reason as Error).message).toMatch(/^The database cannot be reached: .*ECONNREFUSED/);

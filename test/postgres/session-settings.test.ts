@@ -7,7 +7,7 @@ import { addOrganization, addUser } from '../support/people.js';
 import { startPgBouncer } from '../support/pgbouncer.js';
 import { createDatabase } from '../support/services.js';
 
-/** Settings of a database that change how it writes values, reads statements or finds tables. */
+/** Settings of a database that change how it formats values, parses statements or finds tables. */
 const SETTINGS = {
   datestyle: "'SQL, DMY'",
   intervalstyle: "'sql_standard'",
@@ -24,14 +24,14 @@ const SETTINGS = {
 test.each([
   ['PostgreSQL', false],
   ['PgBouncer', true],
-])('the settings of the database do not change what is answered through %s', async (_, isPooled) => {
+])('the settings of the database do not change answers through %s', async (_, isPooled) => {
   const database = await createDatabase();
   const orgId = await addOrganization(database.sql);
   const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
   await database.sql`insert into bots (org_id, name, created_at) values (${orgId}, 'b', '2026-05-03T01:02:03.456Z')`;
   const [{ name }] = (await database.sql`select current_database() as name`) as [{ name: string }];
   for (const [setting, value] of Object.entries(SETTINGS)) {
-    // A pooler's sessions have the search_path of the database: there is no other way to say it there.
+    // Through a pooler, only the database can set the search_path of sessions.
     if (isPooled && setting === 'search_path') continue;
     await database.sql.unsafe(`alter database ${name} set ${setting} = ${value}`);
   }
@@ -65,7 +65,7 @@ test.each([
   }
 });
 
-test('an instant is read in any time zone and era, and never guessed', () => {
+test('an instant is parsed exactly in any time zone and era', () => {
   expect(toIsoInstant('2026-05-03 01:02:03.456789+00')).toBe('2026-05-03T01:02:03.456Z');
   expect(toIsoInstant('2026-05-03 06:47:03.4+05:45')).toBe('2026-05-03T01:02:03.400Z');
   expect(toIsoInstant('1880-01-01 00:19:32+00:19:32')).toBe('1880-01-01T00:00:00.000Z');

@@ -9,7 +9,7 @@ import { createDatabase, type TestDatabase } from '../support/services.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const STATEMENT_TIMEOUT_MS = 700;
-/** A statement's limit, the grace of a connection that gives no answer, and room for a busy machine (ms). */
+/** The limit of a statement, the limit of a silent connection, and room for a busy machine (ms). */
 const FAILED_WITHIN_MS = STATEMENT_TIMEOUT_MS + 1_000 + 2_000;
 
 describe('every wait for PostgreSQL ends', () => {
@@ -49,7 +49,7 @@ describe('every wait for PostgreSQL ends', () => {
     return { ms: performance.now() - startedAt, state };
   };
 
-  test('connections that have gone silent are replaced, and who waited on one is told to try again', async () => {
+  test('silent connections are replaced, and requests that waited on one get a retryable error', async () => {
     await Promise.all(ids.map(async (id) => await client.ask(BotDocument, { id })));
     await readyz();
     proxy.abandon();
@@ -63,7 +63,7 @@ describe('every wait for PostgreSQL ends', () => {
     for (const id of ids) await client.ask(BotDocument, { id });
   });
 
-  test('/readyz answers within a second while PostgreSQL lets nothing through, and recovers', async () => {
+  test('/readyz answers within a second while PostgreSQL is silent, and recovers', async () => {
     await readyz();
     proxy.stall();
     const { ms, state } = await readyz();
@@ -73,7 +73,7 @@ describe('every wait for PostgreSQL ends', () => {
     await eventually(async () => (await readyz()).state.ready === true);
   });
 
-  test('a held row lock stops neither reads of other bots nor /readyz, and those who wait for it are told', async () => {
+  test('a held row lock blocks neither reads of other bots nor /readyz, and writers that wait for it get an error in time', async () => {
     await client.ask(MeDocument, {});
     const lock = await database.sql.reserve();
     await lock`begin`;
@@ -96,7 +96,7 @@ describe('every wait for PostgreSQL ends', () => {
     expect(await client.ask(BotDocument, { id: ids[0] as string })).toMatchObject({ bot: { name: 'bot 1' } });
   });
 
-  test('a locked table fails reads in time, and ends them in the database', async () => {
+  test('reads of a locked table fail in time, and are cancelled in the database', async () => {
     const lock = await database.sql.reserve();
     await lock`begin`;
     await lock`lock table bots in access exclusive mode`;
@@ -113,7 +113,7 @@ describe('every wait for PostgreSQL ends', () => {
     await client.ask(BotsDocument, { orgId });
   });
 
-  test('a locked list of migrations does not make the server unready', async () => {
+  test('a locked table of migrations does not make the server unready', async () => {
     await readyz();
     const lock = await database.sql.reserve();
     await lock`begin`;

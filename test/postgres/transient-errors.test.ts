@@ -16,7 +16,7 @@ import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
-describe('what passes by itself', () => {
+describe('a transient failure of PostgreSQL', () => {
   let database: TestDatabase;
   let name: string;
   let app: TestApp;
@@ -38,7 +38,7 @@ describe('what passes by itself', () => {
     await database?.drop();
   });
 
-  /** Ends the server's connections as PostgreSQL does for an administrator; those at work as well. */
+  /** Ends the server's connections, busy ones included, as an administrator does. */
   const endAll = async (): Promise<void> => {
     await database.sql`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = ${name} and application_name = 'flovo-bots'`;
@@ -54,7 +54,7 @@ describe('what passes by itself', () => {
     for (let i = 0; i < 40; i++) {
       const id = ids[i % ids.length] as string;
       expect(await client.ask(BotDocument, { id })).toMatchObject({ bot: { id } });
-      // Around the moment at which the session ends.
+      // Requests around the moment at which the session ends.
       await new Promise((resolve) => setTimeout(resolve, 92 + (i % 12)));
     }
   });
@@ -68,12 +68,12 @@ describe('what passes by itself', () => {
         client.send(CreateBotDocument, { input: { orgId, name: `bot ${i}` } }),
       ]);
       expect([me.errors, bots.errors]).toEqual([undefined, undefined]);
-      // A change may meet the very moment at which its session ends; that it is told, not repeated.
+      // A mutation whose session ends during its write gets an error and is not repeated.
       if (created.errors) expect(created.errors).toMatchObject([{ extensions: { code: 'UNAVAILABLE' } }]);
     }
   });
 
-  test('a write whose outcome is unknown is not repeated, and says so', async () => {
+  test('a write whose outcome is unknown is not repeated, and its error says so', async () => {
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     const lock = await database.sql.reserve();
     await lock`begin`;
@@ -89,11 +89,11 @@ describe('what passes by itself', () => {
     ]);
     await lock`rollback`;
     lock.release();
-    // Which of the two is told depends on whether the end of the connection or PostgreSQL's last words are read first.
+    // The error depends on whether the server reads the end of the connection or PostgreSQL's message first.
     expect(JSON.stringify(app.logs)).toMatch(/terminating connection|CONNECTION_CLOSED/);
   });
 
-  test('a database that is read-only for a while: reads go on, writes are told to try again', async () => {
+  test('while the database is read-only, reads continue and writes get a retryable error', async () => {
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
     await database.sql.unsafe(`alter database ${name} set default_transaction_read_only = on`);
     await endAll();
@@ -106,14 +106,14 @@ describe('what passes by itself', () => {
     await client.ask(UpdateBotDocument, { id, input: { name: 'x' } });
   });
 
-  test('messages are changed while their bot is deleted: neither is shown a deadlock', async () => {
+  test('updates of messages during the deletion of their bot cause no deadlock error', async () => {
     for (let round = 0; round < 3; round++) {
       const [id] = (await addBots(database.sql, orgId, 1)) as [string];
       const rows = await database.sql<{ id: string }[]>`
         insert into messages (bot_id, conversation_id, contact_id, direction)
         select ${id}, 'c' || n % 100, 'p', 'OUTBOUND' from generate_series(1, 20000) as n returning id`;
       const deleting = client.send(DeleteBotDocument, { id });
-      // The last rows are those that the delete reaches last.
+      // The delete reaches these rows last.
       const updating = rows
         .slice(-40)
         .map(
@@ -130,7 +130,7 @@ describe('what passes by itself', () => {
     }
   }, 60_000);
 
-  test('many writers in differing orders, also from outside: nothing is lost, and nobody sees an internal error', async () => {
+  test('many writers in differing orders, some by SQL, lose nothing and cause no internal error', async () => {
     const ids = await addBots(database.sql, orgId, 6);
     const message = {
       conversationId: 'c',

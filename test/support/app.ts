@@ -6,9 +6,9 @@ import { SECRET } from './people.js';
 
 export interface TestApp {
   readonly url: string;
-  /** The SQL statements sent through the pool, in order; empty it to count anew. */
+  /** The SQL statements sent through the pool, in order; a test may empty it. */
   readonly statements: string[];
-  /** The log's entries. */
+  /** The log entries so far. */
   readonly logs: Record<string, unknown>[];
   readonly app: App;
   client(token: string | undefined): Client;

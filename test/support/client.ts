@@ -26,7 +26,7 @@ export class Client {
     return await this.sendText<Data>(print(document), variables);
   }
 
-  /** As {@link send}, for documents that no code was generated for. */
+  /** As {@link send}, for documents without generated types. */
   async sendText<Data = Record<string, unknown>>(
     query: string,
     variables?: unknown,

@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /**
- * Waits for a state, looking again and again: until `look` neither throws nor returns false. For events that have no
- * promise to wait for; the time limit only ends a test that would never end.
+ * Calls `look` repeatedly until it neither throws nor returns false. For states that no promise announces; the time limit
+ * only ends a test that would run for ever.
  */
 export async function eventually<T>(
   look: () => T | Promise<T>,

@@ -14,25 +14,25 @@ export interface ClusterCandidate {
 /** The slots of a master: those from the first to the last. */
 export type SlotRange = readonly [first: number, last: number];
 
-/** Settings of a Redis server that is to be a node of a cluster. */
+/** Settings of a Redis server that becomes a node of a cluster. */
 export const CLUSTER_NODE_SETTINGS: readonly string[] = [
   '--cluster-enabled',
   'yes',
   '--cluster-node-timeout',
   '2000',
-  // A node that is down does not take the other slots with it.
+  // The cluster still serves the other slots if a node is down.
   '--cluster-require-full-coverage',
   'no',
 ];
 
 const SLOTS = 16_384;
-/** The port on which nodes talk to each other, from the one for clients. */
+/** Offset of the port between nodes from the port for clients. */
 const BUS_OFFSET = 10_000;
 const FORM_MS = 15_000;
 
 /**
- * Makes a Redis Cluster of these nodes, the slots shared out among the first `masters` of them, and waits until each node
- * knows who has them. Returns the slots of each master.
+ * Forms a Redis Cluster of these nodes, distributes the slots among the first `masters` of them, and waits until each node
+ * knows the owners. Returns the slots of each master.
  */
 export async function formRedisCluster(
   nodes: readonly ClusterCandidate[],
@@ -64,7 +64,7 @@ export async function formRedisCluster(
 const isWhole = (info: string): boolean =>
   info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`);
 
-/** A port that is free now, and so is the one on which a node of a cluster talks to the others. */
+/** A port that is free now, together with the node's second port. */
 export async function freeClusterPort(): Promise<number> {
   for (;;) {
     const port = await getPort();

@@ -18,8 +18,8 @@ export interface HaProxy {
 }
 
 /**
- * The settings that `docs/operations.md` recommends, but for two: checks are more frequent, so that a test is short, and
- * nothing is tried again, so that every failure is seen.
+ * The settings that `docs/operations.md` recommends, with two changes: checks are more frequent, so that tests are short, and
+ * there are no retries, so that tests see every failure.
  */
 const configuration = (ports: { front: number; statistics: number; servers: readonly number[] }): string => `
 global

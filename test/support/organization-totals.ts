@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 
-/** Statistics of an organization as its rows say, or as its totals do. */
+/** Statistics of an organization, counted from its rows or read from its totals. */
 export interface Totals {
   readonly org: string;
   readonly bots: number;
@@ -10,7 +10,7 @@ export interface Totals {
   readonly last: string | null;
 }
 
-/** What every row of bots and messages, read one by one, says of each organization. */
+/** The totals of each organization, counted from the rows of bots and messages. */
 export const countedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
   ...(await sql<Totals[]>`
     select o.id as org, count(distinct b.id)::int as bots,
@@ -21,8 +21,8 @@ export const countedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
     group by o.id order by o.id`),
 ];
 
-/** What the totals say, which triggers keep. */
-export const keptTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
+/** The totals of each organization, as triggers maintain them. */
+export const storedTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
   ...(await sql<Totals[]>`
     select o.id as org, coalesce((select total from bot_counts where org_id = o.id), 0)::int as bots,
       coalesce(sum(running_bots), 0)::int as running, coalesce(sum(total_messages), 0)::int as messages,
@@ -31,12 +31,12 @@ export const keptTotals = async (sql: postgres.Sql): Promise<Totals[]> => [
     group by o.id order by o.id`),
 ];
 
-/** The shards that differ from what their bots say. */
+/** The shards that differ from the sums over their bots. */
 export const wrongShards = async (sql: postgres.Sql): Promise<object[]> => [
   ...(await sql`
-    select * from organization_totals as kept
+    select * from organization_totals as stored
       full join counted_organization_totals() as counted using (org_id, shard)
-    where (coalesce(kept.running_bots, 0), coalesce(kept.total_messages, 0), coalesce(kept.failed_messages, 0), kept.last_message_at)
+    where (coalesce(stored.running_bots, 0), coalesce(stored.total_messages, 0), coalesce(stored.failed_messages, 0), stored.last_message_at)
       is distinct from (coalesce(counted.running_bots, 0), coalesce(counted.total_messages, 0),
         coalesce(counted.failed_messages, 0), counted.last_message_at)`),
 ];

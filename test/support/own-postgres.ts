@@ -16,7 +16,7 @@ export interface OwnPostgres {
 
 const DATABASE = 'flovo_own';
 
-/** A PostgreSQL of the caller's own, which also lets the superuser and any other role in. */
+/** Starts a separate PostgreSQL that also accepts the superuser and any other role. */
 export async function startOwnPostgres(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<OwnPostgres> {

@@ -7,24 +7,24 @@ import { createRedis, createRedisFolder, type RedisService } from './services.js
 import { TcpProxy } from './tcp-proxy.js';
 
 export interface ClusterNode {
-  /** The latest, if it was started again. */
+  /** The current process; a restart replaces it. */
   readonly redis: RedisService;
-  /** What clients of the cluster talk to instead of the node. */
+  /** The proxy that clients of the cluster connect to. */
   readonly proxy: TcpProxy;
-  /** Past the proxy. */
+  /** A client that bypasses the proxy. */
   readonly admin: Redis;
   readonly id: string;
-  /** What it was given at the start; a replica has none. */
+  /** The slots that it had at the start; a replica has none. */
   readonly slots: SlotRange;
-  /** Starts it after it was killed: empty, but it knows its cluster. */
+  /** Restarts it after a kill: without data, but still a member of the cluster. */
   restart(): Promise<void>;
 }
 
-/** A slot on its way from one master to another, as `redis-cli --cluster reshard` moves it. */
+/** A move of a slot from one master to another, as `redis-cli --cluster reshard` makes it. */
 export interface SlotMove {
-  /** Moves so many of the keys that are left, or all. */
+  /** Moves this many of the remaining keys, or all. */
   moveKeys(most?: number): Promise<void>;
-  /** Moves what is left, and makes the other master the owner. */
+  /** Moves the remaining keys, and makes the other master the owner. */
   finish(): Promise<void>;
 }
 
@@ -33,22 +33,22 @@ export interface RedisClusterService {
   readonly nodes: readonly ClusterNode[];
   /** A client of the test's own. */
   readonly admin: Cluster;
-  /** The node that was given a key's slot at the start. */
+  /** The node that had the key's slot at the start. */
   nodeOf(key: string): Promise<ClusterNode>;
   moveSlotOf(key: string): Promise<SlotMove>;
   stop(): Promise<void>;
 }
 
-/** The name in Redis of connections that are not of the caches. */
+/** The client name of the tests' own connections. */
 export const TEST_CONNECTION = 'test';
 
-/** How many keys of a slot are moved at a time. */
+/** The number of keys that are moved at a time. */
 const KEYS_A_MOVE = 20;
 const MOVE_TIMEOUT_MS = 5_000;
 
 /**
- * A Redis Cluster of masters, and perhaps of replicas, which are shared out among them. Each node tells clients the
- * address of a proxy before it, so that a test can break what is between the cache and one node.
+ * Starts a Redis Cluster of masters and optional replicas. Each node announces the address of a proxy, so that a test can
+ * break the network between the cache and one node.
  */
 export async function createRedisCluster(masters = 3, replicas = 0): Promise<RedisClusterService> {
   const started = await Promise.all(
@@ -119,7 +119,7 @@ export async function createRedisCluster(masters = 3, replicas = 0): Promise<Red
   };
 }
 
-/** The nodes that are masters by their own account. */
+/** The nodes that report to be masters. */
 export async function mastersOf(nodes: readonly ClusterNode[]): Promise<ClusterNode[]> {
   const roles = await Promise.all(
     nodes.map(async ({ admin }) => (await admin.info('replication')).includes('role:master')),
@@ -148,7 +148,7 @@ async function beginMove(masters: readonly ClusterNode[], slot: number): Promise
     moveKeys,
     async finish() {
       await moveKeys();
-      // The target first: who is sent there by the source must be served.
+      // The target first: it must serve clients that the source redirects to it.
       const others = masters.filter((node) => node !== source && node !== target);
       for (const { admin } of [target, source, ...others])
         await admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', target.id);
@@ -156,7 +156,7 @@ async function beginMove(masters: readonly ClusterNode[], slot: number): Promise
   };
 }
 
-/** Whether a node is the owner of a slot by its own account. */
+/** Whether a node reports to own a slot. */
 async function owns(admin: Redis, slot: number): Promise<boolean> {
   const id = await admin.cluster('MYID');
   const ranges = await admin.cluster('SLOTS');

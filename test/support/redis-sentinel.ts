@@ -14,7 +14,7 @@ export interface SentinelService {
   readonly url: string;
   readonly master: RedisService;
   readonly replica: RedisService;
-  /** The port of the one that Sentinel takes for the master now. */
+  /** The port of the current master, according to Sentinel. */
   masterPort(): Promise<number>;
   stop(): Promise<void>;
 }
@@ -22,10 +22,10 @@ export interface SentinelService {
 /** A master, its replica, and a Sentinel that makes the replica the master soon after the master has died. */
 export async function createSentinel(
   options: {
-    /** More lines of the Sentinel's configuration, and the password that it asks for then. */
+    /** More lines of the Sentinel's configuration, and the password that they require. */
     readonly settings?: readonly string[];
     readonly password?: string;
-    /** Flags of a master without a replica, and the port that the Sentinel is told of. */
+    /** Flags of a master without a replica, and the port that the Sentinel monitors. */
     readonly redisSettings?: readonly string[];
     readonly masterPort?: number;
   } = {},
@@ -69,7 +69,7 @@ export async function createSentinel(
     const address = (await admin.call('SENTINEL', 'get-master-addr-by-name', 'mymaster')) as [string, string];
     return Number(address[1]);
   };
-  // It learns of the replica from the master, some time after it has started.
+  // Sentinel learns of the replica from the master, some time after its start.
   await eventually(async () => {
     if (redisSettings) return (await masterPort()) === announced;
     const replicas = (await admin.call('SENTINEL', 'replicas', 'mymaster')) as string[][];

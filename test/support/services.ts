@@ -14,12 +14,12 @@ function required(name: string): string {
 
 export interface TestDatabase {
   readonly url: string;
-  /** A connection that no server knows of: writes through it come "from outside". */
+  /** A connection that no server uses, for writes from outside. */
   readonly sql: postgres.Sql;
   drop(): Promise<void>;
 }
 
-/** A migrated, empty database of the caller's own; or one that has nothing at all. */
+/** Creates a migrated, empty database, or one without any tables. */
 export async function createDatabase({ migrated = true } = {}): Promise<TestDatabase> {
   const templateUrl = new URL(required('FLOVO_TEST_DATABASE_URL'));
   const adminUrl = new URL(templateUrl);
@@ -32,7 +32,7 @@ export async function createDatabase({ migrated = true } = {}): Promise<TestData
   const url = new URL(templateUrl);
   url.pathname = `/${name}`;
   const sql = postgres(url.href, { max: 4, onnotice: () => {} });
-  // A copy is another database than the template: here, and not while a test counts what is in its log.
+  // A copy of the template begins a new epoch. Do so now, and not while a test counts entries of the log.
   if (migrated) await sql`select renew_cache_epoch()`;
   return {
     url: url.href,
@@ -51,7 +51,7 @@ export async function createRedisFolder(): Promise<string> {
   return await mkdtemp(`${required('FLOVO_TEST_FOLDER')}-redis-`);
 }
 
-/** A Redis of the caller's own, to be killed and frozen at will. Stop it at the end. */
+/** Starts a Redis that the test can kill and freeze, and must stop. */
 export async function createRedis(
   options: { settings?: readonly string[]; port?: number; dataDir?: string } = {},
 ): Promise<RedisService> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** One direction of a connection: what came in and has not gone out yet, in order. */
+/** One direction of a connection: its bytes that were received and not yet sent, in order. */
 interface Lane {
   readonly to: Socket;
   readonly waiting: { readonly bytes: Buffer; readonly dueAt: number }[];
@@ -12,7 +12,7 @@ interface Lane {
 /** Up: from the client to the server. */
 export type Direction = 'up' | 'down';
 
-/** What passes by: the bytes as text, which way they go, and the first bytes that their client sent. */
+/** Bytes that pass the proxy: as text, their direction, and the first bytes that the connection's client sent. */
 export interface Passage {
   readonly direction: Direction;
   readonly text: string;
@@ -26,7 +26,7 @@ interface Link {
   readonly up: Lane;
   readonly down: Lane;
   abandoned: boolean;
-  /** The target has closed, and the client was not told, because nothing goes through. */
+  /** The target has closed, but the proxy is stalled, so the client does not know. */
   ended: boolean;
 }
 
@@ -34,11 +34,11 @@ interface Link {
 export interface Hold {
   /** Resolves when bytes that matched have arrived. */
   readonly caught: Promise<void>;
-  /** Lets them go on, in order. */
+  /** Sends them on, in order. */
   release(): void;
 }
 
-/** A network that can be broken: it stands between one client and one server, both real. */
+/** A proxy between a real client and a real server that can break the network. */
 export class TcpProxy {
   private readonly links = new Set<Link>();
   private readonly holds = new Set<{
@@ -50,7 +50,7 @@ export class TcpProxy {
   private stalled = false;
   private delayMs = 0;
   private server: Server | undefined;
-  /** How many connections have been made through it. */
+  /** The number of connections made through it. */
   accepted = 0;
 
   private constructor(
@@ -58,7 +58,7 @@ export class TcpProxy {
     private target: URL,
   ) {}
 
-  /** @param targetUrl where the server is: `redis://127.0.0.1:6379`, `postgres://user@127.0.0.1:5432/db` */
+  /** @param targetUrl the server's URL: `redis://127.0.0.1:6379`, `postgres://user@127.0.0.1:5432/db` */
   static async before(targetUrl: string): Promise<TcpProxy> {
     const server = createServer();
     server.listen({ host: '127.0.0.1', port: 0 });
@@ -82,7 +82,7 @@ export class TcpProxy {
   /** Breaks all connections. New ones are served. */
   cut(): void {
     for (const { client, server } of this.links) {
-      // A socket that is being shut down cannot be reset as well: Node would never let go of it.
+      // Do not reset a socket that is shutting down: Node would never close it.
       if (client.writableEnded) client.destroy();
       else client.resetAndDestroy();
       server.destroy();
@@ -96,28 +96,27 @@ export class TcpProxy {
     this.cut();
   }
 
-  /** Lets nothing through any more, in either direction; connections stay open, and new ones are accepted. */
+  /** Stops all bytes in both directions; connections stay open, and new ones are accepted. */
   stall(): void {
     this.stalled = true;
   }
 
-  /** Lets everything through this much later. */
+  /** Delays all bytes by this time (ms). */
   delay(ms: number): void {
     this.delayMs = ms;
   }
 
   /**
-   * Connections that are open now will never transmit another byte, and nobody is told: a firewall has forgotten them.
-   * New ones are served as before.
+   * Silences the connections that are open now for ever, as a firewall that has forgotten them. New connections work.
    */
   abandon(): void {
     for (const link of this.links) link.abandoned = true;
   }
 
   /**
-   * Holds back the first bytes of that direction whose text matches, and what follows them on their connection. Other
+   * Holds back the first bytes of that direction whose text matches, and all later bytes of their connection. Other
    * connections are not affected.
-   * @param matches is given the text, and the first bytes that the connection's client sent.
+   * @param matches receives the text, and the first bytes that the connection's client sent.
    */
   hold(matches: (text: string, opening: string) => boolean, direction: Direction = 'up'): Hold {
     let lane: Lane | undefined;
@@ -147,22 +146,22 @@ export class TcpProxy {
     };
   }
 
-  /** Calls back with everything that comes in, before it goes on; undefined ends it. */
+  /** Calls `watcher` with all bytes before they are sent on; undefined ends it. */
   watch(watcher: ((passage: Passage) => void) | undefined): void {
     this.watcher = watcher;
   }
 
-  /** Leads new connections to another address of the same server, which was started anew. */
+  /** Sends new connections to another address, after the server was restarted there. */
   retarget(targetUrl: string): void {
     this.target = new URL(targetUrl);
   }
 
-  /** How many pieces of what a server has sent are being kept back. */
+  /** The number of chunks from the server that are held back. */
   get heldReplies(): number {
     return [...this.links].reduce((sum, { down }) => sum + down.waiting.length, 0);
   }
 
-  /** Holds back what the server sends, on the connections that are open now, until the returned function is called. */
+  /** Holds back all bytes from the server on the open connections until the returned function is called. */
   holdReplies(): () => void {
     const lanes = [...this.links].map(({ down }) => down);
     for (const lane of lanes) lane.held = true;
@@ -172,7 +171,7 @@ export class TcpProxy {
     };
   }
 
-  /** Ends stalling, refusing and delaying: what was kept back goes through. */
+  /** Ends stalling, refusing and delaying; held bytes are sent on. */
   async resume(): Promise<void> {
     this.stalled = false;
     this.delayMs = 0;

@@ -22,22 +22,22 @@ import type { BotStats } from '../../src/stats/bot-stats.type.js';
 import { captureLogs } from './captured-logs.js';
 import { eventually } from './eventually.js';
 
-/** Counts what a cache tells its observer. */
+/** Counts the events of a cache's observer. */
 export class Tally implements CacheObserver {
   hits = 0;
   misses = 0;
   readonly reasons: Record<MissReason, number> = { absent: 0, outdated: 0, distrusted: 0, unavailable: 0 };
   joins = 0;
   waits = 0;
-  /** Statements made to load values, and the values they were asked for. */
+  /** The number of statements that load values, and of the values they load. */
   loads = 0;
   values = 0;
   readonly roundTrips: Partial<Record<RedisOperation, number>> = {};
   timeouts = 0;
   errors = 0;
-  /** The states that Redis was said to be in, one after another. */
+  /** The states of the circuit, in order. */
   readonly states: RedisState[] = [];
-  /** Values that were too large to be stored. */
+  /** The number of values that were too large to store. */
   tooLargeValues = 0;
   refusals = 0;
 
@@ -74,9 +74,9 @@ export class Tally implements CacheObserver {
   }
 }
 
-/** A load that a test holds up. */
+/** Holds up a load. */
 export interface Gate {
-  /** Resolves when a load has come to the gate. */
+  /** Resolves when a load has reached the gate. */
   readonly reached: Promise<void>;
   open(): void;
 }
@@ -86,15 +86,15 @@ export interface TestCache extends Resources {
   readonly cache: Cache;
   readonly tally: Tally;
   readonly logs: Record<string, unknown>[];
-  /** What a service calls after its transaction. */
+  /** The invalidations that services make after a transaction. */
   readonly invalidation: InvalidationService<BotStats>;
-  /** What the service of messages calls after its transaction. */
+  /** The replacement of statistics that the service of messages makes after a transaction. */
   botStatsChanged(botId: string): Promise<void>;
   /** Holds up the next load of a resource, before or after its statement has run. */
   hold(resource: keyof Resources, when: 'before' | 'after'): Gate;
   /** Makes the next load of a resource fail. */
   fail(resource: keyof Resources, error: Error): void;
-  /** The name that a reader sees; null if the bot is not there. */
+  /** The name that a read shows; null if the bot does not exist. */
   nameOf(botId: string): Promise<string | null>;
   isUp(): Promise<void>;
   close(): Promise<void>;
@@ -104,19 +104,19 @@ export interface TestCacheOptions {
   readonly databaseUrl: string;
   readonly redis: RedisTarget | undefined;
   readonly prefix?: string;
-  /** Generous by default, so that a slow machine is no fault of Redis. */
+  /** Timeout of Redis; long by default, so that a slow machine causes no timeouts (ms). */
   readonly timeoutMs?: number;
-  /** Where the invalidation log is read, if not at `databaseUrl`: a proxy. */
+  /** The URL for reads of the invalidation log, if it is not `databaseUrl`: a proxy. */
   readonly logUrl?: string;
-  /** Never learns of a write from the log: what it does right it does by generations alone. */
+  /** Whether it ignores the entries of the log, so that only generations keep its values right. */
   readonly deaf?: boolean;
-  /** Whether it also tends the log and sweeps. */
-  readonly keeper?: boolean;
-  /** How much of the log it keeps. */
+  /** Whether it also maintains the log and sweeps. */
+  readonly maintains?: boolean;
+  /** Retention of the log. */
   readonly logRetention?: LogRetention;
 }
 
-/** One server process's cache over the application's tables, without the server. */
+/** Opens the cache of one server process over the application's tables, without the server. */
 export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const { db, close } = connectDatabase({ url: options.databaseUrl, poolMax: 10 });
   const tally = new Tally();
@@ -154,7 +154,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const resources = createResources(gated, repositories, MAX_TTL_SECONDS);
 
   const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
-  if (options.keeper === true) await cache.start(5_000);
+  if (options.maintains === true) await cache.start(5_000);
   else await cache.invalidationLog.start();
   const isUp = async () => {
     await eventually(() => cache.state() === 'up');
@@ -198,7 +198,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   };
 }
 
-/** Reads the real log, but passes no entry on. */
+/** Reads the real log, but drops its entries. */
 function deafened(source: LogSource): LogSource {
   const silence = (batch: LogBatch): LogBatch => ({ ...batch, entries: [] });
   return {

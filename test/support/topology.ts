@@ -8,16 +8,16 @@ import { TcpProxy } from './tcp-proxy.js';
 /** One server of a Redis, behind its proxy. */
 export type TopologyNode = Pick<ClusterNode, 'redis' | 'proxy' | 'admin' | 'restart'>;
 
-/** A Redis to run the same test cases on, whatever it is made of. */
+/** A Redis, standalone or cluster, on which the same test cases run. */
 export interface Topology {
   readonly target: RedisTarget;
-  /** The same for a server process. */
+  /** Settings of a server process for this Redis. */
   readonly settings: Readonly<Record<string, string>>;
   readonly nodes: readonly TopologyNode[];
-  /** What stands between the caches and Redis: one proxy for each node. */
+  /** The proxies between the caches and Redis, one for each node. */
   readonly proxies: readonly TcpProxy[];
   readonly admin: Redis | Cluster;
-  /** An id as it stands in a key. */
+  /** An id as a key contains it. */
   idInKey(id: string): string;
   keys(): Promise<string[]>;
   flush(): Promise<void>;

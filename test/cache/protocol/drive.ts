@@ -2,9 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type * as fc from 'fast-check';
 
 /**
- * Takes steps, one after the other, until a promise has settled. Between two steps everything runs that can: a turn of
- * the event loop leaves no microtask behind. (The scheduler's own `waitFor` counts fifty of them after each step, which
- * takes most of the time of a run.)
+ * Takes steps until a promise has settled. Between two steps, one turn of the event loop runs all microtasks. (The
+ * scheduler's own `waitFor` waits for fifty microtasks after each step, which would take most of the time.)
  */
 export async function drive<T>(scheduler: fc.Scheduler, goal: Promise<T>): Promise<T> {
   const state = { isSettled: false };
@@ -16,7 +15,7 @@ export async function drive<T>(scheduler: fc.Scheduler, goal: Promise<T>): Promi
   return await goal;
 }
 
-/** Takes all steps that are left, those included that they lead to. */
+/** Takes all remaining steps, including those that they schedule. */
 export async function driveOut(scheduler: fc.Scheduler): Promise<void> {
   for (await turn(); scheduler.count() > 0; await turn()) await scheduler.waitOne();
 }

@@ -1,36 +1,36 @@
 import type { Bots, Figures } from './model-postgres.js';
 
-/** What a read has to show at least. */
+/** The writes that a read must show. */
 export interface Expectation {
-  /** What mutations had answered when it began; nothing, once Redis has lost invalidations. */
+  /** Writes that were answered before it began; none after Redis has lost invalidations. */
   answered: Bots;
-  /** What the process had read of the log when it began. */
+  /** Writes that the process had read from the log before it began. */
   polled: Bots;
 }
 
 interface Mutation {
-  /** Redis lost invalidations while it was under way: its invalidation may have gone with it. */
+  /** Whether Redis lost invalidations during the write: its own may be among them. */
   isVoid: boolean;
 }
 
-/** What everybody has been told, and what they may rely on therefore. */
+/** Records the answered and logged writes, and checks that reads show them. */
 export class Ledger {
   private answered: Bots = {};
   private readonly read = new Map<string, Bots>();
   private readonly polled = new Map<string, Bots>();
   private readonly reads = new Set<Expectation>();
   private readonly mutations = new Set<Mutation>();
-  /** What reads have not shown though they had to. */
+  /** Descriptions of stale reads. */
   readonly stale: string[] = [];
 
   constructor(private readonly initial: Bots) {}
 
-  /** A process is reading the log at this moment, at which this is committed. */
+  /** A process reads the log now; these writes are committed. */
   isRead(process: string, committed: Bots): void {
     this.read.set(process, committed);
   }
 
-  /** What it has read has arrived. */
+  /** The process has received its read of the log. */
   isPolled(process: string): void {
     this.polled.set(process, this.read.get(process) ?? this.initial);
   }
@@ -48,7 +48,7 @@ export class Ledger {
     this.answered = { ...this.answered, [bot]: highest(known, figure) };
   }
 
-  /** Redis holds something else than it did a moment ago: what was invalidated before is as if it never was. */
+  /** Redis was set back, so earlier invalidations may be lost. */
   layerOneIsLost(): void {
     this.answered = {};
     for (const expectation of this.reads) expectation.answered = {};

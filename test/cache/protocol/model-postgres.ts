@@ -4,7 +4,7 @@ import { isVisible, type SnapshotText } from '../../../src/cache/core/snapshot.j
 import type { Tag } from '../../../src/cache/core/tags.js';
 import type { Steps } from './steps.js';
 
-/** What grows when a bot is written: its version, or the total of its messages. */
+/** A quantity that a write increments: a bot's version, or the total of its messages. */
 export interface Figures {
   readonly version: number;
   readonly total: number;
@@ -14,8 +14,8 @@ export interface Figures {
 export type Bots = Readonly<Record<string, Figures>>;
 
 /**
- * A database as far as the protocol sees it: transactions that take ids in one order and commit in another, a lock on
- * each row, snapshots, and a log that is written with the rows.
+ * A model of the parts of PostgreSQL that the protocol depends on: transactions that take ids in one order and commit in
+ * another, row locks, snapshots, and a log that is written with the rows.
  */
 export class ModelPostgres {
   private nextXid = 100;
@@ -23,7 +23,7 @@ export class ModelPostgres {
   private readonly running = new Set<number>();
   private readonly log: LogEntry[] = [];
   private readonly locks = new Map<string, Promise<void>>();
-  /** What is committed. */
+  /** The committed rows. */
   bots: Bots;
 
   constructor(
@@ -33,14 +33,14 @@ export class ModelPostgres {
     this.bots = Object.fromEntries(names.map((name) => [name, { version: 1, total: 1 }]));
   }
 
-  /** The snapshot of a statement that runs now. */
+  /** The snapshot that a statement would get now. */
   get snapshot(): SnapshotText {
     const xmax = this.latestCompleted + 1;
     const inProgress = [...this.running].filter((xid) => xid < xmax).toSorted((a, b) => a - b);
     return `${inProgress[0] ?? xmax}:${xmax}:${inProgress.join(',')}`;
   }
 
-  /** One transaction: it takes the row's lock and an id, and commits some time later. Returns the figure's new value. */
+  /** Runs a transaction: takes the row's lock and an id, and commits some steps later. Returns the new value. */
   async write(who: string, bot: string, change: keyof Figures, tags: readonly Tag[]): Promise<number> {
     await this.steps.next(`${who} begins`);
     const unlock = await this.lock(bot);
@@ -58,7 +58,7 @@ export class ModelPostgres {
     return value;
   }
 
-  /** One statement: what it reads, it reads at one moment. */
+  /** Runs a statement; all its reads belong to one step. */
   async read<Value>(
     who: string,
     select: (bots: Bots) => { value: Value; version?: number }[],
@@ -71,8 +71,8 @@ export class ModelPostgres {
   }
 
   /**
-   * The log as a process reads it, with its very condition.
-   * @param onRead called at the moment at which the log is read
+   * Reads the log as a process does, with the same condition.
+   * @param onRead called in the step in which the log is read
    */
   logSource(who: string, onRead: () => void): LogSource {
     const batch = (entries: readonly LogEntry[]): LogBatch => {

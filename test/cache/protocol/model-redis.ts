@@ -10,8 +10,8 @@ import type {
 } from '../../../src/cache/redis/cache-store.js';
 
 /**
- * What Redis holds, and what the scripts of the cache do with it, each at one moment. Keys have no life of their own:
- * whatever runs out is taken away by {@link evict}, at any time.
+ * A model of Redis and the cache's scripts; each command is one step. Keys have no TTL: {@link evict} can remove them at any
+ * time.
  */
 export class ModelRedis {
   private strings = new Map<string, string>();
@@ -82,8 +82,8 @@ export class ModelRedis {
       return;
     }
     this.set(generationKey, token);
-    const kept = raw.slice(0, GENERATION_START) + token + raw.slice(GENERATION_START + generation.length);
-    this.set(entry.key, stored >= version ? kept : envelope);
+    const stamped = raw.slice(0, GENERATION_START) + token + raw.slice(GENERATION_START + generation.length);
+    this.set(entry.key, stored >= version ? stamped : envelope);
   }
 
   /** `UNLINK` and `DROP_INDEXED` */
@@ -95,7 +95,7 @@ export class ModelRedis {
     }
   }
 
-  /** Takes one key away: the n-th of a kind, if there are any. */
+  /** Removes the n-th key of a kind, if there is one. */
   evict(kind: 'generation' | 'other', n: number): void {
     const keys = [...this.strings.keys()].filter((key) => key.endsWith(':gen') === (kind === 'generation'));
     const key = keys[n % Math.max(1, keys.length)];
@@ -103,7 +103,7 @@ export class ModelRedis {
     else this.indexes.clear();
   }
 
-  /** A dump of what it holds. It is put back by calling the returned function. */
+  /** Takes a dump. The returned function restores it. */
   dump(): () => void {
     const [strings, indexes] = [new Map(this.strings), new Map(this.indexes)];
     return () => {

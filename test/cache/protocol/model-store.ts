@@ -13,16 +13,16 @@ import type {
 import type { ModelRedis } from './model-redis.js';
 import type { Steps } from './steps.js';
 
-/** What lies between a process and Redis: `late`, what is sent arrives after the sender has given it up. */
+/** The network between a process and Redis; `late`: commands arrive after their timeout. */
 export type Network = 'up' | 'down' | 'late';
 
 /**
- * A process's connection to Redis. Each command arrives at a moment of its own, not even in the order in which it was
- * sent, and its reply comes back at another: worse than any connection is.
+ * A process's connection to Redis. Each command arrives in a step of its own, in any order, and its reply in a later step;
+ * real connections keep the order.
  */
 export class ModelStore implements CacheStore {
   network: Network = 'up';
-  /** What the circuit breaker does by itself: once a call has failed, none is tried until {@link close}. */
+  /** Whether the circuit is open: after a failed call no call is sent until {@link close}. */
   private isOpen = false;
   /** Removals and replacements that have failed. */
   lostInvalidations = 0;
@@ -31,7 +31,7 @@ export class ModelStore implements CacheStore {
     protected readonly redis: ModelRedis,
     private readonly steps: Steps,
     readonly name: string,
-    /** On a cluster each entity has commands of its own, which run at different moments. */
+    /** On a cluster the commands of each entity run in separate steps. */
     private readonly cluster: boolean,
   ) {}
 
@@ -82,9 +82,9 @@ export class ModelStore implements CacheStore {
       () => this.redis.replace(entry, others, newer),
       ...removals.map((removal) => () => this.redis.remove(removal)),
     ];
-    const slotOf = (command: () => void) => String(commands.indexOf(command));
+    const entryOf = (command: () => void) => String(commands.indexOf(command));
     const all = (group: readonly (() => void)[]) => group.map((command) => command());
-    await this.counted(this.each('replace', commands, slotOf, all));
+    await this.counted(this.each('replace', commands, entryOf, all));
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {

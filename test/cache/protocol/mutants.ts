@@ -6,12 +6,12 @@ import { SingleFlight } from '../../../src/cache/reader/single-flight.js';
 import { ModelStore } from './model-store.js';
 import { REAL, type Parts } from './system.js';
 
-/** The protocol with one part of it made wrong. */
+/** The protocol with one part broken. */
 export interface Mutant {
   readonly name: string;
-  /** Where it goes wrong: when nothing fails, or only when Redis loses invalidations; where it is found soonest. */
+  /** The kind of scenario that finds the mutant soonest: without faults, or with invalidations that Redis loses. */
   readonly among: 'healthy' | 'narrow' | 'faulty';
-  /** Makes the part wrong, until `use` is over. */
+  /** Breaks the part while `use` runs. */
   with<T>(use: (parts: Parts) => Promise<T>): Promise<T>;
 }
 
@@ -26,7 +26,7 @@ const store = (name: string, Wrong: typeof ModelStore, among: Mutant['among'] = 
 
 const any = (entry: EntryKeys): string => entry.generations.map(() => 'any').join('.');
 
-/** GET, SET and DEL: values are accepted whatever the generation, and filled whatever has happened since. */
+/** Reads and fills ignore generations: the cache is plain GET, SET and DEL. */
 class WithoutGenerations extends ModelStore {
   override async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
     const stored = await super.read(entries);
@@ -42,7 +42,7 @@ class WithoutGenerations extends ModelStore {
   }
 }
 
-/** Generations count up from 1: one that is evicted begins again. */
+/** Generations count up from 1, so an evicted one returns to an earlier value. */
 class WithCounters extends ModelStore {
   override async claim(entries: readonly EntryKeys[]): Promise<Claim[]> {
     return await super.claim(entries, '1');
@@ -56,7 +56,7 @@ class WithCounters extends ModelStore {
   }
 }
 
-/** What was loaded is stored under whatever generation is current by then. */
+/** A fill stores the loaded value under the generation at the time of the fill. */
 class WithUncheckedFills extends ModelStore {
   override async fill(fills: readonly Fill[]): Promise<void> {
     await super.fill(
@@ -68,7 +68,7 @@ class WithUncheckedFills extends ModelStore {
   }
 }
 
-/** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
+/** A writer's statistics replace cached ones even if the cached ones are newer. */
 class WithCarelessReplacements extends ModelStore {
   override async replace(
     ...[entry, others, newer, ...rest]: Parameters<ModelStore['replace']>
@@ -77,7 +77,7 @@ class WithCarelessReplacements extends ModelStore {
   }
 }
 
-/** Whoever replaces the statistics of a bot leaves those of its organization. */
+/** A replacement of a bot's statistics does not invalidate its organization's statistics. */
 class WithLonelyReplacements extends ModelStore {
   override async replace(
     ...[entry, others, newer, indexes]: Parameters<ModelStore['replace']>
@@ -86,7 +86,7 @@ class WithLonelyReplacements extends ModelStore {
   }
 }
 
-/** Cached responses share the check of their generations until its reply is there, not only until it is sent. */
+/** Cached responses share a check of their generations until its reply arrives, not only until it is sent. */
 class WithLateChecks extends ModelStore {
   override async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
     try {
@@ -99,7 +99,7 @@ class WithLateChecks extends ModelStore {
 
 const options = { log: pino({ level: 'silent' }), intervalMs: 3_600_000 };
 
-/** Whatever a snapshot has missed, it is accepted. */
+/** The log check accepts every snapshot. */
 class BlindLog extends InvalidationLog {
   override accepts(): boolean {
     return true;
@@ -109,7 +109,7 @@ class BlindLog extends InvalidationLog {
 const { get, set } = SingleFlight.prototype;
 const keyAlone = (flight: string): string => flight.slice(0, flight.lastIndexOf('|'));
 
-/** A reader joins any load of its key that is under way, whatever the generation it was claimed for. */
+/** A reader joins any pending load of its key, of whichever generation. */
 const joinedByKey: Mutant = {
   name: 'loads joined by key alone',
   among: 'narrow',
@@ -144,7 +144,7 @@ export const MUTANTS: readonly Mutant[] = [
         ...options,
         source: {
           ...source,
-          // As if nothing had been running: what commits late is passed by.
+          // Ignores the running transactions, so a late commit is skipped.
           poll: async (since) => {
             const [, xmax = ''] = since.split(':');
             return await source.poll(`${xmax}:${xmax}:`);

@@ -19,22 +19,22 @@ type Step =
   | { readonly do: 'poll'; readonly process: number }
   | { readonly do: 'dump' | 'restore' };
 
-/** What some clients, one beside the other, do one after the other. */
+/** The actions of concurrent clients, in order for each client. */
 export interface Scenario {
   readonly cluster: boolean;
   readonly delays: readonly number[];
-  /** Whether every process reads the log again before the last reads: if not, generations alone must make them right. */
+  /** Whether every process reads the log again before the last reads; if not, generations alone must keep them right. */
   readonly pollsInTheEnd: boolean;
   readonly clients: readonly (readonly Step[])[];
 }
 
 const process = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(1) });
-// Most things happen to one bot, so that they meet.
+// Most actions concern one bot, so that they interfere.
 const bot = fc.oneof(
   { weight: 3, arbitrary: fc.constant(BOTS[0]) },
   { weight: 1, arbitrary: fc.constant(BOTS[1]) },
 );
-// Once in a while a message or a commit takes so long that everything else goes on meanwhile.
+// Some messages and commits are delayed until everything else has happened.
 const delays = fc.array(
   fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(12) }),
   { minLength: 7, maxLength: 23 },
@@ -65,7 +65,7 @@ const steps = (most: number, ...kinds: fc.Arbitrary<Step>[]): fc.Arbitrary<Step[
 
 const clients = fc.array(steps(5, read, read, read, mutation, mutation), { minLength: 2, maxLength: 3 });
 
-/** Nothing fails: keys are evicted, and that is all. */
+/** Scenarios without faults, only evictions. */
 export const healthy: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
   delays,
@@ -73,7 +73,7 @@ export const healthy: fc.Arbitrary<Scenario> = fc.record({
   clients: fc.tuple(clients, steps(4, eviction)).map(([users, evictions]) => [...users, evictions]),
 });
 
-/** Nothing fails either, and everything happens to one bot and one view, so that little of it is beside the point. */
+/** Scenarios without faults on one bot and one view, so that most actions interfere. */
 export const narrow: fc.Arbitrary<Scenario> = fc
   .tuple(fc.constantFrom('bot', 'stats', 'details'), fc.nat({ max: PROCESSES - 1 }))
   .chain(([view, most]) => {
@@ -97,7 +97,7 @@ export const narrow: fc.Arbitrary<Scenario> = fc
     });
   });
 
-/** Redis loses invalidations, in every way in which it can be. */
+/** Scenarios in which Redis loses invalidations, in every possible way. */
 export const faulty: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
   delays,
@@ -112,7 +112,7 @@ export const faulty: fc.Arbitrary<Scenario> = fc.record({
     .map(([users, ...others]) => [...users, ...others]),
 });
 
-/** Plays a scenario in the order that the scheduler chooses. Returns which reads were stale. */
+/** Runs a scenario in the order that the scheduler chooses. Returns the stale reads. */
 export async function play(
   scheduler: fc.Scheduler,
   { cluster, delays, pollsInTheEnd, clients }: Scenario,
@@ -175,7 +175,7 @@ function performer(system: System): (step: Step, who: string) => Promise<void> {
   };
 }
 
-/** In the end, when everything that was late has arrived, everybody sees everything. */
+/** At the end, after all late messages have arrived, every process must show every write. */
 async function settle(system: System, polls: boolean): Promise<void> {
   for (const process of system.processes) {
     await process.recover();

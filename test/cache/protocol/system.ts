@@ -16,7 +16,7 @@ import { ModelRedis } from './model-redis.js';
 import { ModelStore } from './model-store.js';
 import { Steps } from './steps.js';
 
-/** What a view shows of some bots. */
+/** The bots as a view shows them. */
 export type View = Readonly<Record<string, Partial<Figures>>>;
 
 export const BOTS = ['a', 'b'] as const;
@@ -29,7 +29,7 @@ const statsTag = tagFamily('bot', 'stats');
 const orgTag = tagFamily('org');
 const orgStatsTag = tagFamily('org', 'stats');
 
-/** Parts of the protocol that a mutant has made wrong; the real ones by default. */
+/** Parts of the protocol that a mutant replaces; the real ones by default. */
 export interface Parts {
   readonly createStore: (...args: ConstructorParameters<typeof ModelStore>) => ModelStore;
   readonly createLog: (source: LogSource) => InvalidationLog;
@@ -41,12 +41,12 @@ const log = pino({ level: 'silent' });
 
 export const REAL: Parts = {
   createStore: (...args) => new ModelStore(...args),
-  // Polls are steps of a scenario; the timer of its own never gets to fire.
+  // Polls are steps of a scenario, so the log's own timer must never fire.
   createLog: (source) => new InvalidationLog({ source, log, intervalMs: 3_600_000 }),
   invalidatesEarly: false,
 };
 
-/** One server process: the real cache between a model of Redis and a model of PostgreSQL. */
+/** One server process: the real cache on models of Redis and PostgreSQL. */
 export class Process {
   readonly store: ModelStore;
   readonly invalidator: Invalidator;
@@ -143,8 +143,8 @@ export class Process {
   /** A query, whose response may be cached. */
   async read(view: ViewName, bot: string): Promise<View> {
     const question = `${view} ${bot}`;
-    const kept = await this.answers.find(question);
-    if (kept) return JSON.parse(kept.toString()) as View;
+    const cached = await this.answers.find(question);
+    if (cached) return JSON.parse(cached.toString()) as View;
     const dependencies = new ResponseDependencies();
     const names = view === 'bot and stats' ? (['bot', 'stats'] as const) : [view];
     const id = view === 'page' || view === 'organization' ? ORG : bot;
@@ -160,7 +160,7 @@ export class Process {
     return figures;
   }
 
-  /** A mutation of a bot's row. Returns the version that it has made. */
+  /** Updates a bot. Returns its new version. */
   async update(who: string, bot: string): Promise<number> {
     const { postgres, parts } = this.system;
     const invalidate = async () =>
@@ -171,7 +171,7 @@ export class Process {
     return version;
   }
 
-  /** A mutation that records messages of a bot. Returns the total that it has made. */
+  /** Records messages of a bot. Returns the new total. */
   async record(who: string, bot: string): Promise<number> {
     const { postgres } = this.system;
     const made = await postgres.write(who, bot, 'total', [statsTag.of(bot), orgStatsTag.of(ORG)]);
@@ -183,12 +183,12 @@ export class Process {
     return made;
   }
 
-  /** Reads the log, as it does ten times a second. */
+  /** Reads the log, as a server does ten times a second. */
   async poll(): Promise<void> {
     await this.log.confirm();
   }
 
-  /** The network is back: what comes before Redis is used again. */
+  /** The network has recovered: does what a server does before it uses Redis again. */
   async recover(): Promise<void> {
     this.store.network = 'up';
     if (this.store.available) return;
@@ -197,7 +197,7 @@ export class Process {
   }
 }
 
-/** Some processes, with one Redis and one PostgreSQL. */
+/** Several processes on one Redis and one PostgreSQL. */
 export class System {
   readonly redis = new ModelRedis();
   readonly steps: Steps;
@@ -218,16 +218,16 @@ export class System {
     this.processes = Array.from({ length: processes }, (_, i) => new Process(`p${i}`, this));
   }
 
-  /** Reads, and checks what is read against all that was answered, or has been polled, before. */
+  /** Reads, and checks that the result shows every write that was answered or polled before. */
   async check(process: Process, view: ViewName, bot: string): Promise<void> {
     const expectation = this.ledger.readBegins(process.name);
-    // Without Redis it goes to the database, whatever was lost.
+    // Without Redis the read goes to the database, so lost invalidations do not matter.
     if (!process.store.available) expectation.polled = this.postgres.bots;
     const seen = await process.read(view, bot);
     this.ledger.readEnds(expectation, seen, `${process.name} reads ${view} ${bot}`);
   }
 
-  /** A mutation, whose answer everybody may rely on, if its invalidation has arrived. */
+  /** Makes a mutation; once it is answered, later reads must show it, unless its invalidation was lost. */
   async mutate(process: Process, kind: 'update' | 'record', bot: string, who: string): Promise<void> {
     const mutation = this.ledger.mutationBegins();
     const lost = process.store.lostInvalidations;
@@ -237,7 +237,7 @@ export class System {
     if (!isLost) this.ledger.mutationIsAnswered(mutation, bot, figure);
   }
 
-  /** A write that nobody invalidates. */
+  /** Makes a write by SQL, which no process invalidates. */
   async writeOutside(bot: string, who: string): Promise<void> {
     await this.postgres.write(who, bot, 'version', [botTag.of(bot), orgTag.of(ORG)]);
   }

@@ -3,12 +3,12 @@ import type { Fault } from '../fault.js';
 import { STRICT } from '../findings.js';
 import { between } from '../span.js';
 
-/** The clock of one server jumps. Nothing about freshness may hang on what time it is: not one read may be stale. */
+/** The wall clock of one server jumps. Freshness must not depend on it: no read may be stale. */
 export const clockSteps: Fault = {
   name: 'clock steps',
   about: 'the wall clock of one server jumps by an hour and by a day, ahead and back',
   tolerance: STRICT,
-  stage: { imports: [moduleUrl('imports/shifted-clock')] },
+  options: { imports: [moduleUrl('imports/shifted-clock')] },
   async act({ fleet }, span) {
     do {
       await span.pause(between(300, 900));

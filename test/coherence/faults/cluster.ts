@@ -3,7 +3,7 @@ import type { Fault } from '../fault.js';
 import { STRICT, WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
-/** Nothing goes wrong, on a Redis Cluster: not one read may be stale. */
+/** No fault, on a Redis Cluster: no read may be stale. */
 export const clusterAlone: Fault<ClusterHost> = {
   name: 'none, on a Redis Cluster',
   about: 'three masters',
@@ -11,7 +11,7 @@ export const clusterAlone: Fault<ClusterHost> = {
   act: async (_, span) => await span.rest(),
 };
 
-/** One node of a Redis Cluster cannot be reached, the others can. */
+/** One node of a Redis Cluster is unreachable; the others are not. */
 export const clusterNodeCutOff: Fault<ClusterHost> = {
   name: 'a node of a Redis Cluster cut off',
   about: 'for 2 s, by turns: connections refused, and connections that are open and silent',
@@ -29,14 +29,14 @@ export const clusterNodeCutOff: Fault<ClusterHost> = {
   },
 };
 
-/** Slots move from one master to another while their keys are used. */
+/** Slots move from one master to another while clients use their keys. */
 export const clusterSlotMigration: Fault<ClusterHost> = {
   name: 'slots of a Redis Cluster moved',
   about:
     'six nodes; the slots of organizations and of busy bots migrate from master to master, a few keys at a time',
   tolerance: WITHIN_TWO_SECONDS,
-  // The circuit must not open at all, not even because six nodes share a few processors with everything else.
-  stage: { settings: { REDIS_TIMEOUT_MS: '2000' } },
+  // The circuit must stay closed, although six nodes share a few processors with everything else.
+  options: { settings: { REDIS_TIMEOUT_MS: '2000' } },
   async act({ redis, fixture, history }, span) {
     do {
       for (const orgId of fixture.orgIds) {
@@ -56,7 +56,7 @@ export const clusterSlotMigration: Fault<ClusterHost> = {
   },
 };
 
-/** A replica takes over from its master, without the writes that have not reached it. */
+/** A replica replaces its master and lacks the master's last writes. */
 export const clusterFailover: Fault<ClusterHost> = {
   name: 'failover in a Redis Cluster',
   about:

@@ -3,32 +3,32 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
-import type { Stage } from '../stage.js';
+import type { CoherenceRun } from '../coherence-run.js';
 
-/** How long a server may take to have working connections again after an outage (ms). */
+/** Within this time after an outage a server has working connections again (ms). */
 const RECONNECTED_MS = 3_000;
 const WRITES = 30;
 const WRITE_EVERY_MS = 100;
 
 /**
- * One server cannot reach PostgreSQL, but Redis: it must stop answering from Redis before what it knows of the writes is
- * too old. What it cannot answer then is excused.
+ * One server can reach Redis but not PostgreSQL. It must stop answering from Redis before its read of the invalidation log
+ * is too old. Requests that it cannot answer then are excused.
  */
 export const cutOffFromPostgres: Fault = {
   name: 'one server cut off from PostgreSQL',
   about:
     'for 4 s of writes from outside, by turns: connections refused, and connections that are open and silent',
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { proxies: { postgres: true } },
-  async act(stage, span) {
-    const { fleet } = stage;
+  options: { proxies: { postgres: true } },
+  async act(run, span) {
+    const { fleet } = run;
     const { postgres: proxy, server } = fleet.berth(0);
     for (let turn = 0; turn === 0 || !span.isOver; turn++) {
       await span.pause(between(200, 600));
       const endExcuse = server.excuse();
       if (turn % 2 === 0) proxy?.refuse();
       else proxy?.stall();
-      await Promise.all([span.pause(4_000), writeFromOutside(stage, WRITES)]);
+      await Promise.all([span.pause(4_000), writeFromOutside(run, WRITES)]);
       await proxy?.resume();
       await span.pause(RECONNECTED_MS);
       endExcuse();
@@ -37,8 +37,8 @@ export const cutOffFromPostgres: Fault = {
   },
 };
 
-/** Nobody invalidates what these change: the server that is cut off can only know that it does not know. */
-async function writeFromOutside({ sql, history, fixture }: Stage, times: number): Promise<void> {
+/** Writes by SQL. No server invalidates them, so the server without PostgreSQL cannot learn of them. */
+async function writeFromOutside({ sql, history, fixture }: CoherenceRun, times: number): Promise<void> {
   for (let i = 0; i < times; i++) {
     const bot = history.botsOf(fixture.orgIds[i % fixture.orgIds.length] as string)[i % 5];
     if (bot) {

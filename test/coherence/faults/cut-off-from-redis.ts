@@ -2,12 +2,12 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
-/** One server cannot reach Redis, the others can: what it invalidates does not get there. */
+/** One server cannot reach Redis; the others can. Its invalidations do not arrive. */
 export const cutOffFromRedis: Fault = {
   name: 'one server cut off from Redis',
   about: 'for 3 s, by turns: connections refused, and connections that are open and silent',
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { proxies: { redis: true } },
+  options: { proxies: { redis: true } },
   async act({ fleet }, span) {
     const proxy = fleet.berth(0).redis;
     for (let turn = 0; turn === 0 || !span.isOver; turn++) {

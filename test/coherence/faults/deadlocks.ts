@@ -2,25 +2,25 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import type { BotRecord } from '../history.js';
 import { between } from '../span.js';
-import type { Stage } from '../stage.js';
+import type { CoherenceRun } from '../coherence-run.js';
 
-/** Transactions at a time, and the bots they fight for. */
+/** Concurrent transactions, and the bots that they lock. */
 const RIVALS = 4;
 const BOTS = 4;
 
-/** Transactions from outside lock the same bots in any order: PostgreSQL ends many of them, others commit late. */
+/** Transactions lock the same bots in random order, so PostgreSQL aborts many of them and others commit late. */
 export const deadlocks: Fault = {
   name: 'deadlock storm',
   about: `${RIVALS} transactions at a time change the same ${BOTS} bots in any order`,
   tolerance: WITHIN_TWO_SECONDS,
-  async act(stage, span) {
-    const { history, fixture } = stage;
+  async act(run, span) {
+    const { history, fixture } = run;
     const bots = history.botsOf(fixture.orgIds[0] as string).slice(-BOTS);
     const outcomes = { committed: 0, ended: 0 };
     const rival = async (): Promise<void> => {
       do {
         const [first, second] = bots.toSorted(() => Math.random() - 0.5) as [BotRecord, BotRecord];
-        outcomes[(await changeBoth(stage, first, second)) ? 'committed' : 'ended'] += 1;
+        outcomes[(await changeBoth(run, first, second)) ? 'committed' : 'ended'] += 1;
       } while (!span.isOver);
     };
     await Promise.all(Array.from({ length: RIVALS }, rival));
@@ -28,8 +28,8 @@ export const deadlocks: Fault = {
   },
 };
 
-/** Returns whether it was committed. */
-async function changeBoth({ sql }: Stage, first: BotRecord, second: BotRecord): Promise<boolean> {
+/** Returns whether the transaction was committed. */
+async function changeBoth({ sql }: CoherenceRun, first: BotRecord, second: BotRecord): Promise<boolean> {
   for (const bot of [first, second]) bot.version.mayGrowBy(1);
   try {
     const changed = await sql.begin(async (transaction) => {
@@ -50,5 +50,5 @@ async function changeBoth({ sql }: Stage, first: BotRecord, second: BotRecord): 
   }
 }
 
-/** Whether PostgreSQL has ended a transaction because it and another waited for each other. */
+/** Whether PostgreSQL aborted a transaction to resolve a deadlock. */
 export const isDeadlock = (error: unknown): boolean => (error as { code?: string }).code === '40P01';

@@ -3,8 +3,8 @@ import { STRICT } from '../findings.js';
 import { between } from '../span.js';
 
 /**
- * Redis drops keys at random, generations and locks among them, as one that is short of memory does. That is no fault
- * of anybody: not one read may be stale.
+ * Redis loses random keys, generations and locks among them, as it does when it is short of memory. This is normal for a
+ * cache, so no read may be stale.
  */
 export const evictions: Fault = {
   name: 'evictions',

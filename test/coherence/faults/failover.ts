@@ -3,7 +3,7 @@ import { WITHIN_TWO_SECONDS } from '../findings.js';
 import type { SentinelHost } from '../sentinel-host.js';
 import { between } from '../span.js';
 
-/** A replica is promoted that has missed the last writes, invalidations among them. */
+/** Sentinel promotes a replica that lacks the last writes, invalidations among them. */
 export const failover: Fault<SentinelHost> = {
   name: 'failover to a lagging replica',
   about:

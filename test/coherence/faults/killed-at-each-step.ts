@@ -4,9 +4,9 @@ import { required, type Berth } from '../fleet.js';
 import type { BotRecord } from '../history.js';
 import { readBots, readDetails, readOrganization, readStats } from '../readings.js';
 import type { Span } from '../span.js';
-import type { Stage } from '../stage.js';
+import type { CoherenceRun } from '../coherence-run.js';
 
-type Attempt = (stage: Stage, victim: Berth, bot: BotRecord) => Promise<unknown>;
+type Attempt = (run: CoherenceRun, victim: Berth, bot: BotRecord) => Promise<unknown>;
 
 const MUTATIONS: Readonly<Record<string, Attempt>> = {
   updateBot: async ({ mutations }, { server }, bot) => await mutations.update(server, bot),
@@ -15,42 +15,42 @@ const MUTATIONS: Readonly<Record<string, Attempt>> = {
   createBot: async ({ mutations }, { server }, bot) => await mutations.create(server, bot.orgId, 'odd'),
 };
 
-/** More messages than any mutation needs. */
+/** Every mutation needs fewer messages. */
 const MAX_STEPS = 60;
 
 /**
- * A server dies at each step of a mutation: the n-th message between it and Redis or PostgreSQL goes on its way, and the
- * server is killed; then at the next message, and so on, until the mutation gets to its end.
+ * Kills a server at each step of a mutation: after the first message between it and Redis or PostgreSQL, then after the
+ * second, and so on, until the mutation completes before the kill.
  */
 export const killedAtEachStep: Fault = {
   name: 'server killed at each step of a mutation',
   about: `SIGKILL at the n-th message to or from Redis or PostgreSQL; ${Object.keys(MUTATIONS).join(', ')}`,
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { proxies: { redis: true, postgres: true } },
-  async act(stage, span) {
-    const victim = stage.fleet.berth(0);
-    const bystander = stage.fleet.berth(1);
-    stage.fleet.reserve(victim);
+  options: { proxies: { redis: true, postgres: true } },
+  async act(run, span) {
+    const victim = run.fleet.berth(0);
+    const bystander = run.fleet.berth(1);
+    run.fleet.reserve(victim);
     const counts: string[] = [];
     for (const [name, attempt] of Object.entries(MUTATIONS)) {
       let step = 1;
       while (step < MAX_STEPS && !span.signal.aborted) {
-        const bot = await prepare(stage, victim, bystander);
-        const isKilled = await killAt(step, victim, async () => await attempt(stage, victim, bot));
+        const bot = await prepare(run, victim, bystander);
+        const isKilled = await killAt(step, victim, async () => await attempt(run, victim, bot));
         if (!isKilled) break;
         step += 1;
-        await Promise.all([stage.fleet.restart(victim), showThatItIsSeen(stage, bystander, bot, span)]);
+        await Promise.all([run.fleet.restart(victim), showThatItIsSeen(run, bystander, bot, span)]);
       }
       counts.push(`${name} ${step - 1}`);
     }
-    stage.history.findings.notes.push(`killed at every message of ${counts.join(', ')}`);
-    stage.fleet.release(victim);
+    run.history.findings.notes.push(`killed at every message of ${counts.join(', ')}`);
+    run.fleet.release(victim);
   },
 };
 
-/** Has a bot cached everywhere, and the victim's connections in use. */
-async function prepare(stage: Stage, victim: Berth, bystander: Berth): Promise<BotRecord> {
-  const { history, fixture, mutations, workload } = stage;
+/** Caches a bot through both servers, and opens the victim's connections. */
+async function prepare(run: CoherenceRun, victim: Berth, bystander: Berth): Promise<BotRecord> {
+  const { history, fixture, mutations, workload } = run;
   const orgId = fixture.orgIds[0] as string;
   const [bot, other] = history.botsOf(orgId).slice(-2);
   if (!bot || !other) throw new Error('There are no bots left');
@@ -62,7 +62,7 @@ async function prepare(stage: Stage, victim: Berth, bystander: Berth): Promise<B
   return bot;
 }
 
-/** Returns whether it came to that message. */
+/** Kills the victim at its n-th message. Returns false if the mutation needed fewer messages. */
 async function killAt(step: number, victim: Berth, attempt: () => Promise<unknown>): Promise<boolean> {
   let messages = 0;
   let killing: Promise<void> | undefined;
@@ -80,10 +80,15 @@ async function killAt(step: number, victim: Berth, attempt: () => Promise<unknow
   return killing !== undefined;
 }
 
-/** Whatever the mutation has come to, everybody must agree about it when two seconds are over. */
-async function showThatItIsSeen(stage: Stage, { server }: Berth, bot: BotRecord, span: Span): Promise<void> {
-  await stage.readTruth();
+/** Whether or not the mutation was made, all servers must show the database's state after two seconds. */
+async function showThatItIsSeen(
+  run: CoherenceRun,
+  { server }: Berth,
+  bot: BotRecord,
+  span: Span,
+): Promise<void> {
+  await run.readTruth();
   await span.pause(2_001);
-  for (const read of [readBots, readDetails, readStats]) await stage.workload.perform(read([bot]), server);
-  await stage.workload.perform(readOrganization(bot.orgId), server);
+  for (const read of [readBots, readDetails, readStats]) await run.workload.perform(read([bot]), server);
+  await run.workload.perform(readOrganization(bot.orgId), server);
 }

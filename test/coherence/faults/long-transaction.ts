@@ -3,8 +3,8 @@ import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
 /**
- * Transactions that commit long after they began: the snapshots of cached values list them as running, and a log read
- * by ascending ids would have passed them by. One is open all the time; others change a bot each.
+ * Transactions that commit long after they began. The snapshots of cached values list them as running, and a log that is
+ * read by ascending ids would skip them. One is open throughout; each of the others changes a bot.
  */
 export const longTransaction: Fault = {
   name: 'long transactions',
@@ -17,7 +17,7 @@ export const longTransaction: Fault = {
     const change = async (orgId: string): Promise<void> => {
       while (!span.isOver) {
         const bots = history.botsOf(orgId);
-        // One that the writers hardly choose: whoever writes it waits for us.
+        // A bot that the random writers seldom choose: a writer of the same bot has to wait for this lock.
         const bot = bots[Math.floor(bots.length * 0.8)];
         if (!bot) return;
         bot.version.mayGrowBy(1);

@@ -1,7 +1,7 @@
 import type { Fault } from '../fault.js';
 import { STRICT } from '../findings.js';
 
-/** Nothing goes wrong: not one read may be stale. */
+/** No fault: no read may be stale. */
 export const none: Fault = {
   name: 'none',
   about: 'reads and writes through all servers',

@@ -8,37 +8,37 @@ import { WITHIN_TWO_SECONDS } from '../findings.js';
 import type { Server } from '../fleet.js';
 import { BotRecord } from '../history.js';
 import { readBots, readOrganization, readPageWithStats } from '../readings.js';
-import type { Stage } from '../stage.js';
+import type { CoherenceRun } from '../coherence-run.js';
 
-/** More rows than one entry of the invalidation log names. */
+/** More rows than one entry of the invalidation log can name. */
 const BULK_BOTS = 1_200;
 const VISIBLE_MS = 2_001;
 
-/** Writes that no server knows of, through a plain connection: each must be seen everywhere 2 s after its commit. */
+/** Writes by SQL, past all servers: every server must show each of them 2 s after its commit. */
 export const outsideWrites: Fault = {
   name: 'writes from outside',
   about:
     'UPDATE, INSERT of an id that was read before, UPDATE of 1,200 bots, COPY, TRUNCATE messages, memberships',
   tolerance: WITHIN_TWO_SECONDS,
-  async act(stage, span) {
-    const bulkOrgId = await addBulkOrganization(stage);
-    const guest = { ...(await addUser(stage.sql)), isMember: false };
+  async act(run, span) {
+    const bulkOrgId = await addBulkOrganization(run);
+    const guest = { ...(await addUser(run.sql)), isMember: false };
     for (let round = 0; round === 0 || !span.isOver; round++) {
-      await updateOne(stage);
-      await insertWhatWasMissed(stage);
-      await copy(stage);
-      await updateMany(stage, bulkOrgId);
-      await truncateMessages(stage);
-      const changedAt = await changeMembership(stage, guest);
+      await updateOne(run);
+      await insertAfterMiss(run);
+      await copy(run);
+      await updateMany(run, bulkOrgId);
+      await truncateMessages(run);
+      const changedAt = await changeMembership(run, guest);
       await span.pause(VISIBLE_MS);
-      await checkMembership(stage, guest, changedAt);
-      await readPages(stage, bulkOrgId);
-      await stage.workload.readAll();
+      await checkMembership(run, guest, changedAt);
+      await readPages(run, bulkOrgId);
+      await run.workload.readAll();
     }
   },
 };
 
-async function updateOne({ sql, history, fixture }: Stage): Promise<void> {
+async function updateOne({ sql, history, fixture }: CoherenceRun): Promise<void> {
   for (const orgId of fixture.orgIds) {
     const bot = history.botsOf(orgId)[0];
     if (!bot) continue;
@@ -49,9 +49,9 @@ async function updateOne({ sql, history, fixture }: Stage): Promise<void> {
   }
 }
 
-/** Servers remember for a while that there is no such bot; then there is. */
-async function insertWhatWasMissed(stage: Stage): Promise<void> {
-  const { sql, history, fixture, workload, fleet } = stage;
+/** Inserts a bot after the servers have cached that it does not exist. */
+async function insertAfterMiss(run: CoherenceRun): Promise<void> {
+  const { sql, history, fixture, workload, fleet } = run;
   const orgId = fixture.orgIds[0] as string;
   const bot = new BotRecord(randomUUID(), orgId, 'odd');
   for (const { server } of fleet.berths) await workload.perform(readBots([bot]), server);
@@ -59,7 +59,7 @@ async function insertWhatWasMissed(stage: Stage): Promise<void> {
   history.isInserted(history.learn(bot), performance.now());
 }
 
-async function copy({ sql, history, fixture }: Stage): Promise<void> {
+async function copy({ sql, history, fixture }: CoherenceRun): Promise<void> {
   const orgId = fixture.orgIds[1] as string;
   const bot = new BotRecord(randomUUID(), orgId, 'even');
   const target = await sql`copy bots (id, org_id, name) from stdin`.writable();
@@ -67,7 +67,7 @@ async function copy({ sql, history, fixture }: Stage): Promise<void> {
   history.isInserted(history.learn(bot), performance.now());
 }
 
-async function addBulkOrganization({ sql, history, fixture }: Stage): Promise<string> {
+async function addBulkOrganization({ sql, history, fixture }: CoherenceRun): Promise<string> {
   const [organization] = await sql<{ id: string }[]>`
     insert into organizations (name, slug) values ('Bulk', ${randomUUID()}) returning id`;
   const orgId = (organization as { id: string }).id;
@@ -80,10 +80,10 @@ async function addBulkOrganization({ sql, history, fixture }: Stage): Promise<st
   return orgId;
 }
 
-async function updateMany(stage: Stage, orgId: string): Promise<void> {
-  const { sql, history } = stage;
+async function updateMany(run: CoherenceRun, orgId: string): Promise<void> {
+  const { sql, history } = run;
   const bots = history.botsOf(orgId);
-  await readPages(stage, orgId);
+  await readPages(run, orgId);
   for (const bot of bots) bot.version.mayGrowBy(1);
   const rows = await sql<{ id: string; version: number }[]>`
     update bots set description = description || '.' where org_id = ${orgId} returning id, version`;
@@ -91,7 +91,7 @@ async function updateMany(stage: Stage, orgId: string): Promise<void> {
   for (const { id, version } of rows) history.bot(id)?.version.isCommitted(version, at);
 }
 
-async function truncateMessages({ sql, history, mutations, fixture, workload }: Stage): Promise<void> {
+async function truncateMessages({ sql, history, mutations, fixture, workload }: CoherenceRun): Promise<void> {
   const resume = await workload.holdMessages();
   const bots = fixture.orgIds.flatMap((orgId) => history.botsOf(orgId));
   for (const bot of bots) {
@@ -109,31 +109,31 @@ async function truncateMessages({ sql, history, mutations, fixture, workload }: 
   resume();
 }
 
-/** Somebody whose membership comes and goes. */
+/** A user whose membership is added and removed by turns. */
 interface Guest {
   readonly id: string;
   readonly token: string;
   isMember: boolean;
 }
 
-/** Returns when the change was committed. */
-async function changeMembership(stage: Stage, guest: Guest): Promise<number> {
-  const { sql, fixture } = stage;
+/** Adds or removes the membership. Returns when the change was committed. */
+async function changeMembership(run: CoherenceRun, guest: Guest): Promise<number> {
+  const { sql, fixture } = run;
   const orgId = fixture.orgIds[0] as string;
-  for (const { server } of stage.fleet.berths) await isLetIn(stage, server, guest);
+  for (const { server } of run.fleet.berths) await isLetIn(run, server, guest);
   if (guest.isMember) await sql`delete from memberships where user_id = ${guest.id}`;
   else await sql`insert into memberships (user_id, org_id) values (${guest.id}, ${orgId})`;
   guest.isMember = !guest.isMember;
   return performance.now();
 }
 
-async function checkMembership(stage: Stage, guest: Guest, changedAt: number): Promise<void> {
-  const { fleet, history } = stage;
+async function checkMembership(run: CoherenceRun, guest: Guest, changedAt: number): Promise<void> {
+  const { fleet, history } = run;
   for (const { server } of fleet.berths) {
     const from = performance.now();
-    const isRight = (await isLetIn(stage, server, guest)) === guest.isMember;
+    const isRight = (await isLetIn(run, server, guest)) === guest.isMember;
     history.findings.count('access');
-    history.findings.judge(
+    history.findings.record(
       {
         missedAnswered: undefined,
         missedCommitted: isRight ? undefined : from - changedAt,
@@ -144,13 +144,13 @@ async function checkMembership(stage: Stage, guest: Guest, changedAt: number): P
   }
 }
 
-async function isLetIn({ fixture }: Stage, { process }: Server, { token }: Guest): Promise<boolean> {
+async function isLetIn({ fixture }: CoherenceRun, { process }: Server, { token }: Guest): Promise<boolean> {
   const { text, variables } = readOrganization(fixture.orgIds[0] as string);
   const { data } = await process.client(token).sendText<{ organization: unknown }>(text, variables);
   return data?.organization != null;
 }
 
-async function readPages({ workload, fleet }: Stage, orgId: string): Promise<void> {
+async function readPages({ workload, fleet }: CoherenceRun, orgId: string): Promise<void> {
   for (const { server } of fleet.berths) {
     for (const page of [1, 7, 30]) await workload.perform(readPageWithStats(orgId, page), server);
   }

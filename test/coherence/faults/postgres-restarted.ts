@@ -3,15 +3,15 @@ import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { PostgresHost } from '../postgres-host.js';
 import { between } from '../span.js';
 
-/** How long servers may take to have working connections again (ms). */
+/** Within this time after a restart servers have working connections again (ms). */
 const RECONNECTED_MS = 4_000;
 
-/** PostgreSQL goes away and comes back. What cannot be answered meanwhile is excused; what is answered must be right. */
+/** PostgreSQL is restarted. Failed requests are excused meanwhile; answers must be right. */
 export const postgresRestarted: Fault = {
   name: 'PostgreSQL restarted',
   about: 'by turns shut down and killed; away for 0 to 3 s',
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { database: async () => await PostgresHost.start() },
+  options: { database: async () => await PostgresHost.start() },
   async act({ fleet, database }, span) {
     for (let turn = 0; turn === 0 || !span.isOver; turn++) {
       await span.pause(between(300, 900));

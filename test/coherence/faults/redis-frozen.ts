@@ -4,7 +4,7 @@ import { between } from '../span.js';
 
 const FROZEN_MS = 3_000;
 
-/** Redis is there and says nothing. */
+/** Redis accepts connections and does not reply. */
 export const redisFrozen: Fault = {
   name: 'Redis frozen',
   about: `SIGSTOP of Redis for ${FROZEN_MS / 1_000} s`,

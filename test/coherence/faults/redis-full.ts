@@ -2,12 +2,10 @@ import type { Fault } from '../fault.js';
 import { STRICT } from '../findings.js';
 import { between } from '../span.js';
 
-/** Less than is used already: every command that would take memory is refused. */
+/** Less than Redis uses when empty, so it refuses every command that needs memory. */
 const FULL = '1mb';
 
-/**
- * Redis is full, by turns, and evicts nothing. It can still be told what is outdated, so not one read may be stale.
- */
+/** Redis is full for a time and evicts nothing. Invalidations still work, so no read may be stale. */
 export const redisFull: Fault = {
   name: 'Redis full',
   about: 'maxmemory reached with noeviction, for 1 to 2 s at a time',

@@ -2,7 +2,7 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
-/** Redis dies, and comes back with nothing in it. */
+/** Redis is killed and restarted empty. */
 export const redisKilled: Fault = {
   name: 'Redis killed',
   about: 'SIGKILL of Redis; started empty after 0.3 to 1.5 s',

@@ -2,7 +2,7 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
-/** Redis comes back with what it held some seconds ago: generations and values that fit each other, all outdated. */
+/** Redis restarts from a dump some seconds old: its generations and values match, but all are outdated. */
 export const redisOldDump: Fault = {
   name: 'Redis from an old dump',
   about: 'SAVE; 2 to 4 s of writes; SIGKILL of Redis; restarted from that dump',

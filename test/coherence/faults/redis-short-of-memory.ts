@@ -2,12 +2,12 @@ import type { Fault } from '../fault.js';
 import { STRICT } from '../findings.js';
 import { between } from '../span.js';
 
-/** What is left beside the memory that Redis takes when it is empty of everything but a few values (bytes). */
+/** Memory beyond that of an empty Redis: room for a few values (bytes). */
 const ROOM = 128 * 1_024;
 
 /**
- * Redis evicts by itself, whatever was used least lately, as most caches are set up to. That is no fault of anybody:
- * not one read may be stale.
+ * Redis evicts the least recently used keys, as most caches are configured to. This is normal for a cache, so no read may be
+ * stale.
  */
 export const redisShortOfMemory: Fault = {
   name: 'Redis short of memory',

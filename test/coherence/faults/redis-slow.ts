@@ -4,15 +4,15 @@ import { required } from '../fleet.js';
 import { between } from '../span.js';
 
 /**
- * What goes to and from Redis is late, now by less and now by more than servers wait: commands run that were given up
- * long ago.
+ * Messages to and from Redis are delayed, by less or more than the servers' timeout, so Redis runs commands long after
+ * their callers gave up.
  */
 export const redisSlow: Fault = {
   name: 'Redis slow',
   about:
     'each message to and from Redis delayed by 5 to 130 ms, another time for each server every 0.2 to 0.8 s',
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { proxies: { redis: true } },
+  options: { proxies: { redis: true } },
   async act({ fleet }, span) {
     const proxies = fleet.berths.map(({ redis }) => required(redis));
     do {

@@ -5,12 +5,12 @@ import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { PostgresHost } from '../postgres-host.js';
 import { between } from '../span.js';
 
-/** Writes as replication, or `pg_restore --disable-triggers`, makes them: ordinary triggers do not fire. */
+/** Writes as replication makes them: ordinary triggers do not fire. */
 export const replicatedWrites: Fault = {
   name: 'replicated writes',
   about: 'UPDATE of bots with session_replication_role = replica',
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { database: async () => await PostgresHost.start() },
+  options: { database: async () => await PostgresHost.start() },
   async act({ database, history, fixture }, span) {
     await (database as PostgresHost).asSuperuser(async (sql) => {
       await watchReplicatedWrites(sql);
@@ -31,7 +31,7 @@ export const replicatedWrites: Fault = {
   },
 };
 
-/** Where no migration has triggers that watch such writes, the ordinary ones are told to. */
+/** Enables the ordinary triggers for such writes, if no migration has done so. */
 async function watchReplicatedWrites(sql: postgres.Sql): Promise<void> {
   const watching = await sql`
     select from pg_trigger where tgrelid = 'bots'::regclass and tgname like '%log%' and tgenabled in ('A', 'R')`;

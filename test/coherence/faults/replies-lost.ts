@@ -3,16 +3,16 @@ import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { required } from '../fleet.js';
 import { between } from '../span.js';
 
-/** How long a write is waited for, and how long a server may take to have working connections again (ms). */
+/** How long to wait for a write, and the time within which a server has working connections again (ms). */
 const MAX_WAIT_MS = 1_000;
 const RECONNECTED_MS = 500;
 
-/** A server's connections to PostgreSQL are cut when a write was committed, and before it has heard of that. */
+/** Cuts a server's connections to PostgreSQL after a write was committed and before its reply arrives. */
 export const repliesLost: Fault = {
   name: 'connections lost between commit and reply',
   about: 'of one server after another',
   tolerance: WITHIN_TWO_SECONDS,
-  stage: { proxies: { postgres: true } },
+  options: { proxies: { postgres: true } },
   async act({ fleet, history }, span) {
     let count = 0;
     for (let turn = 0; turn === 0 || !span.isOver; turn++) {

@@ -2,7 +2,7 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
-/** A server process stands still, and goes on with what it knew before. */
+/** A server process is frozen, then continues with the state it had before. */
 export const serverFrozen: Fault = {
   name: 'server frozen',
   about: 'SIGSTOP of a random server for 0.5 to 4 s',

@@ -2,7 +2,7 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import { between } from '../span.js';
 
-/** A server process dies at a random instant, and is started again. */
+/** A server process is killed at a random instant and restarted. */
 export const serverKilled: Fault = {
   name: 'server killed',
   about: 'SIGKILL of a random server at a random instant, again and again; restarted each time',

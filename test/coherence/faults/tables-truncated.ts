@@ -14,7 +14,7 @@ const TABLES = [
   'cache_invalidations, cache_log_state, cache_log_horizons, bot_counts, bot_stats, conversations, organization_totals',
 ];
 
-/** Somebody empties what the server keeps for itself. Nothing of it may be seen: what was counted is counted anew. */
+/** Empties the server's own tables by SQL. Triggers count the totals anew, so clients must not notice. */
 export const tablesTruncated: Fault = {
   name: 'own tables truncated',
   about: `TRUNCATE of ${TABLES.length - 1} tables, one after another and together`,

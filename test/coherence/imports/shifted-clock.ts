@@ -1,6 +1,6 @@
 /**
- * Makes the wall clock of the server that imports it jump, at each SIGUSR2: an hour ahead, an hour back, a day ahead, a
- * day back, and right again. Timers and the monotonic clock go on as before, as they do when somebody sets the time.
+ * Shifts the wall clock of the importing server at each SIGUSR2: an hour ahead, an hour back, a day ahead, a day back, and
+ * back to the right time. Timers and the monotonic clock do not change, as when an administrator sets the time.
  */
 const HOUR_MS = 3_600_000;
 const OFFSETS_MS = [HOUR_MS, -HOUR_MS, 24 * HOUR_MS, -24 * HOUR_MS, 0];

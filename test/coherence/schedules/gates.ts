@@ -3,19 +3,19 @@ import type { Direction, Hold } from '../../support/tcp-proxy.js';
 import { required, type Berth } from '../fleet.js';
 import { BotRecord } from '../history.js';
 import { readBots } from '../readings.js';
-import type { Stage } from '../stage.js';
+import type { CoherenceRun } from '../coherence-run.js';
 
 const isOfLog = (opening: string): boolean => opening.includes('invalidation log');
 
-/** Holds back the next message between a server and PostgreSQL that names a bot; the log is another matter. */
+/** Holds back the next message between a server and PostgreSQL that contains a bot's id, except reads of the log. */
 export const holdRow = (berth: Berth, bot: BotRecord, direction: Direction): Hold =>
   required(berth.postgres).hold((text, opening) => text.includes(bot.id) && !isOfLog(opening), direction);
 
-/** A log read this lately has not been held back (ms). */
+/** A server that has read the log within this time is not being held back (ms). */
 const RECENT_MS = 400;
 
-/** Waits until every server reads the invalidation log again: the schedule before may have kept it from doing so. */
-async function knowTheLog({ fleet }: Stage): Promise<void> {
+/** Waits until every server reads the invalidation log again; the schedule before may have delayed its reads. */
+async function logsAreCurrent({ fleet }: CoherenceRun): Promise<void> {
   for (const { server } of fleet.berths) {
     await eventually(async () => {
       const response = await fetch(new URL('/readyz', server.process.url));
@@ -26,38 +26,38 @@ async function knowTheLog({ fleet }: Stage): Promise<void> {
 }
 
 /**
- * Keeps the servers from reading the invalidation log for about a second, as a slow database might: what they do right
- * meanwhile they do by generations alone.
+ * Holds back the servers' reads of the invalidation log for about a second, as a slow database might, so that only the
+ * generations can keep stale values from being served.
  */
-export async function delayLogs(stage: Stage): Promise<void> {
-  const { fleet } = stage;
-  await knowTheLog(stage);
+export async function delayLogs(run: CoherenceRun): Promise<void> {
+  const { fleet } = run;
+  await logsAreCurrent(run);
   const holds = fleet.berths.map(({ postgres }): Hold =>
     required(postgres).hold((_, opening) => isOfLog(opening), 'down'),
   );
   await Promise.all(holds.map(caught));
 }
 
-/** Longer than any message takes on the busiest machine (ms). */
+/** How long to wait for a message, even on a busy machine (ms). */
 const CAUGHT_MS = 15_000;
 
-/** Waits until a message is held back. @throws Error if none comes: then the schedule does not fit the server any more */
+/** Waits until a message is held back. @throws Error if none comes: the schedule no longer matches the server's code */
 export async function caught(hold: Hold): Promise<Hold> {
   let timer: NodeJS.Timeout | undefined;
   const never = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       hold.release();
-      reject(new Error('The message that was to be held back has not come'));
+      reject(new Error('The message to be held back has not been sent'));
     }, CAUGHT_MS);
   });
   await Promise.race([hold.caught, never]).finally(() => clearTimeout(timer));
   return hold;
 }
 
-/** Adds a bot that no server has ever read. */
-export async function addBot(stage: Stage): Promise<BotRecord> {
-  const { sql, history, fixture } = stage;
-  await knowTheLog(stage);
+/** Adds a bot by SQL, so that no server has cached it. */
+export async function addBot(run: CoherenceRun): Promise<BotRecord> {
+  const { sql, history, fixture } = run;
+  await logsAreCurrent(run);
   const orgId = fixture.orgIds[0] as string;
   const [row] = await sql<{ id: string }[]>`
     insert into bots (org_id, name) values (${orgId}, 'even, new') returning id`;
@@ -66,10 +66,10 @@ export async function addBot(stage: Stage): Promise<BotRecord> {
   return bot;
 }
 
-/** Reads a bot through some servers, some times. */
+/** Reads a bot through each of these servers, `times` times. */
 export async function readThrough(
   berths: readonly Berth[],
-  { workload }: Stage,
+  { workload }: CoherenceRun,
   bot: BotRecord,
   times: number,
 ): Promise<void> {
@@ -78,11 +78,11 @@ export async function readThrough(
   }
 }
 
-/** Reads a bot through every server some times. */
-export const readEverywhere = async (stage: Stage, bot: BotRecord, times = 5): Promise<void> =>
-  await readThrough(stage.fleet.berths, stage, bot, times);
+/** Reads a bot through every server, `times` times. */
+export const readEverywhere = async (run: CoherenceRun, bot: BotRecord, times = 5): Promise<void> =>
+  await readThrough(run.fleet.berths, run, bot, times);
 
-/** The server that reads first, and the one that writes, in schedules of two. */
-export function readerAndWriter({ fleet }: Stage): { reader: Berth; writer: Berth } {
+/** The two servers of a schedule: one reads first, the other writes. */
+export function readerAndWriter({ fleet }: CoherenceRun): { reader: Berth; writer: Berth } {
   return { reader: fleet.berth(0), writer: fleet.berth(1) };
 }

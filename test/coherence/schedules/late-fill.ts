@@ -5,17 +5,17 @@ import { readBots } from '../readings.js';
 import type { Schedule } from '../schedule.js';
 import { addBot, caught, delayLogs, holdRow, readerAndWriter, readEverywhere } from './gates.js';
 
-/** Long enough for a fill to reach Redis; nobody waits for it (ms). */
+/** Long enough for a fill to reach Redis; the server does not wait for fills (ms). */
 const FILLED_MS = 40;
 
 const lateFill = (name: string, evicting: boolean): Schedule => ({
   name,
   tolerance: STRICT,
-  async run(stage) {
-    const { workload, mutations, redis } = stage;
-    const { reader, writer } = readerAndWriter(stage);
-    const bot = await addBot(stage);
-    await delayLogs(stage);
+  async act(run) {
+    const { workload, mutations, redis } = run;
+    const { reader, writer } = readerAndWriter(run);
+    const bot = await addBot(run);
+    await delayLogs(run);
     const row = holdRow(reader, bot, 'down');
     const slowRead = workload.perform(readBots([bot]), reader.server);
     await caught(row);
@@ -27,12 +27,12 @@ const lateFill = (name: string, evicting: boolean): Schedule => ({
     row.release();
     await slowRead;
     await sleep(FILLED_MS);
-    await readEverywhere(stage, bot);
+    await readEverywhere(run, bot);
   },
 });
 
-/** A value is read, the bot is changed, and then the value is stored. */
+/** A server loads a value, another one changes the bot, and then the first stores the value. */
 export const fillAfterWrite = lateFill('a fill after the write', false);
 
-/** As {@link fillAfterWrite}, and meanwhile the generation is evicted and made anew. */
+/** As {@link fillAfterWrite}, but the generation is evicted and created again before the fill. */
 export const fillAfterEviction = lateFill('a fill after the write and an eviction', true);

@@ -8,7 +8,7 @@ import { readBots } from '../readings.js';
 import type { Schedule } from '../schedule.js';
 import { addBot, caught, delayLogs, holdRow, readerAndWriter, readEverywhere } from './gates.js';
 
-/** Long enough for a reader to come to the point where it might join another (ms). */
+/** Long enough for a reader to reach the point where it could join another read (ms). */
 const JOINED_MS = 60;
 
 const lateJoin = (
@@ -18,12 +18,12 @@ const lateJoin = (
 ): Schedule => ({
   name,
   tolerance: STRICT,
-  async run(stage) {
-    const { workload, mutations } = stage;
-    const { reader, writer } = readerAndWriter(stage);
-    const bot = await addBot(stage);
-    if (isCached) await readEverywhere(stage, bot, 2);
-    await delayLogs(stage);
+  async act(run) {
+    const { workload, mutations } = run;
+    const { reader, writer } = readerAndWriter(run);
+    const bot = await addBot(run);
+    if (isCached) await readEverywhere(run, bot, 2);
+    await delayLogs(run);
     const held = hold(reader, bot);
     const earlyRead = workload.perform(readBots([bot]), reader.server);
     await caught(held);
@@ -32,16 +32,16 @@ const lateJoin = (
     await sleep(JOINED_MS);
     held.release();
     await Promise.all([earlyRead, lateRead]);
-    await readEverywhere(stage, bot);
+    await readEverywhere(run, bot);
   },
 });
 
-/** A load from PostgreSQL is under way, the bot is changed, and then it is read again. */
-export const joinAfterWrite = lateJoin('a read while an older load is under way', false, (reader, bot) =>
+/** While a load from PostgreSQL is pending, the bot is changed and then read again. */
+export const joinAfterWrite = lateJoin('a read while an older load is pending', false, (reader, bot) =>
   holdRow(reader, bot, 'down'),
 );
 
-/** A read of Redis is under way, whatever for, the bot is changed, and then it is read again. */
-export const shareAfterWrite = lateJoin('a read while an older read of Redis is under way', true, (reader) =>
+/** While a read of Redis is pending, the bot is changed and then read again. */
+export const shareAfterWrite = lateJoin('a read while an older read of Redis is pending', true, (reader) =>
   required(reader.redis).hold(() => true, 'down'),
 );

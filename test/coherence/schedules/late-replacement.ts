@@ -3,23 +3,23 @@ import { readDetails, readStats } from '../readings.js';
 import type { Schedule } from '../schedule.js';
 import { addBot, caught, delayLogs, holdRow, readerAndWriter, readEverywhere } from './gates.js';
 
-/** Two servers record messages of a bot, and the one that was first replaces the cached statistics last. */
+/** Two servers record messages of a bot; the server that wrote first replaces the cached statistics last. */
 export const lateReplacement: Schedule = {
   name: 'statistics replaced in the wrong order',
   tolerance: STRICT,
-  async run(stage) {
-    const { fleet, mutations, workload } = stage;
-    const { reader, writer } = readerAndWriter(stage);
-    const bot = await addBot(stage);
+  async act(run) {
+    const { fleet, mutations, workload } = run;
+    const { reader, writer } = readerAndWriter(run);
+    const bot = await addBot(run);
     const readFigures = async () => {
       for (const { server } of fleet.berths) {
         await workload.perform(readStats([bot]), server);
         await workload.perform(readDetails([bot]), server);
       }
     };
-    await readEverywhere(stage, bot, 1);
+    await readEverywhere(run, bot, 1);
     await readFigures();
-    await delayLogs(stage);
+    await delayLogs(run);
     const figures = holdRow(reader, bot, 'down');
     const first = mutations.record(reader.server, bot, 1);
     await caught(figures);

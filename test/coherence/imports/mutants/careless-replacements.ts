@@ -1,7 +1,7 @@
 import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.js';
 import { serverModule } from '../server-module.js';
 
-/** Statistics that are cached are replaced by the ones a writer has read, even if they are newer. */
+/** A writer's statistics replace cached ones even if the cached ones are newer. */
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { replace } = RedisStore.prototype;
 

@@ -2,12 +2,12 @@ import type * as RedisStoreModule from '../../../../src/cache/redis/redis-store.
 import type { RedisCircuitBreaker } from '../../../../src/cache/redis/redis-circuit-breaker.js';
 import { serverModule } from '../server-module.js';
 
-/** Generations count up from 1 instead of being random: one that is evicted starts again where it had been. */
+/** Generations count up from 1 instead of being random, so an evicted one returns to an earlier value. */
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { claim, remove } = RedisStore.prototype;
 
-RedisStore.prototype.claim = async function (slots) {
-  return await claim.call(this, slots, '1');
+RedisStore.prototype.claim = async function (entries) {
+  return await claim.call(this, entries, '1');
 };
 
 RedisStore.prototype.remove = async function (removals, operation, whileOpen) {

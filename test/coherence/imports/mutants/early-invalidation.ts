@@ -4,7 +4,7 @@ import type * as BotServiceModule from '../../../../src/bots/bot.service.js';
 import type { RequestContext } from '../../../../src/context.js';
 import { serverModule } from '../server-module.js';
 
-/** Invalidates before the transaction commits, and not after it. */
+/** Invalidates before the transaction commits instead of after it. */
 const { BotService } = await serverModule<typeof BotServiceModule>('bots/bot.service');
 
 interface Insides {

@@ -1,7 +1,7 @@
 import type * as SingleFlightModule from '../../../../src/cache/reader/single-flight.js';
 import { serverModule } from '../server-module.js';
 
-/** A reader joins any load of its key that is under way, whatever the generation it was claimed for. */
+/** A reader joins any pending load of its key, of whichever generation. */
 const { SingleFlight } = await serverModule<typeof SingleFlightModule>('cache/reader/single-flight');
 const { get, set } = SingleFlight.prototype;
 

@@ -3,7 +3,7 @@ import type { EntryKeys } from '../../../../src/cache/redis/cache-store.js';
 import type { RedisCircuitBreaker } from '../../../../src/cache/redis/redis-circuit-breaker.js';
 import { serverModule } from '../server-module.js';
 
-/** Values are accepted whatever the generation, and filled whatever has happened since: GET, SET and DEL. */
+/** Reads and fills ignore generations: the cache is plain GET, SET and DEL. */
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
 const { read, claim } = RedisStore.prototype;
 

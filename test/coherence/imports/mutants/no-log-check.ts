@@ -1,7 +1,7 @@
 import type * as InvalidationLogModule from '../../../../src/cache/invalidation/invalidation-log.js';
 import { serverModule } from '../server-module.js';
 
-/** Whatever a snapshot has missed, it is accepted. */
+/** The log check accepts every snapshot. */
 const { InvalidationLog } = await serverModule<typeof InvalidationLogModule>(
   'cache/invalidation/invalidation-log',
 );

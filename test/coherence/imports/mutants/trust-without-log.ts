@@ -1,7 +1,7 @@
 import type * as InvalidationLogModule from '../../../../src/cache/invalidation/invalidation-log.js';
 import { serverModule } from '../server-module.js';
 
-/** A process goes by what it last knew of the invalidation log, however long ago that was. */
+/** A process trusts its last read of the invalidation log, of whatever age. */
 const { InvalidationLog } = await serverModule<typeof InvalidationLogModule>(
   'cache/invalidation/invalidation-log',
 );

@@ -5,19 +5,19 @@ import type { Schedule } from '../schedule.js';
 import { addBot, caught, delayLogs, readerAndWriter, readEverywhere } from './gates.js';
 
 /**
- * A write has committed, but its server has not yet told Redis; a mutation through another server finds nothing left to
- * do, and answers with what the first has written.
+ * A write has committed, but its server has not yet invalidated in Redis. The same mutation through another server has
+ * nothing to write, and answers with the state that the first one wrote.
  */
-export const answerWithoutWrite: Schedule = {
-  name: 'a mutation that finds its work done',
+export const mutationWithoutWrite: Schedule = {
+  name: 'a mutation that has nothing to write',
   tolerance: STRICT,
-  async run(stage) {
-    const { mutations, workload } = stage;
-    const { reader, writer } = readerAndWriter(stage);
-    const bot = await addBot(stage);
-    await readEverywhere(stage, bot, 2);
+  async act(run) {
+    const { mutations, workload } = run;
+    const { reader, writer } = readerAndWriter(run);
+    const bot = await addBot(run);
+    await readEverywhere(run, bot, 2);
     await workload.perform(readOrganization(bot.orgId), reader.server);
-    await delayLogs(stage);
+    await delayLogs(run);
     const removal = required(writer.redis).hold((text) => text.includes(bot.id) && !/mget/i.test(text));
     const writing = mutations.setRunning(writer.server, bot, true);
     await caught(removal);
@@ -26,6 +26,6 @@ export const answerWithoutWrite: Schedule = {
     await workload.perform(readOrganization(bot.orgId), reader.server);
     removal.release();
     await writing;
-    await readEverywhere(stage, bot);
+    await readEverywhere(run, bot);
   },
 };

@@ -29,43 +29,43 @@ import { RedisHost } from './redis-host.js';
 import { SentinelHost } from './sentinel-host.js';
 import { Span } from './span.js';
 import type { RedisSide } from './redis-side.js';
-import { Stage } from './stage.js';
+import { CoherenceRun } from './coherence-run.js';
 import type { Load } from './workload.js';
 
 export interface RunOptions {
   readonly durationMs: number;
   readonly load: Load;
-  /** Goes on after the duration until there are so many. */
+  /** The run continues after `durationMs` until clients have made this many observations. */
   readonly observations?: number;
   readonly signal: AbortSignal;
 }
 
-/** A fault with a stage of its own, from the first server to the last check. */
-export interface Run {
+/** Starts the services and servers for one fault, runs it, and checks the end state. */
+export interface FaultRun {
   readonly name: string;
   readonly about: string;
   readonly perform: (options: RunOptions) => Promise<Outcome>;
 }
 
-const run = <Side extends RedisSide>(fault: Fault<Side>, startRedis: () => Promise<Side>): Run => ({
+const faultRun = <Side extends RedisSide>(fault: Fault<Side>, startRedis: () => Promise<Side>): FaultRun => ({
   name: fault.name,
   about: fault.about,
   async perform({ durationMs, load, observations, signal }) {
-    const stage = await Stage.open<Side>({ ...fault.stage, redis: startRedis });
+    const run = await CoherenceRun.open<Side>({ ...fault.options, redis: startRedis });
     try {
-      const outcome = await perform(fault, stage, new Span(durationMs, signal), load, observations);
-      outcome.findings.add(await checkConvergence(stage, fault.tolerance, new Span(Infinity, signal)));
+      const outcome = await perform(fault, run, new Span(durationMs, signal), load, observations);
+      outcome.findings.add(await checkConvergence(run, fault.tolerance, new Span(Infinity, signal)));
       return outcome;
     } finally {
-      await stage.close();
+      await run.close();
     }
   },
 });
 
-const ordinary = (fault: Fault): Run => run(fault, async () => await RedisHost.start());
+const onOneRedis = (fault: Fault): FaultRun => faultRun(fault, async () => await RedisHost.start());
 
-/** All that the long run does, one after another. */
-export const RUNS: readonly Run[] = [
+/** The faults that `npm run coherence` runs, in this order. */
+export const FAULT_RUNS: readonly FaultRun[] = [
   ...[
     none,
     evictions,
@@ -79,12 +79,12 @@ export const RUNS: readonly Run[] = [
     redisFrozen,
     redisSlow,
     redisOldDump,
-  ].map(ordinary),
-  run(clusterAlone, async () => await ClusterHost.start()),
-  run(clusterNodeCutOff, async () => await ClusterHost.start()),
-  run(clusterSlotMigration, async () => await ClusterHost.start(3)),
-  run(clusterFailover, async () => await ClusterHost.start(3)),
-  run(failover, async () => await SentinelHost.start()),
+  ].map(onOneRedis),
+  faultRun(clusterAlone, async () => await ClusterHost.start()),
+  faultRun(clusterNodeCutOff, async () => await ClusterHost.start()),
+  faultRun(clusterSlotMigration, async () => await ClusterHost.start(3)),
+  faultRun(clusterFailover, async () => await ClusterHost.start(3)),
+  faultRun(failover, async () => await SentinelHost.start()),
   ...[
     cutOffFromRedis,
     cutOffFromPostgres,
@@ -97,5 +97,5 @@ export const RUNS: readonly Run[] = [
     replicatedWrites,
     editorsDemoted,
     tablesTruncated,
-  ].map(ordinary),
+  ].map(onOneRedis),
 ];

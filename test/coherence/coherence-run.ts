@@ -11,14 +11,14 @@ import { readTruth } from './truth.js';
 import { Workload } from './workload.js';
 import { createFixture, type Fixture } from './fixture.js';
 
-export interface StageOptions<Side extends RedisSide = RedisHost> extends Pick<
+export interface CoherenceRunOptions<Side extends RedisSide = RedisHost> extends Pick<
   FleetOptions,
   'proxies' | 'settings' | 'imports'
 > {
   readonly servers?: number;
-  /** Starts the Redis of the run; a plain one by default. */
+  /** Starts the Redis of the run; a standalone Redis by default. */
   readonly redis?: () => Promise<Side>;
-  /** Starts the database of the run; one in the PostgreSQL of all tests by default. */
+  /** Creates the database of the run; by default in the PostgreSQL that all tests share. */
   readonly database?: () => Promise<TestDatabase>;
   readonly organizations?: number;
   readonly bots?: number;
@@ -27,8 +27,8 @@ export interface StageOptions<Side extends RedisSide = RedisHost> extends Pick<
 const TRUTH_EVERY_MS = 200;
 const BOTS = 60;
 
-/** Everything of one run: the services, the servers, and what is known of them. */
-export class Stage<Side extends RedisSide = RedisHost> {
+/** One run: PostgreSQL, Redis, the servers, their clients, and the history that the checker verifies. */
+export class CoherenceRun<Side extends RedisSide = RedisHost> {
   private constructor(
     readonly history: History,
     readonly database: TestDatabase,
@@ -39,11 +39,11 @@ export class Stage<Side extends RedisSide = RedisHost> {
     readonly workload: Workload,
   ) {}
 
-  static async open(options?: StageOptions & { redis?: never }): Promise<Stage>;
+  static async open(options?: CoherenceRunOptions & { redis?: never }): Promise<CoherenceRun>;
   static async open<Side extends RedisSide>(
-    options: StageOptions<Side> & { redis: () => Promise<Side> },
-  ): Promise<Stage<Side>>;
-  static async open(options: StageOptions<RedisSide> = {}): Promise<Stage<RedisSide>> {
+    options: CoherenceRunOptions<Side> & { redis: () => Promise<Side> },
+  ): Promise<CoherenceRun<Side>>;
+  static async open(options: CoherenceRunOptions<RedisSide> = {}): Promise<CoherenceRun<RedisSide>> {
     const history = new History(STRICT);
     const [database, redis] = await Promise.all([
       (options.database ?? createDatabase)(),
@@ -65,14 +65,14 @@ export class Stage<Side extends RedisSide = RedisHost> {
       );
       const mutations = new Mutations(fleet, history);
       const workload = new Workload({ fleet, history, mutations, fixture });
-      return new Stage(history, database, redis, fixture, fleet, mutations, workload);
+      return new CoherenceRun(history, database, redis, fixture, fleet, mutations, workload);
     } catch (error) {
       await Promise.all([redis.stop(), database.drop()]);
       throw error;
     }
   }
 
-  /** A connection that no server knows of. */
+  /** A connection for writes from outside and for checks; no server uses it. */
   get sql(): postgres.Sql {
     return this.database.sql;
   }
@@ -81,12 +81,12 @@ export class Stage<Side extends RedisSide = RedisHost> {
     await readTruth(this.sql, this.history, this.fixture.orgIds);
   }
 
-  /** Reads the database past every cache, again and again, until the returned function is called. */
+  /** Keeps reading the database directly, past every cache, until the returned function is called. */
   watchTruth(): () => Promise<void> {
     const watch = new AbortController();
     const watching = (async () => {
       while (!watch.signal.aborted) {
-        // Where the database itself is taken away, there is nothing to learn meanwhile.
+        // Some faults make PostgreSQL unavailable; the next read comes 200 ms later.
         await this.readTruth().catch(() => undefined);
         await new Promise((resolve) => setTimeout(resolve, TRUTH_EVERY_MS));
       }
