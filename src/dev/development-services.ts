@@ -34,8 +34,7 @@ const dataDirOf = (environment: Environment): string => path.resolve(environment
 const given = (url: string): ServiceInUse => ({ url, reused: true, stop: async () => {} });
 
 /**
- * Claims the data folder, and starts the services that the environment does not name. Adds the functions that stop
- * them to `closers`, step by step.
+ * Claims the data folder, and starts the services that the environment does not name. `closers` gets what stops them.
  * @throws Error in production, or if another process serves from the folder.
  */
 export async function bringUpServices(

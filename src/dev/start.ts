@@ -10,10 +10,7 @@ const startedAt = performance.now();
 const say = (line: string): void =>
   console.log(`[${((performance.now() - startedAt) / 1_000).toFixed(1)} s] ${line}`);
 
-/**
- * The development server: `npm start`. Starts the services that it needs in the data folder, and serves the demo
- * data.
- */
+/** `npm start`: starts the services that the development server needs in the data folder, and serves the demo data. */
 async function main(): Promise<void> {
   const closers: Closer[] = [];
   let interrupted = false;

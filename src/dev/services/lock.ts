@@ -7,8 +7,7 @@ const RETRY_MS = 50;
 const MAX_WAIT_MS = 5 * 60_000;
 
 /**
- * Runs `action` while holding the lock beside a path, so that only one process, or one caller in a process, runs it
- * at a time.
+ * Runs `action` while holding the lock beside a path: one process, and one caller in a process, at a time.
  * @throws any error of `action`; an error if the lock is held for longer than five minutes
  */
 export async function withLock<T>(path: string, action: () => Promise<T>): Promise<T> {

@@ -10,10 +10,7 @@ export const POLL_MS = 20;
 /** How long a process may take to end after a signal (ms). */
 const END_MS = 10_000;
 
-/**
- * Identifies a process among all that have or will have the same pid, by its start time. Undefined if it has ended; a
- * zombie counts as ended.
- */
+/** Identifies a process among all that ever have its pid, by its start time; undefined if it has ended, as zombies have. */
 export function processIdentity(pid: number): string | undefined {
   try {
     if (process.platform === 'linux') {
