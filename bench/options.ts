@@ -1,6 +1,6 @@
 import { CONTENDERS, otherBuild, type Contender } from './servers/contenders.js';
 
-/** How long and how often is measured. */
+/** The length and number of measurements. */
 export interface Pace {
   readonly rounds: number;
   readonly warmUpMs: number;
@@ -25,11 +25,11 @@ export interface Pace {
   readonly samples: number;
 }
 
-/** What a run is to do. */
+/** The options of a run. */
 export interface Options {
   readonly quick: boolean;
   readonly pace: Pace;
-  /** All that could be measured. */
+  /** Everything that can be measured. */
   readonly contenders: readonly Contender[];
   /** The servers to measure. */
   readonly servers: readonly string[];
@@ -77,10 +77,10 @@ const QUICK: Pace = {
   samples: 5,
 };
 
-/** What a run consists of, in this order. */
+/** The parts of a run, in order. */
 export const PARTS = ['throughput', 'memory', 'pairs', 'mutations', 'invalidation', 'faults'] as const;
 
-/** What is measured only on request, with `--growth`, because each part takes minutes. */
+/** Parts that are measured only with `--growth`, because each takes minutes. */
 export const LONG_PARTS = ['scale-out', 'growth', 'steady-memory'] as const;
 
 /**

@@ -26,7 +26,7 @@ const AUTO_EXPLAIN = {
 
 /**
  * `npm run bench -- query-plans [bots]`: loads 1,000,000 bots into a scratch database and shows how PostgreSQL
- * runs the statements that the repositories really send (auto_explain looks over their shoulders), with times.
+ * runs the statements that the repositories send, as auto_explain logs them, with times.
  */
 async function main(): Promise<void> {
   const bots = Number(process.argv[2] ?? 1_000_000);

@@ -89,7 +89,7 @@ async function measureAll(options: Options): Promise<Results> {
   }
 }
 
-/** Says what spoils a comparison: answers without data under load. */
+/** Reports answers without data under load, which make a comparison invalid. */
 function complain({ throughput }: Results): void {
   for (const { workload, server, rounds } of throughput) {
     const errors = rounds.reduce((sum, round) => sum + round.errors, 0);

@@ -15,7 +15,7 @@ import type { TailReport } from './support/tail-process.js';
 const WRITES_A_SECOND = 1_000;
 const CONNECTIONS = 8;
 const BOTS = 5_000;
-/** Writes are started in bundles this far apart (ms). */
+/** Pause between two batches of writes (ms). */
 const TICK_MS = 10;
 
 interface Phase {
@@ -28,8 +28,8 @@ interface Phase {
 }
 
 /**
- * `npm run bench -- tail-cost [seconds]`: what it costs a server, and PostgreSQL, to read the invalidation log
- * while 1,000 transactions a second are written through SQL.
+ * `npm run bench -- tail-cost [seconds]`: measures the cost of reading the invalidation log, for a server
+ * and for PostgreSQL, during 1,000 transactions a second by SQL.
  */
 async function main(): Promise<void> {
   const seconds = Number(process.argv[2] ?? 20);
@@ -77,7 +77,7 @@ async function addBots(sql: postgres.Sql): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
-/** Writes for a time, half to the bots and half to their messages. Returns how many writes there were. */
+/** Writes for a time, half to bots and half to messages. Returns the number of writes. */
 async function write(sql: postgres.Sql, ids: readonly string[], seconds: number): Promise<number> {
   const startedAt = performance.now();
   const pending = new Set<Promise<unknown>>();

@@ -16,10 +16,10 @@ import type { Server } from './support/server.js';
 import { detailsRequest, listRequest, updateRequest, workloads } from './workloads/catalogue.js';
 import { RECORD } from './workloads/documents.js';
 
-/** What one request of a kind is, and how many of them a round sends. */
+/** A kind of request, and how many of them a round sends. */
 interface Operation {
   readonly name: string;
-  /** Ours as shipped, or without whole answers. */
+  /** Our server as shipped, or without the response cache. */
   readonly server: 'ours' | 'resolvers';
   readonly requests: readonly GraphQLRequest[];
   /** Whether Redis is emptied before every round. */
@@ -27,7 +27,7 @@ interface Operation {
   readonly count: number;
 }
 
-/** What a request costs each part; averages of a round. */
+/** The cost of a request by component; averages of a round. */
 interface UnitCost {
   readonly serverMicroseconds: number;
   readonly redisCommands: number;
@@ -43,12 +43,12 @@ const ROUNDS = 5;
 const CONNECTIONS = 32;
 const COLD_PAGES = 1_000;
 const IDLE_MS = 10_000;
-/** Fills are not waited for by readers. */
+/** Time for fills, because readers do not wait for them (ms). */
 const FILLED_MS = 200;
 
 /**
- * `npm run bench -- unit-costs`: what one request of each kind costs the server, Redis and PostgreSQL, and what a
- * server costs that nobody asks anything. What `docs/limits.md` calculates with.
+ * `npm run bench -- unit-costs`: measures the cost of one request of each kind for the server, Redis and PostgreSQL,
+ * and the cost of an idle server. `docs/limits.md` uses these figures.
  */
 async function main(): Promise<void> {
   const startedAt = performance.now();
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   try {
     const operations = operationsOf(bench);
     const costs = operations.map(() => [] as UnitCost[]);
-    // The first round is there to warm up.
+    // The first round is a warm-up.
     for (let round = 0; round <= ROUNDS; round++) {
       for (const [i, operation] of operations.entries()) {
         const cost = await measure(bench, operation);
@@ -211,7 +211,7 @@ const tableOf = (
   }),
 });
 
-/** What a server costs that only reads the invalidation log, ten times a second; PostgreSQL's part: `tail-cost`. */
+/** The cost of a server that only reads the invalidation log, ten times a second; for PostgreSQL see `tail-cost`. */
 async function measureIdle({ servers }: Bench): Promise<string> {
   const look = () => servers.reduce((sum, { pid }) => sum + cpuMicroseconds(pid), 0);
   const before = look();

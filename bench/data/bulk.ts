@@ -5,7 +5,7 @@ import type { Sql } from '../../src/db/driver.js';
 /** Organizations to fill, as a query that returns their ids and a text that makes their bots' ids differ. */
 export type Organizations = postgres.PendingQuery<postgres.Row[]>;
 
-/** What is kept for every row that is written, and is quicker to make for all rows at the end. */
+/** Objects that PostgreSQL maintains for every written row, and that are faster to build for all rows at the end. */
 interface PutAside {
   readonly table: string;
   readonly name: string;
@@ -13,8 +13,8 @@ interface PutAside {
 }
 
 /**
- * Fills a migrated database quickly: the triggers, keys and most indexes are put aside while `fill` writes, and what they
- * would have kept is computed, or checked, at the end. The same rows at every call.
+ * Fills a migrated database quickly: drops the triggers, keys and most indexes while `fill` writes, then computes their
+ * totals and restores them. Every call writes the same rows.
  */
 export async function bulkLoad(sql: Sql, fill: () => Promise<void>): Promise<void> {
   const indexes = await sql<{ definition: string }[]>`
@@ -22,7 +22,7 @@ export async function bulkLoad(sql: Sql, fill: () => Promise<void>): Promise<voi
     from unnest(array['bots_search_idx', 'bots_grams_idx', 'messages_page_idx', 'messages_kind_idx',
       'messages_conversation_idx']::regclass[]) as i`;
   await sql`drop index bots_search_idx, bots_grams_idx, messages_page_idx, messages_kind_idx, messages_conversation_idx`;
-  // Foreign keys first: they hang on the others.
+  // Foreign keys first: they depend on the other keys.
   const constraints = await sql<PutAside[]>`
     select conrelid::regclass::text as table, quote_ident(conname) as name, pg_get_constraintdef(oid) as definition
     from pg_constraint
@@ -38,7 +38,7 @@ export async function bulkLoad(sql: Sql, fill: () => Promise<void>): Promise<voi
     await sql.unsafe(`alter table ${table} add constraint ${name} ${definition}`);
   }
   for (const { definition } of indexes) await sql.unsafe(definition);
-  // A definition does not say this.
+  // A definition does not contain this.
   await sql`alter index bots_grams_idx alter column 2 set statistics 0`;
   await sql`alter table bots enable trigger user`;
   await sql`alter table messages enable trigger user`;
@@ -92,7 +92,7 @@ export async function insertMessages(sql: Sql, orgId: string, each: number): Pro
     from bots as b cross join generate_series(0, ${each - 1}::int) as m where b.org_id = ${orgId}`;
 }
 
-/** What the triggers would have kept. */
+/** Computes the totals that the triggers would have maintained. */
 async function computeTotals(sql: Sql): Promise<void> {
   await sql`insert into bot_counts (org_id, total) select org_id, count(*) from bots group by org_id`;
   await sql`

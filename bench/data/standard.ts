@@ -13,7 +13,7 @@ const MESSAGES_OF_A_BOT = 20;
 const COLD_ORGANIZATIONS = 100;
 const BOTS_OF_A_COLD_ORGANIZATION = 400;
 
-/** What the workloads need to know of the data. */
+/** The data that workloads use. */
 export interface StandardData {
   readonly orgId: string;
   /** An owner of the organization. */

@@ -19,7 +19,7 @@ export async function runAlternate(task: AlternateTask): Promise<LatencyResult[]
     }),
   );
   for (let i = 0; i < warmUp + task.iterations; i++) {
-    // To and fro, so that nobody always comes after the same one.
+    // Alternate the direction, so that no target always follows the same other one.
     for (const target of i % 2 === 0 ? targets : targets.toReversed()) {
       const sentAt = performance.now();
       const { status, hasData } = await target.connection.ask(

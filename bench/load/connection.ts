@@ -7,13 +7,13 @@ export interface Target {
   readonly path: string;
 }
 
-/** Where a URL leads to. */
+/** The address of a URL. */
 export function targetOf(url: string): Target {
   const { hostname, port, pathname } = new URL(url);
   return { host: hostname, port: Number(port), path: pathname };
 }
 
-/** The bytes of a request, made once and sent often. */
+/** The bytes of a request, built once and sent often. */
 export function encodeRequest(target: Target, request: { token: string | undefined; body: string }): Buffer {
   const body = Buffer.from(request.body);
   const head = [
@@ -29,7 +29,7 @@ export function encodeRequest(target: Target, request: { token: string | undefin
   return Buffer.concat([Buffer.from(head, 'latin1'), body]);
 }
 
-/** What came back; `body` is empty unless it was asked for. */
+/** A response; `body` is empty unless it was requested. */
 export interface Received {
   readonly status: number;
   /** Whether the answer begins with data, as one without errors does. */
@@ -42,15 +42,15 @@ const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n');
 const DATA = Buffer.from('{"data":{"');
 
 /**
- * One keep-alive HTTP connection with one request at a time, as lean as can be: the generator shares the machine with
- * the servers, so what it does not do leaves more to them. It reads the status, the length, and whether there are data.
+ * One keep-alive HTTP connection with one request at a time. It reads only the status, the length, and whether there are
+ * data, because the generator shares the machine with the servers.
  */
 export class Connection {
   private socket: Socket | undefined;
   private head: Buffer | undefined;
   private status = 0;
   private hasData = false;
-  /** Bytes of the body still to come; undefined while the head is. */
+  /** Bytes of the body still to receive; undefined until the head is complete. */
   private remaining: number | undefined;
   private chunked = false;
   private tail: Buffer = Buffer.alloc(0);

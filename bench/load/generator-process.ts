@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import type { Tasks } from './tasks.js';
 
-/** The load generator as the harness sees it. */
+/** The load generator, as used by the harness. */
 export class Generator {
   private readonly child: ChildProcess;
 
@@ -13,7 +13,7 @@ export class Generator {
     });
   }
 
-  /** Runs a task to its end. One at a time. @throws Error if it could not be run */
+  /** Runs a task until it ends, one task at a time. @throws Error if the task fails */
   async run<Kind extends keyof Tasks>(kind: Kind, task: Tasks[Kind]['task']): Promise<Tasks[Kind]['result']> {
     return await new Promise((resolve, reject) => {
       this.child.once('message', (message: { result?: Tasks[Kind]['result']; failure?: string }) => {

@@ -2,14 +2,14 @@ import { percentile } from '../support/numbers.js';
 import type { Received } from './connection.js';
 import type { LoadResult } from './tasks.js';
 
-/** Collects how long requests took, and which failed. */
+/** Collects the latencies and failures of requests. */
 export class Latencies {
   private values = new Float64Array(16_384);
   private count = 0;
   private errors = 0;
   private firstError: string | undefined;
 
-  /** A request that was answered, or not, this many ms after it was sent. */
+  /** Adds a request that was answered, or failed, this many ms after it was sent. */
   add(ms: number, received: Received | Error): void {
     if (received instanceof Error) this.failed(received.message);
     else if (received.status !== 200 || !received.hasData)

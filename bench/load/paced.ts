@@ -4,7 +4,7 @@ import { Connection, encodeRequest, targetOf } from './connection.js';
 import { Latencies } from './latencies.js';
 import type { LoadResult, PacedTask } from './tasks.js';
 
-/** Enough that a slow answer does not hold up the next request. */
+/** Enough connections that a slow answer does not delay the next request. */
 const CONNECTIONS = 16;
 
 /** Runs a {@link PacedTask}. */

@@ -1,6 +1,6 @@
 import type { GraphQLRequest } from '../support/client.js';
 
-/** What the load generator can be asked to do, and what it answers. */
+/** The tasks of the load generator, and their results. */
 export interface Tasks {
   load: { readonly task: LoadTask; readonly result: LoadResult };
   paced: { readonly task: PacedTask; readonly result: LoadResult };
@@ -18,7 +18,7 @@ export interface LoadTask {
   readonly order: 'random' | 'once';
   readonly seed: number;
   readonly durationMs: number;
-  /** Requests drawn instead, this part of the time: changes among reads. */
+  /** Requests that replace this share of the others: mutations among reads. */
   readonly among?: { readonly requests: readonly GraphQLRequest[]; readonly part: number };
 }
 
@@ -37,7 +37,7 @@ export interface BurstTask {
   readonly request: GraphQLRequest;
 }
 
-/** Sends one request at a time to each target in turn, so that all meet the same moments of the machine. */
+/** Sends one request at a time to each target in turn, so that all are measured under the same conditions. */
 export interface AlternateTask {
   readonly targets: readonly { readonly url: string; readonly requests: readonly GraphQLRequest[] }[];
   readonly iterations: number;
@@ -54,30 +54,30 @@ export interface StaleTask {
   readonly durationMs: number;
 }
 
-/** What came of requests under load. */
+/** The results of requests under load. */
 export interface LoadResult {
   readonly requests: number;
   readonly errors: number;
-  /** The first answer that was no data. */
+  /** The first answer without data. */
   readonly firstError: string | undefined;
   readonly elapsedMs: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
 
-/** How long one target took, one request at a time. */
+/** The latencies of one target, one request at a time. */
 export interface LatencyResult {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly errors: number;
 }
 
-/** What was seen by reads beside writes. */
+/** The results of reads during writes. */
 export interface StaleResult {
   readonly writes: number;
   readonly reads: number;
   readonly staleReads: number;
-  /** The oldest that a stale read was: ms since the answer to the write that it does not show. */
+  /** The longest staleness of a read: ms since the answer to a write that it does not show. */
   readonly longestMs: number;
   readonly errors: number;
 }

@@ -10,7 +10,7 @@ import { contender } from '../servers/contenders.js';
 import { startServer, type Server } from '../support/server.js';
 import { startServices, type Services } from '../support/services.js';
 
-/** What every measurement needs. */
+/** The services, data and servers of all measurements. */
 export interface Bench {
   readonly options: Options;
   readonly services: Services;
@@ -28,7 +28,7 @@ export interface Bench {
   stop(): Promise<void>;
 }
 
-/** Brings up the services, loads the data, and starts the servers. */
+/** Starts the services, loads the data, and starts the servers. */
 export async function setUp(options: Options, say: (line: string) => void): Promise<Bench> {
   const closers: (() => Promise<void> | void)[] = [];
   const stop = async () => {

@@ -15,7 +15,7 @@ export interface Reads {
 
 /** Reads of bots beside a busy one, and of the busy one itself. */
 export interface BusyBotResult {
-  /** Reads of bots and pages that nothing is written to. */
+  /** Reads of bots and pages without writes. */
   readonly others: Reads;
   /** Reads of the busy bot's statistics. */
   readonly busy: Reads;
@@ -29,12 +29,12 @@ const OTHER_BOTS = 200;
 const OTHER_PAGES = 10;
 
 /**
- * One bot receives 200 messages a second, one a call, through one process, while others, then it itself, are read
- * through another one.
+ * One bot receives 200 messages a second, one per call, through one process, while clients read other bots, then this bot,
+ * through another process.
  */
 export async function measureBusyBot(bench: Bench, reading: Server, writing: Server): Promise<BusyBotResult> {
   const { token, orgId, botIds } = bench.data;
-  // The oldest bot: on none of the pages that are read.
+  // The oldest bot, which is on none of the pages.
   const busyId = botIds.at(-1) ?? '';
   const others = [
     ...botIds.slice(0, OTHER_BOTS).flatMap((id) => [detailsRequest(token, id), statsRequest(token, id)]),

@@ -8,7 +8,7 @@ import { startServer } from '../support/server.js';
 import { listRequest, updateRequest } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 
-/** What requests meet while Redis does not answer, one after the other. */
+/** The results of successive requests while Redis does not answer. */
 export interface Outage {
   readonly firstMs: number;
   /** The median of those after the first. */
@@ -20,12 +20,12 @@ export interface Outage {
   readonly updateMs: number;
 }
 
-/** How a server lives through outages of Redis. */
+/** The results of a server during outages of Redis. */
 export interface FaultResult {
   readonly contender: Contender;
   readonly frozen: Outage;
   readonly killed: Outage;
-  /** Whether a read is answered again after the frozen Redis went on. */
+  /** Whether a read is answered after Redis was thawed. */
   readonly recovers: boolean;
 }
 
@@ -33,10 +33,10 @@ export interface FaultResult {
 const PATIENCE_MS = 2_000;
 const READS = 10;
 const RECOVERY_MS = 1_500;
-/** As ours: no command is waited for longer. */
+/** Timeout of a command, as in our server. */
 const OPPONENTS_TIMEOUT = { BENCH_REDIS_COMMAND_TIMEOUT_MS: '100' };
 
-/** Freezes and kills the Redis of each server, all beside each other: this is about waiting, not about load. */
+/** Freezes and kills the Redis of each server, all at once: this measures waiting, not load. */
 export async function measureFaults(bench: Bench): Promise<FaultResult[]> {
   const results = await Promise.all(
     bench.servers

@@ -10,7 +10,7 @@ import { startServer, type Server } from '../support/server.js';
 import { detailsRequest, listRequest, statsRequest } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 
-/** What a read takes on little and on much data: the p50 of each round (ms). */
+/** The latency of a read on little and on much data: the p50 of each round (ms). */
 export interface GrowthResult {
   readonly read: string;
   readonly temperature: 'warm' | 'cold';
@@ -22,10 +22,10 @@ const LARGE = { bots: 1_000_000, otherOrganizations: 100, botsOfEachOther: 100, 
 const ROUNDS = 7;
 const PAGES = 50;
 const BOTS = 300;
-/** How often a warm read is repeated in a round. */
+/** Repetitions of a warm read in a round. */
 const WARM_TIMES = 8;
 
-/** Where the reads of one size go. */
+/** The server and data of one size. */
 interface Side {
   readonly server: Server;
   readonly token: string;
@@ -90,7 +90,7 @@ const READS: readonly (readonly [string, (side: Side) => GraphQLRequest[]])[] = 
   ['statistics of a bot', ({ token, botIds }) => botIds.map((id) => statsRequest(token, id))],
 ];
 
-/** Cold: an empty cache, and each request once. Warm: the same once more, several times over. */
+/** Cold: each request once on an empty cache. Warm: the same requests, repeated. */
 async function measureRead(
   bench: Bench,
   sides: readonly Side[],

@@ -4,7 +4,7 @@ import type { Server } from '../support/server.js';
 import { updateRequest } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 
-/** What an update takes with few and with many other keys in the same Redis database (p50, ms). */
+/** The latency of an update with few and with many other keys in the same Redis database (p50, ms). */
 export interface InvalidationResult {
   readonly server: Server;
   readonly fewMs: number;

@@ -6,7 +6,7 @@ import type { Server } from '../support/server.js';
 import { detailsRequest, listRequest, statsRequest } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 
-/** What a server keeps in Redis when everything has been read once, and what its process holds. */
+/** The memory of a server's keys after everything was read once, and of its process. */
 export interface MemoryResult {
   readonly server: Server;
   readonly keyspace: KeyspaceUse;
@@ -14,10 +14,10 @@ export interface MemoryResult {
 }
 
 const PAGE_LENGTH = 20;
-/** Fills are not waited for by readers. */
+/** Time for fills, because readers do not wait for them (ms). */
 const FILLED_MS = 300;
 
-/** Reads list pages, details and statistics of the newest bots once, and weighs what Redis then holds. */
+/** Reads list pages, details and statistics of the newest bots once, and measures the memory of Redis. */
 export async function measureMemory(bench: Bench): Promise<MemoryResult[]> {
   const { token, orgId } = bench.data;
   const botIds = bench.data.botIds.slice(0, bench.options.pace.cachedBots);

@@ -7,7 +7,7 @@ import { measureBareUpdate } from './bare-sql.js';
 import type { Bench } from './bench.js';
 import { inboundMessage } from './busy-bot.js';
 
-/** How long changes take, one at a time. The ceiling runs the bare SQL and one Redis round trip behind bare HTTP. */
+/** The latency of mutations, one at a time. The ceiling runs the bare SQL and one Redis round trip behind bare HTTP. */
 export interface MutationResult {
   /** The bare SQL and one Redis round trip in the harness itself (ms). */
   readonly bareInProcessMs: number;
@@ -71,6 +71,6 @@ export async function measureMutations(bench: Bench): Promise<MutationResult> {
   };
 }
 
-/** The ceiling has paths of its own for changes. */
+/** The ceiling has separate paths for mutations. */
 const bare = ({ contender, url }: Server, path: string): string =>
   contender.id === 'ceiling' ? new URL(path, url).href : url;

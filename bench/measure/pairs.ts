@@ -4,7 +4,7 @@ import { listRequest } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 import { measureBusyBot, type BusyBotResult } from './busy-bot.js';
 
-/** How two processes of a server behave together. */
+/** The results of two processes of a server. */
 export interface PairResult {
   readonly server: Server;
   readonly burst: LoadResult;
@@ -37,7 +37,7 @@ export async function measurePairs(bench: Bench): Promise<PairResult[]> {
 async function measurePair(bench: Bench, server: Server, twin: Server): Promise<PairResult> {
   const { data, generator, options } = bench;
   const both = [server, twin];
-  // Code that has never run is slow, and not what is looked for here.
+  // Warm up: code is slow when it runs for the first time.
   const warming = Array.from({ length: WARMING_READS }, (_, i) =>
     listRequest(data.token, data.orgId, 1 + (i % 50)),
   );

@@ -10,7 +10,7 @@ import { startServer, type Server } from '../support/server.js';
 import { workloads, type Workload } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 
-/** What a request costs all processes together. */
+/** The cost of a request for all processes together. */
 export interface FleetRound {
   readonly requestsPerSecond: number;
   readonly cpuMicroseconds: number;
@@ -29,7 +29,7 @@ export interface ScaleOutResult {
   readonly stale: StaleResult;
 }
 
-/** A {@link ScaleOutResult} in the making. */
+/** A {@link ScaleOutResult} to which rounds are added. */
 interface Fleet {
   readonly processes: number;
   readonly server: Server;
@@ -41,14 +41,14 @@ interface Fleet {
 const PROCESSES_ON_ONE_REDIS = [1, 2, 4];
 const PROCESSES_ON_CLUSTER = [1, 2];
 const CLUSTER_NODES = 3;
-/** Databases of the common Redis that nothing else uses. */
+/** Unused databases of the common Redis. */
 const FIRST_DATABASE = 20;
 const WORKLOADS = new Set(['list', 'mix']);
-/** As many for each process, so that each can share its round trips among as many requests. */
+/** Connections per process: the same number for each, so that each can share its round trips among as many requests. */
 const CONNECTIONS_OF_A_PROCESS = 32;
-/** Requests that go before a round, for each process: what was cached has expired since the last. */
+/** Warm-up requests of a round per process, because cached values have expired since the last one. */
 const WARMING_REQUESTS = 500;
-/** So that requests do not go through the bots, or the pages, one by one. */
+/** A stride, so that requests do not visit the bots or the pages in order. */
 const STRIDE = 7;
 const WRITTEN_BOTS = 8;
 const READERS = 16;
@@ -110,7 +110,7 @@ export async function measureScaleOut(bench: Bench): Promise<ScaleOutResult[]> {
   }
 }
 
-/** Ours, as many processes as that; the harness asks the one that deals out the connections. */
+/** Starts this many processes of our server; the harness queries the one that distributes the connections. */
 function severalOf(processes: number, clusterNodes: string): Contender {
   return {
     ...contender('ours'),
@@ -135,7 +135,7 @@ async function startCluster(bench: Bench) {
   return nodes;
 }
 
-/** Each workload on each fleet in turn, so that all meet the same moments of the machine. */
+/** Each workload on each fleet in turn, so that all are measured under the same conditions. */
 async function measureAll(
   bench: Bench,
   fleets: readonly Fleet[],
@@ -178,8 +178,8 @@ async function measure(bench: Bench, fleet: Fleet, workload: Workload): Promise<
 }
 
 /**
- * Sends that many requests for each process, updates among them: a process has its code to compile, and until it has, after
- * some 10,000 requests, each costs it several times what it does later. A time would give fewer to each of many.
+ * Sends this many requests per process, updates among them. Until a process has compiled its code, after some 10,000 requests,
+ * each request costs it several times more. A warm-up of fixed time would send fewer requests to each of many processes.
  */
 async function send(
   { generator }: Bench,
@@ -203,7 +203,7 @@ async function send(
   });
 }
 
-/** What all Redis nodes have done so far. */
+/** The counts of all Redis nodes so far. */
 async function useOf({ admins }: Fleet): Promise<RedisUse> {
   const uses = await Promise.all(admins.map(redisUse));
   return {
@@ -212,7 +212,7 @@ async function useOf({ admins }: Fleet): Promise<RedisUse> {
   };
 }
 
-/** Writers and readers over connections that are dealt out among the processes. */
+/** Writers and readers over connections that are distributed among the processes. */
 async function readBesideWrites({ data, generator, options }: Bench, { url }: Server): Promise<StaleResult> {
   return await generator.run('stale', {
     urls: [url],

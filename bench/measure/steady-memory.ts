@@ -14,13 +14,13 @@ import { startServer, type Server } from '../support/server.js';
 import { detailsRequest, statsRequest } from '../workloads/catalogue.js';
 import type { Bench } from './bench.js';
 
-/** What a server process holds after that many requests, none of which came twice. */
+/** The memory of a server process after this many distinct requests. */
 export interface SteadyMemoryResult {
   readonly requests: number;
   readonly errors: number;
   /** After a collection of garbage. */
   readonly heapMegabytes: number;
-  /** Buffers: the bodies of answers that are kept. */
+  /** Buffers: the bodies of cached responses. */
   readonly externalMegabytes: number;
   readonly residentMegabytes: number;
   readonly redisMegabytes: number;
@@ -37,7 +37,7 @@ const UNKNOWN_IDS = 10_000;
 
 const DATABASE = 28;
 const CONNECTIONS = 16;
-/** Time for a collection of garbage, and for fills that no reader waits for. */
+/** Time for a garbage collection and for fills (ms). */
 const SETTLING_MS = 1_000;
 
 const SEARCH = `query Search($orgId: ID!, $search: String) {
@@ -45,7 +45,7 @@ const SEARCH = `query Search($orgId: ID!, $search: String) {
 }`;
 const BOT = 'query Named($id: ID!) { bot(id: $id) { id name status } }';
 
-/** A bot, and the token of one who may read it. */
+/** A bot, and the token of a user who may read it. */
 interface Readable {
   readonly id: string;
   readonly orgId: string;
@@ -54,8 +54,8 @@ interface Readable {
 }
 
 /**
- * Sends 480,000 requests that all differ, in the bot, the search, the document and its name, the token, or an id that
- * nobody has, and weighs the process and Redis in between: everything that they remember has to have a bound.
+ * Sends 480,000 requests that all differ, in the bot, the search, the document and its name, the token, or an unknown id, and
+ * measures the memory of the process and Redis in between: all caches must be bounded.
  */
 export async function measureSteadyMemory(bench: Bench): Promise<SteadyMemoryResult[]> {
   const bots = await readableBots(bench);
@@ -88,7 +88,7 @@ export async function measureSteadyMemory(bench: Bench): Promise<SteadyMemoryRes
   }
 }
 
-/** The bots of the organizations that each have an owner of their own. */
+/** The bots of the organizations that have a separate owner each. */
 async function readableBots({ databaseUrl, data }: Bench): Promise<Readable[]> {
   const tokens = new Map(data.cold.map(({ orgId, token }) => [orgId, token]));
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
@@ -100,7 +100,7 @@ async function readableBots({ databaseUrl, data }: Bench): Promise<Readable[]> {
   return rows.map((row) => ({ ...row, token: tokens.get(row.orgId) ?? '' }));
 }
 
-/** Kinds of requests by turns, none of which is in another block. */
+/** Requests of all kinds in turn; no request is in two blocks. */
 async function requestsOf(block: number, bots: readonly Readable[]): Promise<GraphQLRequest[]> {
   const at = (n: number): Readable => bots[n % bots.length] as Readable;
   const own = bots.slice(block * BOTS, (block + 1) * BOTS);

@@ -15,7 +15,7 @@ export interface Round {
   readonly redisMicroseconds: number;
   readonly redisCommands: number;
   readonly statements: number;
-  /** Undefined where nothing was looked up. */
+  /** Undefined if no value was looked up. */
   readonly hitRate: number | undefined;
   readonly errors: number;
   readonly firstError: string | undefined;
@@ -61,17 +61,17 @@ export async function measureThroughput(
 const canServe = ({ contender }: Server, { cold, updates }: Workload): boolean =>
   contender.onlyReads !== true || (!cold && updates === undefined);
 
-/** Empties the cache, or fills it, as the workload wants it. */
+/** Empties or fills the cache, as the workload requires. */
 async function prepare(bench: Bench, server: Server, workload: Workload): Promise<void> {
   if (workload.cold) {
-    // The ceiling has no misses: it keeps what it is to send.
+    // The ceiling has no misses: keep its stored answers.
     if (server.contender.id !== 'ceiling') await bench.adminOf(server).flushdb();
   } else {
     await load(bench, server, workload, { order: 'once', connections: PRIMING_CONNECTIONS });
   }
 }
 
-/** Lets the process compile what the workload needs; not measured. */
+/** Warms up the process's code; not measured. */
 async function warmUp(bench: Bench, server: Server, workload: Workload): Promise<void> {
   await prepare(bench, server, workload);
   if (workload.cold) {

@@ -7,8 +7,8 @@ import type { Bench } from './bench.js';
 const PARALLEL = 8;
 
 /**
- * Makes sure that what is compared does the same: the same data from every server, cold and cached, nothing for a
- * caller of another organization or without a token. Gives the ceiling the bytes that it is to send.
+ * Checks that all servers do the same: they return the same data, cold and cached, and nothing to a caller of another
+ * organization or without a token. Stores the answers of the ceiling.
  * @throws Error that names the first difference
  */
 export async function verify(bench: Bench, workloads: readonly Workload[]): Promise<void> {
@@ -33,7 +33,7 @@ export async function verify(bench: Bench, workloads: readonly Workload[]): Prom
   bench.say('Every server answers the same data, and refuses the same callers');
 }
 
-/** Asks twice, so that the second answer may be a cached one. */
+/** Sends each request twice, so that the second answer can be a cached one. */
 async function compare(
   server: Server,
   request: GraphQLRequest,
@@ -59,7 +59,7 @@ function referenceOf({ servers }: Bench): Server {
   return found;
 }
 
-/** The data as text, without what differs by nature, with the fields of each object in one order. */
+/** The data as text, without values that always differ, and with the fields of each object in one order. */
 function comparable(data: unknown): string {
   return JSON.stringify(data, (key, value: unknown) => {
     if (key === 'computedAt') return undefined;
@@ -88,7 +88,7 @@ async function verifyRefusals(server: Server, data: StandardData): Promise<void>
   for (const { body } of requests('')) await refused({ token: undefined, body }, 'UNAUTHENTICATED');
 }
 
-/** Stores the reference's answer to every request under the request's body. Updates get one answer of a right length. */
+/** Stores the reference's answer to every request under the request's body. Updates get one answer of the right length. */
 async function fillCeiling(
   bench: Bench,
   ceiling: Server,

@@ -2,7 +2,7 @@ import type { FaultResult, Outage } from '../measure/faults.js';
 import type { PairResult } from '../measure/pairs.js';
 import { figure, percent, type Table } from './table.js';
 
-/** What two processes of a server do together: a cold burst, and stale reads. */
+/** Tables of two processes of a server: a cold burst, and stale reads. */
 export function pairTables(results: readonly PairResult[]): Table[] {
   if (results.length === 0) return [];
   const burst: Table = {
@@ -38,7 +38,7 @@ export function pairTables(results: readonly PairResult[]): Table[] {
   return [burst, stale];
 }
 
-/** Reads beside a bot that receives many messages. */
+/** A table of reads during many messages to one bot. */
 export function busyBotTables(results: readonly PairResult[]): Table[] {
   if (results.length === 0) return [];
   return [
@@ -73,7 +73,7 @@ export function busyBotTables(results: readonly PairResult[]): Table[] {
   ];
 }
 
-/** What an outage of Redis does to requests. */
+/** A table of requests during an outage of Redis. */
 export function faultTables(results: readonly FaultResult[]): Table[] {
   if (results.length === 0) return [];
   const cells = ({ firstMs, nextMs, updateMs, errors, requests }: Outage): string[] => [

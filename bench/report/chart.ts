@@ -26,8 +26,8 @@ interface Bar {
 }
 
 /**
- * Draws what the servers reach: requests a second relative to the ceiling, and CPU time for a request, workload by
- * workload. The bars of a group are drawn to the scale of that group.
+ * Draws requests a second relative to the ceiling, and CPU time per request, for each server and workload. Each group of
+ * bars has its own scale.
  */
 export function drawChart(results: readonly ThroughputResult[]): string {
   const groups = byWorkload(results);

@@ -39,7 +39,7 @@ export function memoryTables(results: readonly MemoryResult[], bots: number): Ta
   ];
 }
 
-/** How long changes take, and how that compares with the bare SQL. */
+/** A table of the latency of mutations, compared with the bare SQL. */
 export function mutationTables(result: MutationResult | undefined): Table[] {
   if (!result) return [];
   const bare = result.update.find(({ server }) => server.contender.id === 'ceiling')?.latency;
@@ -122,7 +122,7 @@ export const growthOf = (result: GrowthResult): number => median(ratiosOf(result
 const ratiosOf = ({ smallMs, largeMs }: GrowthResult): number[] =>
   largeMs.map((ms, round) => ms / (smallMs[round] ?? NaN));
 
-/** What a server process holds after ever more requests that all differ. */
+/** A table of a server process's memory after growing numbers of distinct requests. */
 export function steadyMemoryTables(results: readonly SteadyMemoryResult[]): Table[] {
   if (results.length === 0) return [];
   return [

@@ -4,13 +4,13 @@ import { growthOf } from './costs.js';
 import { figure, percent, type Table } from './table.js';
 import { byWorkload, medianOf, yardsticks } from './throughput.js';
 
-/** One thing that was set out to be reached. */
+/** One goal, and whether this run reached it. */
 interface Goal {
   readonly what: string;
   readonly wanted: string;
   readonly measured: string;
   readonly met: boolean;
-  /** What is measured of a reference that does hardly more than any server must. */
+  /** The figure of a reference that does little more than every server must. */
   readonly reference?: string | undefined;
 }
 
@@ -28,7 +28,7 @@ const NOTES = [
   '- **Changes**: one SQL statement and one round trip, as the bare ones; what remains is GraphQL and HTTP. Tried and kept: no read of the bot before, then none of the caller. Measured and left: an invalidation is two commands in one round trip, 0.17 ms beside 0.13 ms for one.',
 ];
 
-/** What was set out to be reached, and whether this run did. */
+/** A table of the goals, and whether this run reached them. */
 export function goalsTable(results: Results): Table[] {
   const goals = [
     ...byWorkload(results.throughput).flatMap(throughputGoals),
@@ -82,7 +82,7 @@ function throughputGoals(group: readonly ThroughputResult[]): Goal[] {
     if (apollo) goals.push(atMost(`${id}: CPU to plain Apollo's without a cache`, 1, cpuTo(ours, apollo)));
     if (leanest) goals.push(atMost(`${id}: CPU to the leanest opponent's`, 1, cpuTo(ours, leanest)));
   } else if (ours) {
-    // The ceiling gives canned answers to updates: it is no bound for them.
+    // The ceiling sends prepared answers to updates, so it is no bound for them.
     const bound = READS.has(id) ? ceiling : undefined;
     if (leanest) {
       const [value, best] = [cpuTo(ours, leanest), bound && cpuTo(bound, leanest)];

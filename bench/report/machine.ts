@@ -5,7 +5,7 @@ import postgres from 'postgres';
 
 import type { Bench } from '../measure/bench.js';
 
-/** Where the figures come from. */
+/** The machine and software of a run. */
 export interface Machine {
   readonly cores: number;
   readonly processor: string;

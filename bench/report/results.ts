@@ -9,7 +9,7 @@ import type { SteadyMemoryResult } from '../measure/steady-memory.js';
 import type { ThroughputResult } from '../measure/throughput.js';
 import type { Machine } from './machine.js';
 
-/** Everything that a run has found. What was not measured is empty or undefined. */
+/** All results of a run; those that were not measured are empty or undefined. */
 export interface Results {
   readonly machine: Machine;
   readonly quick: boolean;

@@ -2,7 +2,7 @@ import type { FleetRound, ScaleOutResult } from '../measure/scale-out.js';
 import { median } from '../support/numbers.js';
 import { figure, percent, times, type Table } from './table.js';
 
-/** What a request costs one process and several, a table for each workload, and whether reads were stale. */
+/** Tables of the cost of a request for one process and several, by workload, and of stale reads. */
 export function scaleOutTables(results: readonly ScaleOutResult[]): Table[] {
   const [first] = results;
   if (!first) return [];

@@ -1,7 +1,7 @@
 /** A table of the report. */
 export interface Table {
   readonly title: string;
-  /** What the reader must know to read it right. */
+  /** Notes for the reader. */
   readonly notes: readonly string[];
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
@@ -31,14 +31,14 @@ export function toMarkdown({ title, notes, columns, rows }: Table): string {
   ].join('\n');
 }
 
-/** A number with as many decimals as are worth reading. */
+/** A number with no, one or two decimals, by its size. */
 export function figure(value: number | undefined): string {
   if (value === undefined || Number.isNaN(value)) return '–';
   if (value >= 100) return Math.round(value).toLocaleString('en-US');
   return value.toFixed(value >= 10 ? 1 : 2);
 }
 
-/** A part as a percentage. */
+/** A share as a percentage. */
 export const percent = (part: number | undefined): string =>
   part === undefined || Number.isNaN(part) ? '–' : `${(part * 100).toFixed(1)} %`;
 

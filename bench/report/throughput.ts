@@ -11,7 +11,7 @@ export type NumericFigure = {
   [Name in keyof Round]: Round[Name] extends number ? Name : never;
 }[keyof Round];
 
-/** What a workload's results are measured by. */
+/** The results with which a workload's results are compared. */
 export interface Yardsticks {
   readonly ceiling: ThroughputResult | undefined;
   /** The opponent with the most requests a second. */

@@ -5,7 +5,7 @@ enum CacheControlScope { PUBLIC PRIVATE }
 directive @cacheControl(maxAge: Int, scope: CacheControlScope, inheritMaxAge: Boolean) on FIELD_DEFINITION | OBJECT
 `;
 
-/** The schema with our TTLs as cache hints; private, so that an answer is kept for one session only. */
+/** The schema with our TTLs as cache hints; private, so that a response is cached for one session only. */
 export function withCacheHints(sdl: string, ttl: Config['cache']['ttlSeconds']): string {
   const hint = (seconds: number) => `@cacheControl(maxAge: ${seconds}, scope: PRIVATE)`;
   const types = { BotPage: ttl.botPage, Bot: ttl.bot, BotStats: ttl.botStats, BotDetails: ttl.botDetails };
@@ -13,7 +13,7 @@ export function withCacheHints(sdl: string, ttl: Config['cache']['ttlSeconds']):
   for (const [type, seconds] of Object.entries(types)) {
     hinted = hinted.replace(new RegExp(`^type ${type} \\{`, 'm'), `type ${type} ${hint(seconds)} {`);
   }
-  // Details are kept whole, longer than statistics alone.
+  // Details are cached as a whole, for longer than statistics alone.
   hinted = hinted.replace(
     /^(type BotDetails [^}]*?\bstats: BotStats!)/m,
     (head) => `${head} ${hint(ttl.botDetails)}`,

@@ -52,7 +52,7 @@ client.on('error', () => {});
 const keyv = new Keyv({ store: new KeyvRedis(client), emitErrors: false });
 keyv.on('error', () => {});
 
-/** Deletes every answer about one of these; one pass over the keyspace. */
+/** Deletes every cached response that contains one of these; one scan of the keyspace. */
 async function forget(...subjects: readonly string[]): Promise<void> {
   if (!withCache) return;
   const marks = subjects.map((subject) => `fqc:${subject}|`);
@@ -65,7 +65,7 @@ async function forget(...subjects: readonly string[]): Promise<void> {
   } while (cursor !== '0');
 }
 
-/** As the plugin's own keys are made. */
+/** Hashes keys as the plugin does. */
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 const countHits: ApolloServerPlugin<Context> = {

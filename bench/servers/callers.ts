@@ -11,11 +11,11 @@ import { notFound, unauthenticated } from '../../src/errors.js';
 
 const TTL_SECONDS = 300;
 
-/** Who is asking one of the opponents B, C and D, under the same rules as ours. */
+/** The caller of one of the opponents B, C and D, under the same rules as ours. */
 export class Caller {
   constructor(private readonly known: Principal | string) {}
 
-  /** What a cached answer is kept apart by: the organizations that the caller belongs to; null without a caller. */
+  /** Part of the key of a cached response: the caller's organizations; null without a caller. */
   get session(): string | null {
     if (typeof this.known === 'string') return null;
     return this.known.memberships.map(({ orgId, role }) => `${orgId}=${role}`).join(',');
@@ -33,12 +33,12 @@ export class Caller {
     if (role === undefined || !allows(role, needed)) throw notFound(what);
   }
 
-  /** The caller, for a statement that changes what they may change. */
+  /** The caller, for the condition of a statement that writes. */
   get writer(): Writer {
     return { userId: this.principal.id, roles: rolesThatAllow(Role.EDITOR) };
   }
 
-  /** The organizations that the caller may change things in. */
+  /** The organizations in which the caller may write. */
   get editable(): readonly string[] {
     return this.principal.memberships
       .filter(({ role }) => allows(role, Role.EDITOR))
@@ -48,8 +48,8 @@ export class Caller {
 
 /**
  * Reads the caller of a request: our check of the token, then the user's memberships. These libraries cache resolvers
- * or whole answers, and leave what authorization needs to their user: here it is kept in the same Redis by
- * async-cache-dedupe, and concurrent reads of it are shared.
+ * or responses, and leave memberships to the application: here async-cache-dedupe caches them in the same Redis, and shares
+ * concurrent reads.
  * @param redis absent: read from the database for every request.
  */
 export function createCallerReader(

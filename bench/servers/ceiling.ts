@@ -14,8 +14,8 @@ import { Tally } from './report.js';
 import { redisUrl, serverConfig } from './settings.js';
 
 /**
- * The ceiling: bare node:http that looks whether there is a token, does one Redis GET by the request's body, and sends
- * the bytes it finds, which the harness has put there. For changes, the floor: `/update` and `/record` run nothing but
+ * The ceiling: bare node:http that checks whether there is a token, sends one Redis GET with the request's body as the key,
+ * and returns the bytes that the harness has stored there. For changes, the floor: `/update` and `/record` run nothing but
  * the SQL of the mutation and one Redis round trip.
  */
 

@@ -4,13 +4,13 @@ import path from 'node:path';
 export interface Contender {
   readonly id: string;
   readonly title: string;
-  /** What is run, in `dist-bench`. */
+  /** The program, in `dist-bench`. */
   readonly entry: string;
   readonly env: Readonly<Record<string, string>>;
-  /** An opponent is what ours is compared with; references say what is possible, or what no cache costs. */
+  /** Ours is compared with opponents; references show what is possible, or the cost without a cache. */
   readonly role: 'ours' | 'opponent' | 'reference';
   readonly usesRedis: boolean;
-  /** Whether it never sees a change, so that it can only be asked for what it has. */
+  /** Whether it ignores writes, so that it can only serve stored answers. */
   readonly onlyReads?: boolean;
 }
 

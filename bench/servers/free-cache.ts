@@ -5,9 +5,8 @@ import { serveWith } from './our-server.js';
 import { Tally } from './report.js';
 
 /**
- * The floor of our server without its response cache: a cache that costs nothing, because it is a map in the process that
- * is never invalidated, nor shared. What is left is HTTP, GraphQL and the resolvers, which every cache in this place pays
- * for as well.
+ * The minimum of our server without its response cache: a cache that costs nothing, because it is a map in the process that is
+ * neither invalidated nor shared. The rest is HTTP, GraphQL and the resolvers, which every other cache needs as well.
  */
 const tally = new Tally();
 
@@ -20,7 +19,7 @@ function cachedInMemory<Id, Value>(resource: Resource<Id, Value>): CachedResourc
       const missing = ids.filter((id) => !values.has(nameOf(id)));
       if (missing.length > 0) {
         const loaded = await resource.load(missing);
-        // As every cache gives them: as JSON is parsed.
+        // Values as every cache returns them: parsed from JSON.
         missing.forEach((id, i) => values.set(nameOf(id), asStored(loaded[i]?.value ?? null)));
       }
       return ids.map((id) => values.get(nameOf(id)) ?? null);

@@ -20,7 +20,7 @@ interface Context {
   readonly caller: Caller;
 }
 
-/** What a function of the policy is told of a call. */
+/** The arguments of a policy's function. */
 interface Call<Args, Source = unknown> {
   readonly self: Source;
   readonly source: Source;
@@ -98,7 +98,7 @@ await app.register(mercuriusCache.default, {
       botStats: { ttl: ttl.botStats, ...byId },
     },
     Bot: {
-      // Whoever was shown the bot may see its statistics.
+      // A caller who may read the bot may read its statistics.
       stats: {
         ttl: ttl.botStats,
         key: ({ self }: Call<unknown, Bot>) => self.id,

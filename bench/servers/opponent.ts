@@ -23,8 +23,8 @@ import { redisUrl, serverConfig } from './settings.js';
 export const SDL = readFileSync(path.join(process.cwd(), 'schema/schema.graphql'), 'utf8');
 
 /**
- * What the opponents B, C and D are built on: our rules and our SQL, without our cache.
- * @param options.cachesCallers whether users with their memberships are kept in Redis; true by default.
+ * The base of the opponents B, C and D: our rules and our SQL, without our cache.
+ * @param options.cachesCallers whether users with their memberships are cached in Redis; true by default
  */
 export async function createOpponent(tally: Tally, options: { cachesCallers?: boolean } = {}) {
   const config = serverConfig();
@@ -71,7 +71,7 @@ export class Operations {
     return details?.value as BotDetails;
   }
 
-  /** Statistics of a bot by its id; which organization it belongs to comes with them. */
+  /** Statistics of a bot by its id, with its organization's id. */
   async statsOf(caller: Caller, id: string): Promise<BotStats> {
     return (await this.details(caller, id)).stats;
   }

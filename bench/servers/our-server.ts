@@ -14,13 +14,13 @@ import { createMetrics } from '../../src/http/metrics.js';
 import type { Tally } from './report.js';
 import { serverConfig } from './settings.js';
 
-/** Another caching than ours, behind the same interface. */
+/** Another cache behind the interface of ours. */
 export interface Caching {
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
   invalidate(tags: readonly Tag[]): Promise<void>;
 }
 
-/** Our server, schema, resolvers, loaders and SQL, with another caching. Returns its URL. */
+/** Starts our server, schema, resolvers, loaders and SQL, with another cache. Returns its URL. */
 export async function serveWith(caching: Caching, tally: Tally): Promise<string> {
   const config = serverConfig();
   const log = createLogger(config.logLevel);

@@ -29,7 +29,7 @@ export function connectOpponentRedis(url: string): Redis {
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
     ...(timeout === undefined ? {} : { commandTimeout: timeout }),
   });
-  // A lost connection is told to the callers of commands.
+  // A lost connection rejects the pending commands, so the event needs no handler.
   client.on('error', () => {});
   return client;
 }

@@ -1,4 +1,4 @@
-/** What a server process counts, for the harness. */
+/** The counts of a server process, for the harness. */
 export interface Counters {
   /** SQL statements sent through the pool. */
   readonly statements: number;
@@ -6,12 +6,12 @@ export interface Counters {
   readonly misses: number;
 }
 
-/** What a server process tells the harness. */
+/** The messages of a server process to the harness. */
 export type ServerMessage =
   | { readonly kind: 'listening'; readonly url: string }
   | { readonly kind: 'counters'; readonly counters: Counters };
 
-/** Counts in a server process, and tells the harness when it asks. */
+/** Counts in a server process, and reports to the harness on request. */
 export class Tally implements Counters {
   statements = 0;
   hits = 0;
@@ -27,7 +27,7 @@ export class Tally implements Counters {
     this.misses++;
   };
 
-  /** Tells the harness where the server listens, answers its questions, and ends the process when it goes away. */
+  /** Reports the server's URL to the harness, answers its requests, and ends the process when the harness exits. */
   announce(url: string): void {
     const send = (message: ServerMessage) => process.send?.(message);
     process.on('message', () => {

@@ -15,7 +15,7 @@ async function main(): Promise<void> {
   }
   const count = Number(process.env.BENCH_PROCESSES ?? 1);
   cluster.schedulingPolicy = cluster.SCHED_RR;
-  // Each worker says on its standard output that it serves; the harness is to hear it of all of them at once.
+  // Each worker prints that it serves; the harness needs one message once all of them do.
   cluster.setupPrimary({ silent: true });
   const tell = (message: ServerMessage) => process.send?.(message);
   let port = 0;
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
     stdout?.resume();
     stderr?.pipe(process.stderr);
   }
-  // They end together: as they are told to, or because one has failed.
+  // All workers stop together: on a signal, or because one has failed.
   cluster.on('exit', (_, code) => {
     if (code !== 0) process.exit(1);
     if (--listening === 0) process.exit(0);
@@ -41,7 +41,7 @@ async function main(): Promise<void> {
   process.on('SIGTERM', () => workers.forEach((worker) => worker.kill('SIGTERM')));
 }
 
-/** One new connection after the other meets each process once: they are dealt out in turn. */
+/** Sums the counters of all processes: new connections go to the processes in turn, so each of them is read once. */
 async function sumOfCounters(port: number, processes: number): Promise<Counters> {
   let sum = NOTHING;
   for (let i = 0; i < processes; i++) {

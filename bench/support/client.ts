@@ -14,7 +14,7 @@ export interface GraphQLRequest {
   readonly body: string;
 }
 
-/** Makes a request of an operation. The same operation with the same variables is the same text. */
+/** Makes a request of an operation. The same operation and variables always give the same text. */
 export const graphqlRequest = (
   token: string | undefined,
   query: string,
@@ -24,7 +24,7 @@ export const graphqlRequest = (
   body: JSON.stringify({ query, variables }),
 });
 
-/** Sends one request, outside of every measurement. @throws Error if there is no answer in time */
+/** Sends one request that is not measured. @throws Error if there is no answer in time */
 export async function ask(url: string, request: GraphQLRequest, timeoutMs = 10_000): Promise<Answer> {
   const response = await fetch(url, {
     method: 'POST',

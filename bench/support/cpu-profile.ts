@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 
-/** Where time went. */
+/** CPU time by function and by package. */
 export interface SelfTimes {
   /** By function, the greatest first. */
   readonly functions: readonly SelfTime[];
@@ -35,7 +35,7 @@ const IDLE = new Set(['(idle)', '(root)']);
 
 /**
  * Sums up the end of the profile that `node --cpu-prof` left in a folder.
- * @param lastMs how much of the end is looked at.
+ * @param lastMs length of the evaluated end of the profile (ms)
  */
 export async function readSelfTimes(folder: string, lastMs: number): Promise<SelfTimes> {
   const name = (await readdir(folder)).find((file) => file.endsWith('.cpuprofile'));

@@ -1,2 +1,2 @@
-/** Loaded into a server process with `--expose-gc --import`, so that what is weighed of it is not its garbage. */
+/** Loaded into a server process with `--expose-gc --import`, so that its memory is measured without garbage. */
 process.on('SIGUSR2', () => globalThis.gc?.());

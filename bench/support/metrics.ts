@@ -1,6 +1,6 @@
 import type { Counters } from '../servers/report.js';
 
-/** What our server has counted, as its `/metrics` tell it. */
+/** The counts of our server, from its `/metrics`. */
 export function countersIn(metrics: string): Counters {
   const total = (name: RegExp): number =>
     metrics
@@ -10,7 +10,7 @@ export function countersIn(metrics: string): Counters {
   return {
     statements: total(/^flovo_sql_statements_total\b/),
     hits: total(/^flovo_cache_hits_total\b/),
-    // What is not answered whole is looked up value by value: only those can be missing.
+    // Only requests without a cached response look up values, so misses of responses do not count.
     misses: total(/^flovo_cache_misses_total\b(?!.*resource="response")/),
   };
 }

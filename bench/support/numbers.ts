@@ -1,4 +1,4 @@
-/** The value below which a part of the sorted values lies. */
+/** The quantile of sorted values: the value below which this share of them lies. */
 export function percentile(sorted: ArrayLike<number>, part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
 }
@@ -11,7 +11,7 @@ export function median(values: readonly number[]): number {
   return ((sorted[half - 1] ?? NaN) + (sorted[half] ?? NaN)) / 2;
 }
 
-/** How far the rounds lie apart: half the range from the smallest to the largest, as a part of the median. */
+/** The spread of rounds: half the range from the smallest to the largest, as a share of the median. */
 export function spread(values: readonly number[]): number {
   return (Math.max(...values) - Math.min(...values)) / 2 / median(values);
 }

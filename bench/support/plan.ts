@@ -20,7 +20,7 @@ interface PlanNode {
   readonly Plans?: readonly PlanNode[];
 }
 
-/** What auto_explain tells of one execution. */
+/** The log entry of auto_explain for one execution. */
 export interface ExplainedStatement {
   readonly durationMs: number;
   readonly text: string;

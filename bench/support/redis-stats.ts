@@ -13,14 +13,14 @@ const OWN = new Set([
   'command',
 ]);
 
-/** What Redis has done so far. */
+/** The counts of Redis so far. */
 export interface RedisUse {
   /** Commands, those inside scripts included. */
   readonly commands: number;
   readonly cpuMicroseconds: number;
 }
 
-/** @param admin a client of the harness; what it asks itself is not counted */
+/** @param admin a client of the harness; its own commands are not counted */
 export async function redisUse(admin: Redis): Promise<RedisUse> {
   const [commandstats, cpu] = await Promise.all([admin.info('commandstats'), admin.info('cpu')]);
   let commands = 0;
@@ -31,7 +31,7 @@ export async function redisUse(admin: Redis): Promise<RedisUse> {
   return { commands, cpuMicroseconds: (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6 };
 }
 
-/** What the keys of a database weigh, by kind. */
+/** The memory of a database's keys, by kind. */
 export interface KeyspaceUse {
   readonly keys: number;
   readonly bytes: number;
@@ -40,7 +40,7 @@ export interface KeyspaceUse {
 
 const SCAN_COUNT = 1_000;
 
-/** Weighs every key of the client's database. @param kindOf names the kind of a key */
+/** Measures the memory of every key of the client's database. @param kindOf names the kind of a key */
 export async function weighKeyspace(redis: Redis, kindOf: (key: string) => string): Promise<KeyspaceUse> {
   const kinds = new Map<string, { keys: number; bytes: number }>();
   let cursor = '0';

@@ -8,7 +8,7 @@ import type { Contender } from '../servers/contenders.js';
 import type { Counters, ServerMessage } from '../servers/report.js';
 import { countersIn } from './metrics.js';
 
-/** How a server process is to be run. */
+/** How to run a server process. */
 export interface ServerOptions {
   readonly databaseUrl: string;
   readonly redisUrl: string;
@@ -73,7 +73,7 @@ export async function startServer(contender: Contender, options: ServerOptions):
   };
 }
 
-/** The URL that the process tells: by message, or, as ours does in production, in its log. */
+/** The URL that the process reports: by message, or in its log, as our server does. */
 async function listening(child: ChildProcess, title: string): Promise<string> {
   const output: string[] = [];
   return await new Promise<string>((resolve, reject) => {
@@ -115,6 +115,6 @@ const fromMessages = (child: ChildProcess) => async (): Promise<Counters> =>
     child.send('counters');
   });
 
-/** Ours counts for its operators anyway. */
+/** Our server reports these counts in its metrics. */
 const fromMetrics = (url: string) => async (): Promise<Counters> =>
   countersIn(await (await fetch(new URL('/metrics', url))).text());

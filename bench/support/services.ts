@@ -7,12 +7,12 @@ import { startRedis, type RedisService } from '../../src/dev/services/redis.js';
 const ROOT = process.cwd();
 
 /**
- * No disk in the figures: every server is measured against the same PostgreSQL, and what a commit costs on this
- * machine's disk is not what is compared.
+ * Settings that keep the disk out of the figures: all servers use the same PostgreSQL, and the cost of a commit on this
+ * machine's disk is not compared.
  */
 const WITHOUT_DISK = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', autovacuum: 'off' };
 
-/** A scratch folder of this run, with a PostgreSQL in it and as many Redis servers as are asked for. */
+/** A scratch folder of this run, with a PostgreSQL and any number of Redis servers. */
 export interface Services {
   readonly postgres: PostgresService;
   /** Starts PostgreSQL anew on the same data with other settings; {@link postgres} is then the new one. */
@@ -23,7 +23,7 @@ export interface Services {
 }
 
 /**
- * Brings up a PostgreSQL of this run's own.
+ * Starts a PostgreSQL for this run.
  * @param settings of PostgreSQL, on top of those that keep the disk out of the figures.
  */
 export async function startServices(settings: Readonly<Record<string, string>> = {}): Promise<Services> {

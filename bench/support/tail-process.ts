@@ -4,11 +4,11 @@ import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/in
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';
 
-/** What reading the log has come to since it was asked for last. */
+/** The reads of the log since the last report. */
 export interface TailReport {
   readonly polls: number;
   readonly rows: number;
-  /** From the request to the reply, in all. */
+  /** Total time from request to reply (ms). */
   readonly pollMs: number;
   readonly slowestPollMs: number;
   readonly rememberedTags: number;

@@ -2,12 +2,12 @@ import type { StandardData } from '../data/standard.js';
 import { graphqlRequest, type GraphQLRequest } from '../support/client.js';
 import { DETAILS, LIST, SELECTIONS, STATS, UPDATE } from './documents.js';
 
-/** What is asked of every server under load. */
+/** A workload: the requests that every server gets under load. */
 export interface Workload {
   readonly id: string;
   readonly title: string;
   readonly requests: readonly GraphQLRequest[];
-  /** Whether the cache is emptied before, and each request sent once, so that every read is a miss. */
+  /** Whether the cache is emptied first and each request sent once, so that every read is a miss. */
   readonly cold: boolean;
   readonly updates?: { readonly requests: readonly GraphQLRequest[]; readonly part: number };
 }
@@ -72,7 +72,7 @@ export function workloads(data: StandardData, coldReads: number): readonly Workl
 const pages = (token: string, orgId: string, count: number): GraphQLRequest[] =>
   Array.from({ length: count }, (_, i) => listRequest(token, orgId, i + 1));
 
-/** Pages that are all different, of organizations that nothing else reads, each asked for by its own user. */
+/** Distinct pages of organizations that no other workload reads, each requested by its own user. */
 function coldPages(data: StandardData, count: number): GraphQLRequest[] {
   const perOrganization = data.botsOfAColdOrganization / PAGE_LENGTH;
   const most = data.cold.length * perOrganization;

@@ -172,7 +172,7 @@ describe('tables that are emptied or repaired by SQL while a server runs', () =>
     await sql`alter table bot_stats disable trigger user`;
     await sql`delete from bot_stats where bot_id = ${id}`;
     await sql`alter table bot_stats enable trigger user`;
-    // This change is not logged, so the values stay until their TTL.
+    // No entry of the log names this change, so the values stay until they expire.
     await sql`truncate cache_invalidations`;
     await eventually(async () => {
       expect(await views()).toMatchObject({ total: 3, listed: 0, stats: { totalMessages: 0 }, details: 0 });

@@ -44,7 +44,7 @@ async function install(database: postgres.Sql): Promise<void> {
   await database.begin(async (tx) => await tx.unsafe(schema));
 }
 
-/** The tags that `work` causes to be logged, sorted, one list per statement. */
+/** The tags that a statement logs, sorted, one list per entry. */
 async function loggedBy(statement: string, database = sql): Promise<string[][]> {
   const [before] = await database<{ xid: string }[]>`
     select pg_snapshot_xmax(pg_current_snapshot())::text as xid`;

@@ -18,7 +18,7 @@ afterAll(async () => {
   await database?.stop();
 });
 
-/** Undoes the record of the migration that adds the indexes; the indexes themselves remain. */
+/** Restores the state before the migration that adds the indexes, except for the indexes themselves. */
 beforeEach(async () => {
   await database.sql.unsafe(`
     drop trigger messages_90_log_truncate on messages;
