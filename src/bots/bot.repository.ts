@@ -1,6 +1,7 @@
 import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 
 import type { Writer } from '../auth/authorization.js';
+import { isWritersMembership, writerMayChange } from '../auth/write-condition.js';
 import type { Snapshotted } from '../cache/core/resource.js';
 import { currentSnapshot } from '../db/cache-epoch.js';
 import type { Database } from '../db/client.js';
@@ -8,6 +9,7 @@ import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships, organizations } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
+import { containsText } from './bot-search.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
 export type BotRow = typeof bots.$inferSelect;
@@ -50,43 +52,10 @@ export interface WritableBot extends Writer {
   readonly id: string;
 }
 
-/** Whether the writer's role allows the change in the bot's organization; parameters as in {@link Writer}. */
-export const callerMayWrite = sql`${bots.orgId} in (
-  select ${memberships.orgId} from ${memberships}
-  where ${memberships.userId} = ${sql.placeholder('userId')}
-    and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[]))`;
-
 /** Whether the organization of a query exists. */
 const organizationExists = (orgId: SQL): SQL<boolean> =>
   sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
-
-/** A LIKE pattern for any text that contains this one, whatever characters it has. */
-const containing = (search: string): string => `%${search.replace(/[\\%_]/g, '\\$&')}%`;
-
-/**
- * A condition for bots whose name or description contains a text, case folded. Both forms are right for any text; the
- * choice only decides which index finds the bots. Under the locale "C" trigrams know only ASCII letters. Texts
- * without three of those in a row are found by their pairs of characters, and texts of one or two characters by
- * themselves.
- */
-function holding(search: string): SQL {
-  // The search text is in subqueries to hide it from the planner. If the planner knew that nearly every row contains
-  // the text, it would scan all rows, or even compute the grams of all, instead of using the index.
-  const [name, description] = [sql`search_fold(${bots.name})`, sql`search_fold(${bots.description})`];
-  if (/[a-z0-9]{3}/.test(search.toLowerCase())) {
-    const pattern = sql`(select search_fold(${containing(search)}))`;
-    return sql`(${name} like ${pattern} or ${description} like ${pattern})`;
-  }
-  const text = sql`search_fold(${search})`;
-  const grams = sql`(
-    select case when char_length(text) <= 2 then array[text]
-      else array(select substr(text, n, 2) from generate_series(1, char_length(text) - 1) as n) end
-    from ${text} as text)`;
-  // LIKE would let the planner choose the trigram index, which it may have to read completely.
-  return sql`search_grams(${name}, ${description}) collate "C" @> ${grams} and (
-    char_length(${text}) <= 2 or position(${text} in ${name}) > 0 or position(${text} in ${description}) > 0)`;
-}
 
 /** How many bots precede a page. */
 const offsetOf = ({ page, limit }: BotPageQuery): number => (page - 1) * limit;
@@ -175,7 +144,7 @@ export class BotRepository {
       .orderBy(wantedPosition, ...newestFirst)
       .prepare('bots_by_organizations');
 
-    const editableBot = and(eq(bots.id, sql.placeholder('id')), callerMayWrite);
+    const editableBot = and(eq(bots.id, sql.placeholder('id')), writerMayChange(bots.orgId));
     this.change = db
       .update(bots)
       .set({
@@ -207,8 +176,7 @@ export class BotRepository {
         sql`select gen_random_uuid(), ${memberships.orgId}, ${sql.placeholder('name')}::text,
             ${sql.placeholder('description')}::text, 'STOPPED'::bot_status, 1, now(), now(), null::timestamptz
           from ${memberships}
-          where ${memberships.userId} = ${sql.placeholder('userId')} and ${memberships.orgId} = ${sql.placeholder('orgId')}
-            and ${memberships.role} = any(${sql.placeholder('roles')}::text[]::role[])`,
+          where ${isWritersMembership} and ${memberships.orgId} = ${sql.placeholder('orgId')}`,
       )
       .returning(botColumns)
       .prepare('bot_create');
@@ -253,7 +221,7 @@ export class BotRepository {
       (query) => sql`(
         with matched as materialized (
           select ${bots.id}, ${bots.createdAt} from ${bots}
-          where ${bots.orgId} = ${query.orgId} and ${holding(query.search)}
+          where ${bots.orgId} = ${query.orgId} and ${containsText(query.search)}
         )
         select ${query.position}::int as position, (select count(*) from matched) as total, slice.id,
           ${organizationExists(sql`${query.orgId}`)} as org_exists

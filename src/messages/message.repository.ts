@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
 
 import type { Writer } from '../auth/authorization.js';
-import { callerMayWrite, type WritableBot } from '../bots/bot.repository.js';
+import { writerMayChange } from '../auth/write-condition.js';
+import type { WritableBot } from '../bots/bot.repository.js';
 import type { Database } from '../db/client.js';
 import { bots, messages } from '../db/tables.js';
 import type { MessageInput } from './message.input.js';
@@ -50,7 +51,7 @@ export class MessageRepository {
           ${sql.placeholder('directions')}::text[]::message_direction[], ${sql.placeholder('statuses')}::text[]::message_status[],
           ${sql.placeholder('texts')}::text[], ${sql.placeholder('responseTimes')}::int[]
           ) as m(id, conversation_id, contact_id, direction, status, text, response_time_ms)
-          where ${bots.id} = ${sql.placeholder('id')}::uuid and ${callerMayWrite}`,
+          where ${bots.id} = ${sql.placeholder('id')}::uuid and ${writerMayChange(bots.orgId)}`,
       )
       .returning({
         createdAt: messages.createdAt,
@@ -66,7 +67,7 @@ export class MessageRepository {
         sql`(
           select ${bots.id}, ${bots.orgId} from ${bots}
           where ${bots.id} = (select ${messages.botId} from ${messages} where ${messages.id} = ${sql.placeholder('id')})
-            and ${callerMayWrite}
+            and ${writerMayChange(bots.orgId)}
           for key share
         ) as locked`,
       )
