@@ -8,8 +8,8 @@ import { closeOnSignal } from './shutdown.js';
 import { endWith, listenProblem } from './start-failure.js';
 
 /**
- * The production server: `npm run serve`. It starts no services itself, migrates the database, and refuses to start
- * without its required settings.
+ * The production server: `npm run serve`. It starts no services itself, migrates the database (unless MIGRATE_ON_START is
+ * off), and refuses to start without its required settings.
  */
 async function main(): Promise<void> {
   const config = readConfig({ NODE_ENV: 'production', ...processEnvironment() });

@@ -71,7 +71,7 @@ function grouped<Row extends { readonly position: number }>(
   const groups: Row[][] = Array.from({ length: count }, () => []);
   for (const row of rows) groups[row.position]?.push(row);
   return groups.map(([first, ...others]) => {
-    if (first === undefined) throw new Error('The database returned no row for a requested page');
+    if (first === undefined) throw new Error('The database returned no row for a requested position');
     return [first, ...others];
   });
 }

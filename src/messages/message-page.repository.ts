@@ -181,7 +181,7 @@ function slice({ by }: Form, compare: '<' | '>=' | undefined, size: number | 'wa
 
 function toPage(rows: readonly PageRow[], first: number): Snapshotted<MessagePageContent> {
   const [any] = rows;
-  if (any === undefined) throw new Error('The database returned no row for a requested page');
+  if (any === undefined) throw new Error('The database returned no row for a requested position');
   const edges = rows.flatMap(({ message, at }) =>
     message ? [{ cursor: encodeCursor({ at, id: message.id }), node: toMessage(message) }] : [],
   );

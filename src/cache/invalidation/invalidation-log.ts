@@ -256,7 +256,7 @@ export class InvalidationLog implements Freshness, RecentWrites {
   }
 
   /**
-   * Remembers entries for as long as another process may not have read them. Beyond the limit it keeps none of them.
+   * Remembers entries for as long as another process may not have read them. Beyond the limit, it only counts them.
    */
   private rememberRecent(entries: readonly LogEntry[]): void {
     const now = performance.now();

@@ -114,7 +114,7 @@ export class Invalidator {
   }
 
   /**
-   * The keys that invalidating a tag removes, beside its generation: the values of its entity, and indexes of others.
+   * The values that invalidating a tag removes, and the indexes of further values. The generation is not among them.
    */
   targetsOf(tag: Tag): { readonly values: readonly string[]; readonly indexes: readonly KeyIndex[] } {
     const parsed = parseTag(tag);

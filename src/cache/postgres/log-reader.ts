@@ -43,7 +43,7 @@ export class LogReader {
   async open(): Promise<LogBatch> {
     return await this.inTime(
       async (session) =>
-        // Entries below are incomplete and need not be read: the index has many entries of removed rows there.
+        // Older entries are incomplete and need not be read: the index has many entries of removed rows there.
         await read(
           session,
           this.maxRows,
