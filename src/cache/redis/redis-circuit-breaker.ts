@@ -52,8 +52,9 @@ const STABLE_AFTER_MS = 5_000;
  * the cache does not use it. Only invalidations are still sent, unless Redis refuses those, so that processes with
  * more rights read nothing outdated.
  *
- * A call that timed out may still run later in Redis. That is harmless: fills check their generation when they run,
- * and every other command only removes values.
+ * A call that timed out may still run later in Redis. That is harmless: fills check their generation when they run, and
+ * every other command removes values or makes generations that no stored value carries. Replacements keep the newer of
+ * two values, by their versions.
  */
 export class RedisCircuitBreaker {
   private readonly deadlines: SharedTimeout;
