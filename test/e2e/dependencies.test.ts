@@ -51,6 +51,18 @@ test('the check of dependencies names an undeclared import and a development dep
   for (const name of ['left-pad', 'fast-check']) expect(production.output).toContain(name);
 }, 120_000);
 
+test('the check of folders names two that import each other', async () => {
+  const script =
+    "import { folderCycles } from './scripts/folder-cycles.mjs'; console.log(folderCycles('src'));";
+  const cycles = () =>
+    spawnSync(process.execPath, ['--input-type=module', '--eval', script], { cwd: copy, encoding: 'utf8' });
+  expect(cycles().stdout).toBe('[]\n');
+  const added = path.join(copy, 'src/graphql/cycle.ts');
+  await writeFile(added, "export type { Drain } from '../http/drain.js';\n");
+  expect(cycles().stdout).toContain('graphql and http import each other');
+  await rm(added);
+});
+
 test('the lint refuses an import of src/dev in every other folder of src', async () => {
   const entries = await readdir(path.join(copy, 'src'), { withFileTypes: true });
   const folders = entries
