@@ -17,6 +17,7 @@ export type Database = PostgresJsDatabase<typeof tables>;
 
 export interface DatabaseConnection {
   readonly db: Database;
+  inOneSnapshot<T>(work: (db: Database) => Promise<T>): Promise<T>;
   /** Waits for running statements for at most 5 s, and disconnects. */
   close(): Promise<void>;
 }
@@ -58,7 +59,8 @@ export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
     onStatement: options.onStatement,
     toError: options.toError ?? (({ message, cause }) => new Error(message, { cause })),
   });
-  return { db: drizzleOn(statements), close: async () => await pool.close(CLOSE_TIMEOUT_MS) };
+  const db = drizzleOn(statements);
+  return { db, inOneSnapshot: async (work) => await work(db), close: async () => await pool.close(CLOSE_TIMEOUT_MS) };
 }
 
 /** Drizzle's form of a prepared statement. */

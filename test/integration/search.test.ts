@@ -67,7 +67,7 @@ describe.each([
   });
 
   const find = async (orgId: string, search: string, limit = 100) =>
-    (await repository.findPages([{ orgId, page: 1, limit, search }]))[0]?.value;
+    (await repository.findPages([{ orgId, page: 1, limit, search }], ''))[0]?.value;
 
   describe('of 400 bots with texts of difficult characters', () => {
     let orgId: string;

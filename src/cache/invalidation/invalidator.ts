@@ -2,10 +2,11 @@ import type { Logger } from '../core/logger.js';
 
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
 import type { KeyOf, KeySpace } from '../core/keys.js';
+import type { LogEntry } from '../core/moment.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
 import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
 import type { Resource } from '../core/resource.js';
-import { parseTag, type Tag } from '../core/tags.js';
+import { EVERYTHING, parseTag, type Tag } from '../core/tags.js';
 
 /** The maximum number of tags that wait for the end of an outage. Only the invalidation log covers writes beyond it. */
 const MAX_PENDING_TAGS = 10_000;
@@ -13,6 +14,9 @@ const MAX_PENDING_TAGS = 10_000;
 const MAX_PENDING_CHARACTERS = 1_000_000;
 /** How long after a failure the pending tags are tried again, if the circuit did not open (ms). */
 const FLUSH_PAUSE_MS = 1_000;
+
+/** If logged writes changed more tags than this, they count as changes of everything, so that helping stays quick. */
+const MAX_HELPED_TAGS = 10_000;
 
 /** The keys to remove from Redis when a tag of one family is invalidated. */
 interface FamilyKeys {
@@ -72,6 +76,46 @@ export class Invalidator {
   async invalidate(tags: readonly Tag[]): Promise<void> {
     const { store } = this.parts;
     if (store) await this.orKeepPending(tags, store.remove(this.removalsOf(tags), 'invalidate'));
+  }
+
+  /**
+   * Invalidates the tags of logged writes, without outdating values that have seen the writes. Never fails, as {@link
+   * invalidate}.
+   */
+  async addWrites(entries: readonly LogEntry[]): Promise<void> {
+    const { store } = this.parts;
+    if (!store) return;
+    const byKey = new Map<string, { readonly key: string; readonly xids: number[] }>();
+    const ofEverything: number[] = [];
+    for (const { xid, tags } of entries) {
+      for (const tag of tags) {
+        if (tag === EVERYTHING) ofEverything.push(xid);
+        const key = this.generationKeyOf(tag);
+        if (key === undefined) continue;
+        const writes = byKey.get(key);
+        if (writes) writes.xids.push(xid);
+        else byKey.set(key, { key, xids: [xid] });
+      }
+    }
+    const isTooMuch = byKey.size > MAX_HELPED_TAGS;
+    if (byKey.size === 0 && ofEverything.length === 0) return;
+    try {
+      await (isTooMuch
+        ? store.addWrites(
+            [],
+            entries.map(({ xid }) => xid),
+          )
+        : store.addWrites([...byKey.values()], ofEverything));
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+      this.keepPending(entries.flatMap(({ tags }) => tags));
+    }
+  }
+
+  private generationKeyOf(tag: Tag): string | undefined {
+    const parsed = parseTag(tag);
+    const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
+    return family?.generation({ id: parsed?.id ?? '' });
   }
 
   /** Awaits an invalidation that is under way; if it fails, keeps its tags pending. Never fails. */
