@@ -12,6 +12,8 @@ import { EVERYTHING, parseTag, type Tag } from '../core/tags.js';
 const MAX_PENDING_TAGS = 10_000;
 /** The same limit in characters. */
 const MAX_PENDING_CHARACTERS = 1_000_000;
+/** The maximum number of logged writes that wait for it: every process knows older ones from the log. */
+const MAX_PENDING_WRITES = 1_000;
 /** How long after a failure the pending tags are tried again, if the circuit did not open (ms). */
 const FLUSH_PAUSE_MS = 1_000;
 
@@ -34,6 +36,8 @@ export class Invalidator {
   private readonly families = new Map<string, FamilyKeys>();
   private readonly pending = new Set<Tag>();
   private pendingCharacters = 0;
+  /** Logged writes that wait to be added to generations. */
+  private pendingWrites: LogEntry[] = [];
   private nextFlushAt = 0;
 
   constructor(
@@ -83,8 +87,17 @@ export class Invalidator {
    * invalidate}.
    */
   async addWrites(entries: readonly LogEntry[]): Promise<void> {
-    const { store } = this.parts;
-    if (!store) return;
+    if (entries.length === 0) return;
+    try {
+      await this.tryToAddWrites(entries, false);
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+      this.pendingWrites = [...this.pendingWrites, ...entries].slice(-MAX_PENDING_WRITES);
+    }
+  }
+
+  /** @throws CacheUnavailableError */
+  private async tryToAddWrites(entries: readonly LogEntry[], whileOpen: boolean): Promise<void> {
     const byKey = new Map<string, { readonly key: string; readonly xids: number[] }>();
     const ofEverything: number[] = [];
     for (const { xid, tags } of entries) {
@@ -98,17 +111,11 @@ export class Invalidator {
       }
     }
     const isTooMuch = byKey.size > MAX_HELPED_TAGS;
-    if (byKey.size === 0 && ofEverything.length === 0) return;
-    try {
-      await (isTooMuch
-        ? store.addWrites(
-            [],
-            entries.map(({ xid }) => xid),
-          )
-        : store.addWrites([...byKey.values()], ofEverything));
-    } catch (error) {
-      rethrowUnlessUnavailable(error);
-      this.keepPending(entries.flatMap(({ tags }) => tags));
+    if (isTooMuch) {
+      const all = entries.map(({ xid }) => xid);
+      await this.parts.store?.addWrites([], all, whileOpen);
+    } else if (byKey.size > 0 || ofEverything.length > 0) {
+      await this.parts.store?.addWrites([...byKey.values()], ofEverything, whileOpen);
     }
   }
 
@@ -147,7 +154,8 @@ export class Invalidator {
 
   /** Flushes tags that became pending just as the circuit closed, or without the circuit opening. */
   private flushPendingInBackground(): void {
-    if (this.pending.size === 0 || this.parts.circuitBreaker?.available !== true) return;
+    if (this.pending.size + this.pendingWrites.length === 0 || this.parts.circuitBreaker?.available !== true)
+      return;
     const now = performance.now();
     if (now < this.nextFlushAt) return;
     this.nextFlushAt = now + FLUSH_PAUSE_MS;
@@ -190,6 +198,14 @@ export class Invalidator {
 
   /** A tag that is written again during the flush is pending again. */
   private async flushPending(): Promise<void> {
+    const writes = this.pendingWrites;
+    this.pendingWrites = [];
+    try {
+      await this.tryToAddWrites(writes, true);
+    } catch (error) {
+      this.pendingWrites = [...writes, ...this.pendingWrites].slice(-MAX_PENDING_WRITES);
+      throw error;
+    }
     while (this.pending.size > 0) {
       const tags = [...this.pending];
       this.pending.clear();

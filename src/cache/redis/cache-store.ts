@@ -125,8 +125,13 @@ export interface CacheStore {
   /**
    * Adds transactions to the generations of the tags that they changed: values that have not seen them are outdated.
    * @param ofEverything the ids of transactions that changed everything
+   * @param whileOpen as in {@link remove}
    */
-  addWrites(writes: readonly TagWrites[], ofEverything: readonly number[]): Promise<void>;
+  addWrites(
+    writes: readonly TagWrites[],
+    ofEverything: readonly number[],
+    whileOpen?: boolean,
+  ): Promise<void>;
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
   readHeads(keys: readonly string[]): Promise<(string | null)[]>;
   /** The keys that indexes list. Aligned with `indexes`. */

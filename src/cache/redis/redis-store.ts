@@ -142,7 +142,11 @@ export class RedisStore implements CacheStore {
     await sendEach(this.circuitBreaker, 'invalidate', commands, false);
   }
 
-  async addWrites(writes: readonly TagWrites[], ofEverything: readonly number[]): Promise<void> {
+  async addWrites(
+    writes: readonly TagWrites[],
+    ofEverything: readonly number[],
+    whileOpen = false,
+  ): Promise<void> {
     const token = freshGeneration();
     const groups = (this.cluster ? inGroups(writes, ({ key }) => hashTagOf(key)) : [writes]).flatMap(
       (group) => cutForCommands(group, () => 1),
@@ -180,7 +184,7 @@ export class RedisStore implements CacheStore {
           ),
       });
     }
-    await sendEach(this.circuitBreaker, 'help', commands, false);
+    await sendEach(this.circuitBreaker, 'help', commands, whileOpen);
   }
 
   async readHeads(keys: readonly string[]): Promise<(string | null)[]> {
