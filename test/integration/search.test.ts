@@ -5,7 +5,6 @@ import postgres from 'postgres';
 
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { migrateDatabase } from '../../src/db/migrate.js';
-import * as tables from '../../src/db/tables.js';
 import { addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
@@ -58,7 +57,7 @@ describe.each([
       debug: (_, text, parameters) => sent.push({ text, parameters: parameters as never[] }),
     });
     sent = [];
-    repository = new BotRepository(drizzle(sql, { schema: tables }));
+    repository = new BotRepository(drizzle(sql));
   });
 
   afterAll(async () => {
