@@ -12,7 +12,7 @@ import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { unavailable } from './errors.js';
 import { createResolvers } from './resolvers.js';
-import { createRepositories, createResources } from './resources.js';
+import { createRepositories, createResources, repositoriesOn } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
 import type { Logger } from './logger.js';
 import { Drain } from './http/drain.js';
@@ -122,7 +122,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     inOneSnapshot: async (work) =>
       await inOneSnapshot(
         async (transaction) =>
-          await work(createResources(cache.uncached, createRepositories(transaction), ttlSeconds)),
+          await work(createResources(cache.uncached, repositoriesOn(transaction, repositories), ttlSeconds)),
       ),
     authenticate: createAuthenticator(config.auth, subject),
     metrics,

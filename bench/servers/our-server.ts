@@ -25,7 +25,7 @@ export interface Caching {
 /** For caches that need no help: what they hold is compared as it is. */
 const NOTHING_TO_HELP = {
   since: '',
-  helped: { snapshot: '', xmax: -1 },
+  helped: { snapshot: '', xmax: -1, batches: 0 },
   confirm: async () => {},
 } as unknown as Helping;
 

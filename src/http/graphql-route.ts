@@ -85,7 +85,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       if (execution > 1) observer.executedAgain('once more');
       const dependencies = new ResponseDependencies(momentCheck.since);
       const answer = await answerOnce(asked, body, resources, dependencies);
-      if (!(await momentCheck.holds(dependencies))) continue;
+      const holds = momentCheck.holds(dependencies);
+      if (holds !== true && !(await holds)) continue;
       if (key !== undefined && answer.status === 200) responseCache?.keep(key, answer.text, dependencies);
       return answer;
     }

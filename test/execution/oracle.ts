@@ -104,7 +104,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     const context = createRequestContext(resources, {
       requestId: randomUUID(),
       identity,
-      dependencies: new ResponseDependencies({ snapshot: '', xmax: -1 }),
+      dependencies: new ResponseDependencies({ snapshot: '', xmax: -1, batches: 0 }),
       maxCharacters: MAX_CHARACTERS,
     });
     if (first) firstOf.set(context, first);

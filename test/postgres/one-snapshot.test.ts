@@ -72,7 +72,7 @@ describe.each([
 
   /** Checks that the only connection of the pool is free, and that nothing is left in the database. */
   const expectFree = async (): Promise<void> => {
-    expect(await repositories.bots.findMany(ids)).toHaveLength(3);
+    expect(await repositories.bots.findMany(ids, '')).toHaveLength(3);
     const [state] = await connection.db.execute<{ isolation: string }>(
       sql`select current_setting('transaction_isolation') as isolation`,
     );
@@ -95,15 +95,18 @@ describe.each([
     const messages = { first: 5, after: null, conversationId: null, direction: null, status: null };
     const read = async (from: Repositories) =>
       await Promise.all([
-        from.bots.findMany(ids),
-        from.bots.findPages([page, { ...page, search: 'bot' }]),
-        from.bots.findByOrganizations([orgId], 10),
-        from.stats.findMany(ids),
-        from.stats.findDetails(ids),
-        from.organizations.findMany([orgId]),
-        from.organizations.findStats([orgId]),
-        from.principals.findMany([user.id]),
-        from.messagePages.findPages(ids.map((botId) => ({ ...messages, botId }))),
+        from.bots.findMany(ids, ''),
+        from.bots.findPages([page, { ...page, search: 'bot' }], ''),
+        from.bots.findByOrganizations([orgId], 10, ''),
+        from.stats.findMany(ids, ''),
+        from.stats.findDetails(ids, ''),
+        from.organizations.findMany([orgId], ''),
+        from.organizations.findStats([orgId], ''),
+        from.principals.findMany([user.id], ''),
+        from.messagePages.findPages(
+          ids.map((botId) => ({ ...messages, botId })),
+          '',
+        ),
       ]);
     /** Without the time of computation. */
     const seenIn = (values: unknown): string =>
@@ -133,7 +136,7 @@ describe.each([
   test('each statement is counted, and none runs outside of the transaction', async () => {
     await connection.inOneSnapshot(async (db) => {
       const here = repositoriesOn(db, repositories);
-      await Promise.all([here.bots.findMany(ids), here.organizations.findMany([orgId])]);
+      await Promise.all([here.bots.findMany(ids, ''), here.organizations.findMany([orgId], '')]);
     });
     await expectFree();
     expect(sent.slice(0, 4).map((statement) => statement.slice(0, 6))).toEqual([
@@ -152,12 +155,14 @@ describe.each([
     const nested = connection.inOneSnapshot(async (db) => await db.transaction(async () => await never()));
     await expect(nested).rejects.toThrow('is a transaction already');
     await expectFree();
-    expect((await repositories.bots.findMany(ids)).map(({ value }) => value?.name)).not.toContain('never');
+    expect((await repositories.bots.findMany(ids, '')).map(({ value }) => value?.name)).not.toContain(
+      'never',
+    );
   });
 
   test('if the work fails, its error is thrown, and the connection is free', async () => {
     const failed = connection.inOneSnapshot(async (db) => {
-      await repositoriesOn(db, repositories).bots.findMany(ids);
+      await repositoriesOn(db, repositories).bots.findMany(ids, '');
       throw new RangeError('of the work');
     });
     await expect(failed).rejects.toThrow(new RangeError('of the work'));
@@ -175,7 +180,7 @@ describe.each([
     const failed = connection.inOneSnapshot(async (db) => {
       left.push(sleepFor(db, 0.5));
       await eventually(async () => (await busySessions()).some(({ query }) => query.includes('pg_sleep')));
-      left.push(repositoriesOn(db, repositories).bots.findMany(ids));
+      left.push(repositoriesOn(db, repositories).bots.findMany(ids, ''));
       throw new RangeError('of the work');
     });
     const outcomes = failed.then(
@@ -192,7 +197,7 @@ describe.each([
   test('a client that is used after the end executes nothing', async () => {
     const late = await connection.inOneSnapshot(async (db) => await Promise.resolve({ db }));
     sent.length = 0;
-    await expect(repositoriesOn(late.db, repositories).bots.findMany(ids)).rejects.toThrow('has ended');
+    await expect(repositoriesOn(late.db, repositories).bots.findMany(ids, '')).rejects.toThrow('has ended');
     expect(sent).toEqual([]);
     await expectFree();
   });
@@ -221,7 +226,10 @@ describe.each([
     const outcomes = await connection
       .inOneSnapshot(async (db) => {
         const here = repositoriesOn(db, repositories);
-        return await Promise.allSettled([here.bots.findMany(ids), here.organizations.findMany([orgId])]);
+        return await Promise.allSettled([
+          here.bots.findMany(ids, ''),
+          here.organizations.findMany([orgId], ''),
+        ]);
       })
       .catch((error: unknown) => [{ status: 'rejected', reason: error }]);
     for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: expect.any(Masked) });
@@ -237,9 +245,9 @@ describe.each([
     const outcomes = await connection.inOneSnapshot(async (db) => {
       const here = repositoriesOn(db, repositories);
       return await Promise.allSettled([
-        here.bots.findMany(['no uuid']),
-        here.bots.findMany(ids),
-        here.organizations.findMany([orgId]),
+        here.bots.findMany(['no uuid'], ''),
+        here.bots.findMany(ids, ''),
+        here.organizations.findMany([orgId], ''),
       ]);
     });
     const reasons = outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason : undefined));
@@ -251,11 +259,11 @@ describe.each([
   test('if the connection is lost between two statements, the second is not executed on another', async () => {
     const outcome = connection.inOneSnapshot(async (db) => {
       const here = repositoriesOn(db, repositories);
-      await here.bots.findMany(ids);
+      await here.bots.findMany(ids, '');
       await endSessions();
       sent.length = 0;
       await eventually(async () => (await busySessions()).length === 0);
-      return await here.bots.findMany(ids);
+      return await here.bots.findMany(ids, '');
     });
     await expect(outcome).rejects.toThrow(Masked);
     await expectFree();
@@ -276,10 +284,10 @@ describe.each([
   });
 
   test('an idle connection that turns out to be lost is replaced before the work begins', async () => {
-    await repositories.bots.findMany(ids);
+    await repositories.bots.findMany(ids, '');
     await endSessions();
     const found = await connection.inOneSnapshot(
-      async (db) => await repositoriesOn(db, repositories).bots.findMany(ids),
+      async (db) => await repositoriesOn(db, repositories).bots.findMany(ids, ''),
     );
     expect(found).toHaveLength(3);
     await expectFree();
@@ -289,13 +297,13 @@ describe.each([
     const startedAt = performance.now();
     const outcome = connection.inOneSnapshot(async (db) => {
       const here = repositoriesOn(db, repositories);
-      await here.bots.findMany(ids);
+      await here.bots.findMany(ids, '');
       proxy.abandon();
-      return await here.bots.findMany(ids);
+      return await here.bots.findMany(ids, '');
     });
     await expect(outcome).rejects.toThrow(Masked);
     expect(performance.now() - startedAt).toBeLessThan(FAILED_WITHIN_MS);
-    expect(await repositories.bots.findMany(ids)).toHaveLength(3);
+    expect(await repositories.bots.findMany(ids, '')).toHaveLength(3);
     // The other side of the connection does not know that it was given up. PostgreSQL ends it by the transaction's limit.
     await eventually(async () => (await busySessions()).length === 0);
   });
@@ -303,7 +311,7 @@ describe.each([
   test('the result does not wait for the end of the transaction', async () => {
     const startedAt = performance.now();
     const found = await connection.inOneSnapshot(async (db) => {
-      const rows = await repositoriesOn(db, repositories).bots.findMany(ids);
+      const rows = await repositoriesOn(db, repositories).bots.findMany(ids, '');
       proxy.abandon();
       return rows;
     });
@@ -330,7 +338,7 @@ describe.each([
       await Promise.all(begun.map(async ({ running, whole }) => await Promise.race([running, whole])));
       const tooMany = large.inOneSnapshot(async () => await Promise.resolve());
       await expect(tooMany).rejects.toThrow('All connections to the database are in use; try again later');
-      expect(await createRepositories(large.db).bots.findMany(ids)).toHaveLength(3);
+      expect(await createRepositories(large.db).bots.findMany(ids, '')).toHaveLength(3);
       end();
       await Promise.all(begun.map(async ({ whole }) => await whole));
     } finally {

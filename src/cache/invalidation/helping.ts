@@ -9,10 +9,13 @@ import type { Invalidator } from './invalidator.js';
  */
 const MAX_ENTRIES_AT_START = 1_000;
 
-/** A snapshot, and its `xmax`, with which other snapshots are compared. */
+/** A snapshot all of whose logged writes are invalidated in Redis. */
 export interface HelpedMoment {
   readonly snapshot: SnapshotText;
+  /** The `xmax` of the snapshot, with which others are compared. */
   readonly xmax: number;
+  /** How many batches of writes this process has helped until then. */
+  readonly batches: number;
 }
 
 /**
@@ -25,8 +28,8 @@ export interface HelpedMoment {
  * Completing another's operation before one's own is known as helping (Herlihy, "Wait-free synchronization", 1991).
  */
 export class Helping {
-  /** Every logged write that this snapshot has seen is invalidated in Redis. */
-  private helpedUpTo: HelpedMoment = { snapshot: '@none', xmax: -1 };
+  private helpedUpTo: HelpedMoment = { snapshot: '@none', xmax: -1, batches: 0 };
+  private batches = 0;
   /** Ends when all entries learned so far are invalidated. Never fails. */
   private underWay: Promise<void> | undefined;
 
@@ -75,19 +78,17 @@ export class Helping {
       toHelp.length === 0
         ? this.underWay
         : Promise.all([this.underWay, this.parts.invalidator.addWrites(toHelp)]);
+    if (entries.length > 0) this.batches++;
+    const moment = { snapshot, xmax: xmaxOf(snapshot), batches: this.batches };
     if (helping === undefined) {
-      this.isHelped(snapshot);
+      this.helpedUpTo = moment;
       return;
     }
     const underWay = helping.then(() => {
-      this.isHelped(snapshot);
+      this.helpedUpTo = moment;
       if (this.underWay === underWay) this.underWay = undefined;
     });
     this.underWay = underWay;
-  }
-
-  private isHelped(snapshot: SnapshotText): void {
-    this.helpedUpTo = { snapshot, xmax: xmaxOf(snapshot) };
   }
 }
 

@@ -24,11 +24,20 @@ export class MomentCheck {
   }
 
   /**
-   * Whether the values of a response are of one moment. At most one round trip to Redis, and none if no value is newer
-   * than what this process had helped before. Never fails.
+   * Whether the values of a response are of one moment. At most one round trip to Redis, and none if nothing was
+   * written lately. Never fails.
    */
-  async holds(dependencies: ResponseDependencies): Promise<boolean> {
-    if (dependencies.isOneMoment) return true;
+  holds(dependencies: ResponseDependencies): boolean | Promise<boolean> {
+    return dependencies.isOneMoment || this.isQuiet(dependencies) || this.ask(dependencies);
+  }
+
+  /** Nothing was written since the response was begun that any of its values has seen. */
+  private isQuiet({ since, reads }: ResponseDependencies): boolean {
+    const { helped } = this.parts.helping;
+    return helped.batches === since.batches && reads.every(({ snapshot }) => isHelped(snapshot, helped));
+  }
+
+  private async ask(dependencies: ResponseDependencies): Promise<boolean> {
     const holds = (await this.areCurrentInRedis(dependencies)) ?? (await this.areCurrentInLog(dependencies));
     this.parts.observer.momentChecked(holds);
     return holds;

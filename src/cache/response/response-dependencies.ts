@@ -15,7 +15,7 @@ export class ResponseDependencies implements ReadDependencies {
   private isSettled = true;
 
   /** @param since up to where all writes were invalidated when the response was begun */
-  constructor(private readonly since: HelpedMoment) {}
+  constructor(readonly since: HelpedMoment) {}
 
   add(dependency: Dependency): void {
     const { generation, snapshot, expiresAt } = dependency;
