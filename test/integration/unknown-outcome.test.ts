@@ -117,8 +117,9 @@ describe('a write whose connection is lost', () => {
       const [{ xmax }] = await database.sql<
         [{ xmax: string }]
       >`select pg_snapshot_xmax(pg_current_snapshot())::text as xmax`;
-      const poll = otherProxy.hold((_text, opening) => isLog(opening));
-      await poll.caught;
+      // Neither server reads the write from the log.
+      const polls = [otherProxy, proxy].map((each) => each.hold((_text, opening) => isLog(opening)));
+      await Promise.all(polls.map(async (poll) => await poll.caught));
       try {
         const written = write(app.client(token), target);
         await reply.caught;
@@ -138,7 +139,7 @@ describe('a write whose connection is lost', () => {
         if (_name === 'updateBot') expect(after).toMatchObject({ bot: 2, list: ['new STOPPED'] });
         if (_name === 'deleteBot') expect(after).toMatchObject({ bot: undefined, list: [] });
       } finally {
-        poll.release();
+        for (const poll of polls) poll.release();
         reply.release();
       }
     },

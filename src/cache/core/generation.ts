@@ -1,9 +1,9 @@
-import { isVisible, xminOf, type SnapshotText } from './snapshot.js';
+import { epochOf, isVisible, xminOf, type SnapshotText } from './snapshot.js';
 
 /**
  * The generation of a tag in Redis: a random token, followed by a colon and the ids of the transactions that were
- * found in the invalidation log since the token was made: `kP0v…` or `kP0v…:796,801`. Of several tags, the
- * generations are joined by dots.
+ * found in the invalidation log since the token was made, and their epoch: `kP0v…` or `kP0v…:796,801@a3f09c1be2d4`. Of
+ * several tags, the generations are joined by dots.
  *
  * Removing a generation outdates all values of its tag. Adding a transaction outdates those that have not seen it.
  */
@@ -35,12 +35,15 @@ function isOfGeneration(loadedUnder: string, current: string, snapshot: Snapshot
 }
 
 /**
- * Whether a snapshot has seen transactions: their ids, joined by commas; `<796` stands for all transactions up to that
- * one. Empty if there is none.
+ * Whether a snapshot has seen transactions: their ids, joined by commas, and their epoch; `<796` stands for all
+ * transactions up to that one. Empty if there is none. Ids of another epoch mean nothing to the snapshot.
  */
 export function hasSeenEach(xids: string, snapshot: SnapshotText): boolean {
   if (xids === '') return true;
+  const epoch = epochOf(xids);
+  if (epoch !== epochOf(snapshot)) return true;
   return xids
+    .slice(0, xids.length - epoch.length)
     .split(',')
     .every((xid) =>
       xid.startsWith('<') ? xminOf(snapshot) > Number(xid.slice(1)) : isVisible(Number(xid), snapshot),

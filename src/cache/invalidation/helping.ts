@@ -77,7 +77,7 @@ export class Helping {
     const helping =
       toHelp.length === 0
         ? this.underWay
-        : Promise.all([this.underWay, this.parts.invalidator.addWrites(toHelp)]);
+        : Promise.all([this.underWay, this.parts.invalidator.addWrites(toHelp, epochOf(snapshot))]);
     if (entries.length > 0) this.batches++;
     const moment = { snapshot, xmax: xmaxOf(snapshot), batches: this.batches };
     if (helping === undefined) {

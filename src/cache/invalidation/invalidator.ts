@@ -38,6 +38,8 @@ export class Invalidator {
   private pendingCharacters = 0;
   /** Logged writes that wait to be added to generations. */
   private pendingWrites: LogEntry[] = [];
+  /** Their epoch. */
+  private pendingEpoch = '';
   private nextFlushAt = 0;
 
   constructor(
@@ -86,18 +88,24 @@ export class Invalidator {
    * Invalidates the tags of logged writes, without outdating values that have seen the writes. Never fails, as {@link
    * invalidate}.
    */
-  async addWrites(entries: readonly LogEntry[]): Promise<void> {
+  async addWrites(entries: readonly LogEntry[], epoch: string): Promise<void> {
     if (entries.length === 0) return;
     try {
-      await this.tryToAddWrites(entries, false);
+      await this.tryToAddWrites(entries, epoch, false);
     } catch (error) {
       rethrowUnlessUnavailable(error);
+      if (epoch !== this.pendingEpoch) this.pendingWrites = [];
+      this.pendingEpoch = epoch;
       this.pendingWrites = [...this.pendingWrites, ...entries].slice(-MAX_PENDING_WRITES);
     }
   }
 
   /** @throws CacheUnavailableError */
-  private async tryToAddWrites(entries: readonly LogEntry[], whileOpen: boolean): Promise<void> {
+  private async tryToAddWrites(
+    entries: readonly LogEntry[],
+    epoch: string,
+    whileOpen: boolean,
+  ): Promise<void> {
     const byKey = new Map<string, { readonly key: string; readonly xids: number[] }>();
     const ofEverything: number[] = [];
     for (const { xid, tags } of entries) {
@@ -110,13 +118,12 @@ export class Invalidator {
         else byKey.set(key, { key, xids: [xid] });
       }
     }
-    const isTooMuch = byKey.size > MAX_HELPED_TAGS;
-    if (isTooMuch) {
-      const all = entries.map(({ xid }) => xid);
-      await this.parts.store?.addWrites([], all, whileOpen);
-    } else if (byKey.size > 0 || ofEverything.length > 0) {
-      await this.parts.store?.addWrites([...byKey.values()], ofEverything, whileOpen);
-    }
+    const writes =
+      byKey.size > MAX_HELPED_TAGS
+        ? { epoch, ofTags: [], ofEverything: entries.map(({ xid }) => xid) }
+        : { epoch, ofTags: [...byKey.values()], ofEverything };
+    if (writes.ofTags.length + writes.ofEverything.length === 0) return;
+    await this.parts.store?.addWrites(writes, whileOpen);
   }
 
   private generationKeyOf(tag: Tag): string | undefined {
@@ -198,12 +205,13 @@ export class Invalidator {
 
   /** A tag that is written again during the flush is pending again. */
   private async flushPending(): Promise<void> {
-    const writes = this.pendingWrites;
+    const [writes, epoch] = [this.pendingWrites, this.pendingEpoch];
     this.pendingWrites = [];
     try {
-      await this.tryToAddWrites(writes, true);
+      await this.tryToAddWrites(writes, epoch, true);
     } catch (error) {
-      this.pendingWrites = [...writes, ...this.pendingWrites].slice(-MAX_PENDING_WRITES);
+      if (epoch === this.pendingEpoch)
+        this.pendingWrites = [...writes, ...this.pendingWrites].slice(-MAX_PENDING_WRITES);
       throw error;
     }
     while (this.pending.size > 0) {

@@ -1,4 +1,5 @@
 import type { GenerationText } from '../core/generation.js';
+import type { SnapshotText } from '../core/snapshot.js';
 
 /** An index that lists the live keys of an entity, for keys that the id alone does not give. */
 export interface KeyIndex {
@@ -36,11 +37,13 @@ export interface CurrentGenerations {
   readonly everything: string;
 }
 
-/** Transactions that changed a tag. */
-export interface TagWrites {
-  /** The key of the tag's generation. */
-  readonly key: string;
-  readonly xids: readonly number[];
+/** Transactions of one epoch, by what they changed. */
+export interface LoggedWrites {
+  /** The epoch of the transactions, with its `@`. */
+  readonly epoch: string;
+  /** The transactions that changed a tag, with the key of its generation. */
+  readonly ofTags: readonly { readonly key: string; readonly xids: readonly number[] }[];
+  readonly ofEverything: readonly number[];
 }
 
 /** A lock that lets one process load a batch of missing values for all processes. */
@@ -78,8 +81,8 @@ export interface Replacement {
   readonly envelope: string;
   readonly ttlMs: number;
   readonly version: number;
-  /** The oldest transaction that was running when the value was read: it has seen all before. */
-  readonly xmin: number;
+  /** The snapshot under which the value was read. */
+  readonly snapshot: SnapshotText;
 }
 
 /** Keys to remove, for one entity. */
@@ -124,14 +127,9 @@ export interface CacheStore {
   ): Promise<void>;
   /**
    * Adds transactions to the generations of the tags that they changed: values that have not seen them are outdated.
-   * @param ofEverything the ids of transactions that changed everything
    * @param whileOpen as in {@link remove}
    */
-  addWrites(
-    writes: readonly TagWrites[],
-    ofEverything: readonly number[],
-    whileOpen?: boolean,
-  ): Promise<void>;
+  addWrites(writes: LoggedWrites, whileOpen?: boolean): Promise<void>;
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
   readHeads(keys: readonly string[]): Promise<(string | null)[]>;
   /** The keys that indexes list. Aligned with `indexes`. */

@@ -5,14 +5,15 @@ import type {
   Fill,
   KeyIndex,
   Lock,
+  LoggedWrites,
   Removal,
   Replacement,
   CurrentGenerations,
   Stored,
-  TagWrites,
 } from './cache-store.js';
 import { freshGeneration } from '../core/fresh-generation.js';
 import { hashTagOf } from '../core/keys.js';
+import { epochOf, xminOf } from '../core/snapshot.js';
 import { isSplit, unlessSplit, unlink, unlinkEach } from './moving-slots.js';
 import { costOf, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
@@ -125,13 +126,14 @@ export class RedisStore implements CacheStore {
     removals: readonly Removal[] = [],
   ): Promise<void> {
     const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
-    const { token, envelope, ttlMs, version, xmin } = newer;
+    const { token, envelope, ttlMs, version, snapshot } = newer;
     const replace = async (client: RedisClient): Promise<void> => {
       // While degraded, this process does not read from Redis. For other processes it is enough to remove outdated
       // values.
       if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
       try {
-        const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length, xmin];
+        const ofSnapshot = [xminOf(snapshot), epochOf(snapshot)];
+        const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length, ...ofSnapshot];
         await client.eval(REPLACE, keys.length, ...keys, ...args);
       } catch (error) {
         if (!isSplit(error) && !this.isRefusal(error)) throw error;
@@ -142,13 +144,9 @@ export class RedisStore implements CacheStore {
     await sendEach(this.circuitBreaker, 'invalidate', commands, false);
   }
 
-  async addWrites(
-    writes: readonly TagWrites[],
-    ofEverything: readonly number[],
-    whileOpen = false,
-  ): Promise<void> {
+  async addWrites({ epoch, ofTags, ofEverything }: LoggedWrites, whileOpen = false): Promise<void> {
     const token = freshGeneration();
-    const groups = (this.cluster ? inGroups(writes, ({ key }) => hashTagOf(key)) : [writes]).flatMap(
+    const groups = (this.cluster ? inGroups(ofTags, ({ key }) => hashTagOf(key)) : [ofTags]).flatMap(
       (group) => cutForCommands(group, () => 1),
     );
     const commands: Command<unknown>[] = groups.map((group) => ({
@@ -157,14 +155,9 @@ export class RedisStore implements CacheStore {
         const keys = group.map(({ key }) => key);
         // A Redis that takes no new values can still remove: then all values of these tags are outdated.
         if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
+        const xids = group.map((writes) => writes.xids.join(','));
         try {
-          await client.eval(
-            ADD_WRITES,
-            keys.length,
-            ...keys,
-            token,
-            ...group.map(({ xids }) => xids.join(',')),
-          );
+          await client.eval(ADD_WRITES, keys.length, ...keys, token, epoch, ...xids);
         } catch (error) {
           if (!isSplit(error) && !this.isRefusal(error)) throw error;
           await unlinkEach(client, keys);
@@ -172,16 +165,10 @@ export class RedisStore implements CacheStore {
       },
     }));
     if (ofEverything.length > 0) {
+      const args = [ofEverything.join(','), epoch, GENERATION_LIFE_MS];
       commands.push({
         cost: costOf(1),
-        send: async (client) =>
-          await client.eval(
-            ADD_WRITES_OF_EVERYTHING,
-            1,
-            this.everything,
-            ofEverything.join(','),
-            GENERATION_LIFE_MS,
-          ),
+        send: async (client) => await client.eval(ADD_WRITES_OF_EVERYTHING, 1, this.everything, ...args),
       });
     }
     await sendEach(this.circuitBreaker, 'help', commands, whileOpen);

@@ -45,7 +45,7 @@ return gens`;
  * life (ms) and 1 if it exists else 0.
  */
 export const FILL = `
-local function tokens(generation) return (string.gsub(generation, ':[%d,]*', '')) end
+local function tokens(generation) return (string.gsub(generation, ':[^.]*', '')) end
 local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 6) / 4
 local gens = redis.call('MGET', unpack(KEYS, 2, 1 + n * count))
 for i = 1, count do
@@ -90,15 +90,19 @@ const MAX_ADDED_TO_EVERYTHING = 32;
  * has no further effect if it runs again. A missing generation needs nothing, because no value is of it. A generation
  * that has too many transactions gets a new token instead, which outdates all values.
  *
- * KEYS: generations. ARGV: a fresh token, then the ids of the transactions for each key, joined by commas.
+ * Transactions of another epoch are forgotten.
+ *
+ * KEYS: generations. ARGV: a fresh token, the epoch with its "@", then the ids of the transactions for each key, joined
+ * by commas.
  */
 export const ADD_WRITES = `
 local gens = redis.call('MGET', unpack(KEYS))
 for i = 1, #KEYS do
   if gens[i] then
-    local token, known = string.match(gens[i], '^([^:]*):?(.*)$')
+    local token, known, epoch = string.match(gens[i], '^([^:]*):?([%d,]*)(.*)$')
+    if epoch ~= ARGV[2] then known = '' end
     local list, count, added = ',' .. known .. ',', 0, false
-    for xid in string.gmatch(ARGV[i + 1], '%d+') do
+    for xid in string.gmatch(ARGV[i + 2], '%d+') do
       if not string.find(list, ',' .. xid .. ',', 1, true) then
         list, added = list .. xid .. ',', true
       end
@@ -106,7 +110,7 @@ for i = 1, #KEYS do
     for _ in string.gmatch(list, '%d+') do count = count + 1 end
     if added then
       local generation = ARGV[1]
-      if count <= ${MAX_ADDED} then generation = token .. ':' .. string.match(list, '^,*(.*),$') end
+      if count <= ${MAX_ADDED} then generation = token .. ':' .. string.match(list, '^,*(.*),$') .. ARGV[2] end
       redis.call('SET', KEYS[i], generation, 'KEEPTTL')
     end
   end
@@ -117,10 +121,11 @@ return 1`;
  * Adds transactions to the list of those that changed everything. If there are too many, "<796" stands for all up to
  * one.
  *
- * KEYS: the list. ARGV: the ids of the transactions, joined by commas; life of the list (ms).
+ * KEYS: the list. ARGV: the ids of the transactions, joined by commas; the epoch; life of the list (ms).
  */
 export const ADD_WRITES_OF_EVERYTHING = `
-local known = redis.call('GET', KEYS[1]) or ''
+local known, epoch = string.match(redis.call('GET', KEYS[1]) or '', '^([%d,<]*)(.*)$')
+if epoch ~= ARGV[2] then known = '' end
 local list, count, highest, added = ',' .. known .. ',', 0, '0', false
 for xid in string.gmatch(ARGV[1], '%d+') do
   if not string.find(list, ',' .. xid .. ',', 1, true) then
@@ -134,7 +139,7 @@ end
 if added then
   local text = string.match(list, '^,*(.*),$')
   if count > ${MAX_ADDED_TO_EVERYTHING} then text = '<' .. highest end
-  redis.call('SET', KEYS[1], text, 'PX', ARGV[2])
+  redis.call('SET', KEYS[1], text .. ARGV[2], 'PX', ARGV[3])
 end
 return 1`;
 
@@ -153,7 +158,7 @@ return 1`;
  *
  * KEYS: the value, its generation, then the other values that depend on the tag, then indexes of further ones.
  * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version, the
- * number of indexes, the oldest transaction that was running when the newer value was read.
+ * number of indexes, the oldest transaction that was running when the newer value was read, and its epoch.
  */
 export const REPLACE = `
 local head, raw, gen = ${GENERATION_START}, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
@@ -162,7 +167,7 @@ for i = #KEYS - tonumber(ARGV[6]) + 1, #KEYS do
   for j = 1, #listed, 1000 do redis.call('UNLINK', unpack(listed, j, math.min(j + 999, #listed))) end
 end
 for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
-local version, stored, token, known = 0, nil, string.match(gen or '', '^([^:]*):?(.*)$')
+local version, stored, token, known, epoch = 0, nil, string.match(gen or '', '^([^:]*):?([%d,]*)(.*)$')
 if raw and gen then
   stored = string.match(string.sub(raw, head + 1, head + 200), '^([^"]*)"')
   if stored and string.match(stored, '^[^:]*') == token then
@@ -172,10 +177,10 @@ end
 if version == 0 then return redis.call('UNLINK', KEYS[1], KEYS[2]) end
 local isNewer, unseen = version < tonumber(ARGV[5]), {}
 for xid in string.gmatch(known, '%d+') do
-  if not isNewer or tonumber(xid) >= tonumber(ARGV[7]) then unseen[#unseen + 1] = xid end
+  if not isNewer or (epoch == ARGV[8] and tonumber(xid) >= tonumber(ARGV[7])) then unseen[#unseen + 1] = xid end
 end
 local generation = ARGV[1]
-if #unseen > 0 then generation = generation .. ':' .. table.concat(unseen, ',') end
+if #unseen > 0 then generation = generation .. ':' .. table.concat(unseen, ',') .. epoch end
 redis.call('SET', KEYS[2], generation, 'PX', ARGV[2])
 if isNewer then
   redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
