@@ -24,7 +24,14 @@ const USAGE = `Checks the cache's guarantee against real faults, and the checker
   --help`;
 
 /** Enough clients to keep two processors busy. */
-const LOAD = { readers: 6, readerPauseMs: 0, writers: 4, writerPauseMs: 8 };
+const LOAD = {
+  readers: 6,
+  readerPauseMs: 0,
+  writers: 4,
+  writerPauseMs: 8,
+  outsideWriters: 1,
+  outsideWriterPauseMs: 20,
+};
 const MUTANT_SECONDS = 8;
 
 const { values: given } = parseArgs({
@@ -57,10 +64,9 @@ interface Results {
 
 /** Logs the counts of one run, its notes and its first few violations. */
 function report(name: string, { findings, seconds }: Pick<Outcome, 'findings' | 'seconds'>): void {
-  const { observations, stale, failures } = findings;
-  log(
-    `${name}: ${observations} observations, ${stale.count} stale, ${failures} failed, ${seconds.toFixed(0)} s`,
-  );
+  const { answers, observations, stale, backwards, fractured, failures } = findings;
+  const counts = `${stale.count} stale, ${backwards.count} backwards, ${fractured.count} of ${answers} answers fractured`;
+  log(`${name}: ${observations} observations, ${counts}, ${failures} failed, ${seconds.toFixed(0)} s`);
   for (const line of [...findings.notes, ...findings.samples]) log(`    ${line}`);
 }
 

@@ -43,7 +43,8 @@ export class Mutations {
   ) {}
 
   async update(server: Server, bot: BotRecord): Promise<boolean> {
-    const input = { description: `change ${(this.serial += 1)}` };
+    const serial = (this.serial += 1);
+    const input = bot.pair ? { name: `${bot.term} ${serial}` } : { description: `change ${serial}` };
     return await this.change(server, bot, UPDATE, { id: bot.id, input });
   }
 
