@@ -62,7 +62,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
   const page =
     (number: number, search = '') =>
     async () =>
-      await repository.findPages([{ orgId: LARGE_ORG, page: number, limit: 20, search }]);
+      await repository.findPages([{ orgId: LARGE_ORG, page: number, limit: 20, search }], '');
   const [first] = await page(1)();
   const ids = first?.value?.items.map(({ id }) => id) ?? [];
 
@@ -74,6 +74,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
       async () =>
         await repository.findPages(
           [1, 2, bots / 40 + 1].map((number) => ({ orgId: LARGE_ORG, page: number, limit: 20, search: '' })),
+          '',
         ),
     ],
     [
@@ -86,6 +87,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
             limit: 20,
             search,
           })),
+          '',
         ),
     ],
     [`search, rare text "${SEARCHES.rare}"`, page(1, SEARCHES.rare)],
@@ -101,10 +103,10 @@ async function explainAll(url: string, bots: number): Promise<void> {
     [`search, absent punctuation "---"`, page(1, '---')],
     [`search, absent text "${SEARCHES.absent}"`, page(1, SEARCHES.absent)],
     ['20 bots by id', async () => await repository.findMany(ids)],
-    ['statistics of 20 bots', async () => await stats.findMany(ids)],
+    ['statistics of 20 bots', async () => await stats.findMany(ids, '')],
     [
       'all bots of the organization, 10,001 at most',
-      async () => await repository.findByOrganizations([LARGE_ORG], 10_001),
+      async () => await repository.findByOrganizations([LARGE_ORG], 10_001, ''),
     ],
   ];
   for (const [name, run] of cases) {

@@ -12,7 +12,7 @@ import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { unavailable } from './errors.js';
 import { createResolvers } from './resolvers.js';
-import { createRepositories, createResources } from './resources.js';
+import { createRepositories, createResources, repositoriesOn } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
 import type { Logger } from './logger.js';
 import { Drain } from './http/drain.js';
@@ -52,7 +52,11 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const metrics = createMetrics();
   // The database may be away now. Until its kind is known, it is used as a pooler is.
   await findEndpointKind(config.database.url).catch(() => undefined);
-  const { db, close: closeDatabase } = connectDatabase({
+  const {
+    db,
+    inOneSnapshot,
+    close: closeDatabase,
+  } = connectDatabase({
     ...config.database,
     toError: ({ message, isOutcomeUnknown, cause }) => {
       log.warn({ err: cause }, message);
@@ -88,8 +92,8 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const { subject } = bindAll(bind, subjectResources(new SubjectRepository(db), ttlSeconds));
   // Before the schema is built: building blocks the process, so a connection being opened would count as an outage.
   await cache.start(REDIS_START_MS);
-  const { invalidator, invalidationLog: recentWrites } = cache;
-  const resolvers = createResolvers({ repositories, resources, invalidator, recentWrites });
+  const { invalidator, helping } = cache;
+  const resolvers = createResolvers({ repositories, resources, invalidator, helping });
   const schema = await buildGraphQLSchema(resolvers);
   const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
   await graphql.apollo.start();
@@ -114,6 +118,12 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     graphql,
     resources,
     responseCache: cache.responseCache,
+    momentCheck: cache.momentCheck,
+    inOneSnapshot: async (work) =>
+      await inOneSnapshot(
+        async (transaction) =>
+          await work(createResources(cache.uncached, repositoriesOn(transaction, repositories), ttlSeconds)),
+      ),
     authenticate: createAuthenticator(config.auth, subject),
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,

@@ -26,7 +26,7 @@ export function createRequestContext<Described extends PrincipalResources>(
   request: {
     readonly requestId: string;
     readonly identity: Identity;
-    readonly dependencies: ResponseDependencies | undefined;
+    readonly dependencies: ResponseDependencies;
     /** The maximum size of the answer, in characters. */
     readonly maxCharacters: number;
   },

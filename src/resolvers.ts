@@ -1,7 +1,7 @@
 import { BotResolver } from './bots/bot.resolver.js';
 import { BotService } from './bots/bot.service.js';
 import { RefusedWrites } from './bots/refused-writes.js';
-import type { RecentWrites } from './cache/invalidation/invalidation-log.js';
+import type { Helping } from './cache/invalidation/helping.js';
 import type { Invalidator } from './cache/invalidation/invalidator.js';
 import { InvalidationService } from './invalidation/invalidation.service.js';
 import { MessageResolver } from './messages/message.resolver.js';
@@ -13,14 +13,10 @@ export function createResolvers(parts: {
   readonly repositories: Repositories;
   readonly resources: Resources;
   readonly invalidator: Invalidator;
-  readonly recentWrites: RecentWrites;
+  readonly helping: Helping;
 }): object[] {
   const { bots, messages, principals, stats } = parts.repositories;
-  const invalidation = new InvalidationService(
-    parts.invalidator,
-    parts.resources.botStats,
-    parts.recentWrites,
-  );
+  const invalidation = new InvalidationService(parts.invalidator, parts.resources.botStats, parts.helping);
   const refused = new RefusedWrites(bots, principals, invalidation);
   return [
     new BotResolver(new BotService(bots, refused, invalidation)),

@@ -4,7 +4,7 @@ import { botResources } from './bots/bot.cache.js';
 import { BotRepository } from './bots/bot.repository.js';
 import { bindAll, type CachedResource, type Resource } from './cache/core/resource.js';
 import type { Ttls } from './config.js';
-import type { Database } from './db/client.js';
+import { repositoryOn, type Database } from './db/client.js';
 import { messagePageResources } from './messages/message-page.cache.js';
 import { MessagePageRepository } from './messages/message-page.repository.js';
 import { MessageRepository } from './messages/message.repository.js';
@@ -27,6 +27,16 @@ export const createRepositories = (db: Database) => ({
 });
 
 export type Repositories = ReturnType<typeof createRepositories>;
+
+/** The same SQL, executed by another client. */
+export const repositoriesOn = (db: Database, repositories: Repositories): Repositories => ({
+  bots: repositoryOn(db, repositories.bots),
+  messages: repositoryOn(db, repositories.messages),
+  messagePages: repositoryOn(db, repositories.messagePages),
+  organizations: repositoryOn(db, repositories.organizations),
+  principals: repositoryOn(db, repositories.principals),
+  stats: repositoryOn(db, repositories.stats),
+});
 
 /** All cached resources. Each request gets a loader of the same name for each. */
 export const createResources = (bind: Bind, repositories: Repositories, ttl: Ttls) =>

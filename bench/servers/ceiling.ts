@@ -48,7 +48,7 @@ async function answer(url: string | undefined, body: string): Promise<Buffer | s
     messages: inputs,
   } = JSON.parse(body) as { botId: string; userId: string; messages: MessageInput[] };
   await messages.insert({ id: botId, userId, roles }, inputs);
-  const [[totals]] = await Promise.all([stats.findMany([botId]), redis.unlink(`bot:${botId}:stats`)]);
+  const [[totals]] = await Promise.all([stats.findMany([botId], ''), redis.unlink(`bot:${botId}:stats`)]);
   return JSON.stringify({ data: totals?.value });
 }
 

@@ -39,7 +39,7 @@ const tagsOf = <Id>(resource: Pick<Resource<Id, unknown>, 'tags' | 'key' | 'para
 function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
   const keyOf = keys.valueKeyOf(resource);
   const rows = new DataLoader<Id, Value | null>(
-    async (ids) => (await resource.load(ids)).map(({ value }) => value),
+    async (ids) => (await resource.load(ids, '')).map(({ value }) => value),
     { cache: false },
   );
   const defined: Record<string, Read> = cache.define(

@@ -18,7 +18,7 @@ function cachedInMemory<Id, Value>(resource: Resource<Id, Value>): CachedResourc
     async readMany(ids) {
       const missing = ids.filter((id) => !values.has(nameOf(id)));
       if (missing.length > 0) {
-        const loaded = await resource.load(missing);
+        const loaded = await resource.load(missing, '');
         // Values as every cache returns them: parsed from JSON.
         missing.forEach((id, i) => values.set(nameOf(id), asStored(loaded[i]?.value ?? null)));
       }

@@ -55,7 +55,7 @@ export class Operations {
     const orgId = parseId('orgId', args.orgId);
     const { page, limit, search } = parseInput(botsRules, args);
     caller.require(Role.VIEWER, orgId, 'Organization');
-    const [found] = await this.bots.findPages([{ orgId, page, limit, search }]);
+    const [found] = await this.bots.findPages([{ orgId, page, limit, search }], '');
     return BotPage.of(found?.value ?? { items: [], total: 0 }, page, limit);
   }
 
@@ -66,7 +66,7 @@ export class Operations {
   }
 
   async details(caller: Caller, id: string): Promise<BotDetails> {
-    const [details] = await this.stats.findDetails([parseId('id', id)]);
+    const [details] = await this.stats.findDetails([parseId('id', id)], '');
     caller.require(Role.VIEWER, details?.value?.bot.orgId, 'Bot');
     return details?.value as BotDetails;
   }
@@ -78,7 +78,7 @@ export class Operations {
 
   /** Statistics of bots that the caller has been shown, in one statement. */
   async statsOfBots(ids: readonly string[]): Promise<BotStats[]> {
-    return (await this.stats.findMany(ids)).map(({ value }) => {
+    return (await this.stats.findMany(ids, '')).map(({ value }) => {
       if (!value) throw notFound('Bot');
       return value;
     });

@@ -1,4 +1,5 @@
 import { createAuthenticator } from '../../src/auth/authentication.js';
+import type { Helping } from '../../src/cache/invalidation/helping.js';
 import type { Invalidator } from '../../src/cache/invalidation/invalidator.js';
 import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
 import type { Tag } from '../../src/cache/core/tags.js';
@@ -9,6 +10,7 @@ import { buildGraphQLSchema } from '../../src/schema.js';
 import { createLogger } from '../../src/logger.js';
 import { Drain } from '../../src/http/drain.js';
 import { createGraphQLServer } from '../../src/graphql/graphql-server.js';
+import type { MomentCheck } from '../../src/cache/response/moment-check.js';
 import { createHttpServer } from '../../src/http/http-server.js';
 import { createMetrics } from '../../src/http/metrics.js';
 import type { Tally } from './report.js';
@@ -19,6 +21,13 @@ export interface Caching {
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
   invalidate(tags: readonly Tag[]): Promise<void>;
 }
+
+/** For caches that need no help: what they hold is compared as it is. */
+const NOTHING_TO_HELP = {
+  since: '',
+  helped: { snapshot: '', xmax: -1, batches: 0 },
+  confirm: async () => {},
+} as unknown as Helping;
 
 /** Starts our server, schema, resolvers, loaders and SQL, with another cache. Returns its URL. */
 export async function serveWith(caching: Caching, tally: Tally): Promise<string> {
@@ -33,7 +42,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
       repositories,
       resources,
       invalidator: invalidator as Invalidator,
-      recentWrites: { touching: async (tags) => tags },
+      helping: NOTHING_TO_HELP,
     }),
   );
   const graphql = createGraphQLServer({ schema, introspection: false, log });
@@ -44,6 +53,8 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     graphql,
     resources,
     responseCache: undefined,
+    momentCheck: { since: NOTHING_TO_HELP.helped, holds: async () => true } as unknown as MomentCheck,
+    inOneSnapshot: async (work) => await work(resources),
     authenticate: createAuthenticator(config.auth),
     metrics: createMetrics(),
     playground: undefined,

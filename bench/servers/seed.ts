@@ -30,7 +30,10 @@ function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Va
       else tally.onHit();
     }
     if (missing.length === 0) return values as Value[];
-    const loaded = await resource.load(missing.map((i) => ids[i] as Id));
+    const loaded = await resource.load(
+      missing.map((i) => ids[i] as Id),
+      '',
+    );
     missing.forEach((i, place) => {
       const value = loaded[place]?.value ?? null;
       values[i] = value as Value;

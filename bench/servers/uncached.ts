@@ -9,7 +9,7 @@ const tally = new Tally();
 function uncached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
   return {
     name: resource.name,
-    readMany: async (ids) => (await resource.load(ids)).map(({ value }) => value),
+    readMany: async (ids) => (await resource.load(ids, '')).map(({ value }) => value),
     replace: async () => {},
   };
 }

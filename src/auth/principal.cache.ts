@@ -16,7 +16,7 @@ export const principalResources = (principals: PrincipalRepository, ttl: Ttls) =
       memberships: [{ orgId: 'string', role: 'string' }],
     },
     ttlSeconds: ttl.principal,
-    load: async (ids) => await principals.findMany(ids),
+    load: async (ids, since) => await principals.findMany(ids, since),
   }),
 });
 

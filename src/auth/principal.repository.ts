@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/core/resource.js';
-import { currentSnapshot } from '../db/cache-epoch.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
+import { moment } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { memberships, users } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
@@ -13,7 +14,7 @@ export class PrincipalRepository {
   constructor(db: Database) {
     this.byIds = db
       .select({
-        snapshot: currentSnapshot,
+        snapshot: moment,
         principal: sql<Principal | null>`(
           select json_build_object('id', ${users.id}, 'email', ${users.email}, 'name', ${users.name}, 'memberships', (
             select coalesce(json_agg(json_build_object('orgId', ${memberships.orgId}, 'role', ${memberships.role})
@@ -27,8 +28,8 @@ export class PrincipalRepository {
   }
 
   /** Users with their memberships, aligned with the ids. */
-  async findMany(ids: readonly string[]): Promise<Snapshotted<Principal>[]> {
-    const rows = await this.byIds.execute({ ids });
+  async findMany(ids: readonly string[], since: SnapshotText = ''): Promise<Snapshotted<Principal>[]> {
+    const rows = await this.byIds.execute({ ids, since });
     return rows.map(({ snapshot, principal }) => ({ snapshot, value: principal }));
   }
 }

@@ -16,6 +16,6 @@ export const subjectResources = (subjects: SubjectRepository, ttl: Ttls) => ({
     tags: [subjectTag],
     shape: 'string',
     ttlSeconds: ttl.subject,
-    load: async (wanted) => await subjects.findUserIds(wanted),
+    load: async (wanted, since) => await subjects.findUserIds(wanted, since),
   }),
 });

@@ -28,7 +28,7 @@ export const botResources = (bots: BotRepository, ttl: Ttls) => ({
     tags: [botTag],
     shape: BOT_SHAPE,
     ttlSeconds: ttl.bot,
-    load: async (ids) => await bots.findMany(ids),
+    load: async (ids, since) => await bots.findMany(ids, since),
   }),
   botPage: cached<BotPageContent, BotPageQuery>({
     key: 'bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}',
@@ -37,14 +37,14 @@ export const botResources = (bots: BotRepository, ttl: Ttls) => ({
     maxKeys: 1_000,
     shape: { items: [BOT_SHAPE], total: 'number' },
     ttlSeconds: ttl.botPage,
-    load: async (queries) => await bots.findPages(queries),
+    load: async (queries, since) => await bots.findPages(queries, since),
   }),
   organizationBots: cached<readonly Bot[]>({
     key: 'org:{orgId}:bots',
     tags: [orgTag],
     shape: [BOT_SHAPE],
     ttlSeconds: ttl.organizationBots,
-    load: async (orgIds) => await bots.findByOrganizations(orgIds, MAX_BOTS_UNPAGED + 1),
+    load: async (orgIds, since) => await bots.findByOrganizations(orgIds, MAX_BOTS_UNPAGED + 1, since),
   }),
 });
 

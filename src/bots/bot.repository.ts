@@ -3,7 +3,8 @@ import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 import type { Writer } from '../auth/authorization.js';
 import { isWritersMembership, writerMayChange } from '../auth/write-condition.js';
 import type { Snapshotted } from '../cache/core/resource.js';
-import { currentSnapshot } from '../db/cache-epoch.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
+import { moment, momentSince } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships, organizations } from '../db/tables.js';
@@ -91,7 +92,7 @@ export class BotRepository {
 
   constructor(private readonly db: Database) {
     this.byIds = db
-      .select({ snapshot: currentSnapshot, bot: botColumns })
+      .select({ snapshot: moment, bot: botColumns })
       .from(wantedIds)
       .leftJoin(bots, eq(bots.id, wantedId))
       .orderBy(wantedPosition)
@@ -104,7 +105,7 @@ export class BotRepository {
     this.pages = db
       .select({
         position: sql<number>`wanted.position`,
-        snapshot: currentSnapshot,
+        snapshot: moment,
         exists: organizationExists(sql`wanted.org_id`),
         total: sql<number>`coalesce(${botCounts.total}, 0)`.mapWith(Number),
         bot: botColumns,
@@ -138,7 +139,7 @@ export class BotRepository {
       .limit(sql.placeholder('limit'))
       .as('bots');
     this.byOrganizations = db
-      .select({ snapshot: currentSnapshot, position: wantedPosition, bot: botColumns })
+      .select({ snapshot: moment, position: wantedPosition, bot: botColumns })
       .from(wantedIds)
       .leftJoinLateral(newest, sql`true`)
       .orderBy(wantedPosition, ...newestFirst)
@@ -183,8 +184,8 @@ export class BotRepository {
   }
 
   /** Bots aligned with the ids, in one statement. */
-  async findMany(ids: readonly string[]): Promise<Snapshotted<Bot>[]> {
-    const rows = await this.byIds.execute({ ids });
+  async findMany(ids: readonly string[], since: SnapshotText = ''): Promise<Snapshotted<Bot>[]> {
+    const rows = await this.byIds.execute({ ids, since });
     return rows.map(({ snapshot, bot }) => ({ snapshot, value: bot && toBot(bot) }));
   }
 
@@ -192,7 +193,10 @@ export class BotRepository {
    * Pages aligned with the queries, each with the number of all matching bots; null if there is no such organization.
    * The pages without a search are one statement, the searches another.
    */
-  async findPages(queries: readonly BotPageQuery[]): Promise<Snapshotted<BotPageContent>[]> {
+  async findPages(
+    queries: readonly BotPageQuery[],
+    since: SnapshotText,
+  ): Promise<Snapshotted<BotPageContent>[]> {
     const wanted = queries.map((query, position) => ({ ...query, position }));
     const [listed, searched] = [
       wanted.filter(({ search }) => search === ''),
@@ -202,12 +206,13 @@ export class BotRepository {
       listed.length === 0
         ? []
         : this.pages.execute({
+            since,
             positions: listed.map(({ position }) => position),
             orgIds: listed.map(({ orgId }) => orgId),
             sizes: listed.map(({ limit }) => limit),
             offsets: listed.map(offsetOf),
           }),
-      searched.length === 0 ? [] : this.search(searched),
+      searched.length === 0 ? [] : this.search(searched, since),
     ]);
     return grouped(rows.flat(), queries.length).map((page) => ({
       snapshot: page[0].snapshot,
@@ -216,7 +221,10 @@ export class BotRepository {
   }
 
   /** Not prepared: the number of texts, and the index that finds each, change the statement. */
-  private async search(wanted: readonly (BotPageQuery & { readonly position: number })[]) {
+  private async search(
+    wanted: readonly (BotPageQuery & { readonly position: number })[],
+    since: SnapshotText,
+  ) {
     const pages = wanted.map(
       (query) => sql`(
         with matched as materialized (
@@ -233,7 +241,7 @@ export class BotRepository {
     return await this.db
       .select({
         position: sql<number>`found.position`,
-        snapshot: currentSnapshot,
+        snapshot: momentSince(since),
         exists: sql<boolean>`found.org_exists`,
         total: sql<number>`found.total`.mapWith(Number),
         bot: botColumns,
@@ -247,8 +255,9 @@ export class BotRepository {
   async findByOrganizations(
     orgIds: readonly string[],
     limit: number,
+    since: SnapshotText,
   ): Promise<Snapshotted<readonly Bot[]>[]> {
-    const rows = await this.byOrganizations.execute({ ids: orgIds, limit });
+    const rows = await this.byOrganizations.execute({ ids: orgIds, limit, since });
     // SQL counts positions from 1.
     const aligned = rows.map((row) => ({ ...row, position: row.position - 1 }));
     return grouped(aligned, orgIds.length).map((found) => ({

@@ -3,7 +3,6 @@ import type { PrincipalRepository } from '../auth/principal.repository.js';
 import type { Role } from '../auth/role.enum.js';
 import type { BotContext } from './bot.context.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
-import { botStatsTag, botTag, orgTag, userTag } from '../invalidation/tags.js';
 import type { BotRepository } from './bot.repository.js';
 import type { Bot } from './bot.type.js';
 
@@ -22,7 +21,7 @@ export class RefusedWrites {
   async ofBot(context: BotContext, id: string, needed: Role): Promise<Bot> {
     const [[found], caller] = await Promise.all([this.bots.findMany([id]), this.callerOf(context)]);
     const bot = found?.value ?? undefined;
-    await this.reveal(context, [botTag.of(id), botStatsTag.of(id)]);
+    await this.reveal(context);
     requireRole(caller, needed, bot?.orgId, 'Bot');
     return bot as Bot;
   }
@@ -30,7 +29,7 @@ export class RefusedWrites {
   /** @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN, if that is the reason */
   async ofOrganization(context: BotContext, orgId: string, needed: Role): Promise<void> {
     const caller = await this.callerOf(context);
-    await this.reveal(context, [orgTag.of(orgId)]);
+    await this.reveal(context);
     requireRole(caller, needed, orgId, 'Organization');
   }
 
@@ -44,7 +43,7 @@ export class RefusedWrites {
     needed: Role,
   ): Promise<void> {
     const [found, caller] = await Promise.all([bot, this.callerOf(context)]);
-    await this.reveal(context, found ? [botTag.of(found.id), botStatsTag.of(found.id)] : []);
+    await this.reveal(context);
     requireRole(caller, needed, found?.orgId, 'Message');
   }
 
@@ -53,8 +52,8 @@ export class RefusedWrites {
     return caller?.value;
   }
 
-  private async reveal(context: BotContext, tags: readonly string[]): Promise<void> {
-    await this.invalidation.reveal([...tags, userTag.of(context.authorization.requireToken())]);
+  private async reveal(context: BotContext): Promise<void> {
+    await this.invalidation.reveal();
     context.clearLoaders();
   }
 }

@@ -2,8 +2,11 @@ import { SILENT_LOGGER, type Logger } from './core/logger.js';
 import { connectionTo, type OpenConnection } from './postgres/connection.js';
 import { invalidationLogSource } from './postgres/invalidation-log-source.js';
 import { ResponseCache } from './response/response-cache.js';
+import { MomentCheck } from './response/moment-check.js';
 import { ResponseDependencies } from './response/response-dependencies.js';
 import { CoherentCache } from './reader/coherent-cache.js';
+import { uncached } from './reader/uncached.js';
+import { Helping } from './invalidation/helping.js';
 import { InvalidationLog, type LogSource } from './invalidation/invalidation-log.js';
 import { Invalidator } from './invalidation/invalidator.js';
 import {
@@ -49,6 +52,8 @@ export interface Cache {
   ): BoundResources<Described>;
   /** Binds one description. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
+  /** Binds one description to the database alone. */
+  uncached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
   /**
    * Invalidates tags. Call it after the transaction has committed, and before the client is told of it. One round
    * trip; never fails: if Redis cannot be reached, the invalidation log keeps outdated values from being used.
@@ -57,11 +62,14 @@ export interface Cache {
   /**
    * Returns the cached response of a key, or makes the response and caches it. A response is cached if `make` read
    * everything with the `dependencies` and called their `complete()`. The key must contain everything that decides
-   * the response, such as the caller's identity.
+   * the response, such as the caller's identity. If the values that `make` read are of several moments, it is called
+   * again, with new dependencies: up to {@link MAX_EXECUTIONS} times in all; the last response is returned as it is.
    */
   respond(key: string, make: (dependencies: ResponseDependencies) => Promise<string>): Promise<Buffer>;
   /** The response cache; undefined if it is switched off. */
   readonly responseCache: ResponseCache | undefined;
+  readonly momentCheck: MomentCheck;
+  readonly helping: Helping;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
   state(): RedisState | 'off';
@@ -72,6 +80,8 @@ export interface Cache {
   close(): Promise<void>;
 }
 
+/** How often a query is executed, at most, until all its values are of one moment. */
+export const MAX_EXECUTIONS = 4;
 const DEFAULT_REDIS_TIMEOUT_MS = 100;
 const DEFAULT_RESPONSE_CACHE_BYTES = 64 * 1_048_576;
 const DEFAULT_START_TIMEOUT_MS = 1_000;
@@ -101,11 +111,12 @@ export function createCache(options: CacheOptions): Cache {
       log,
       observer,
     });
-  const store = circuitBreaker && new RedisStore(circuitBreaker, cluster);
+  const store = circuitBreaker && new RedisStore(circuitBreaker, cluster, keys.everything);
   const invalidationLog = new InvalidationLog({ source, log });
   // After an outage, re-read the invalidation log before trusting cached values.
   circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
   const invalidator = new Invalidator({ store, circuitBreaker, keys, log });
+  const helping = new Helping({ invalidationLog, invalidator });
   const maintenance = new InvalidationLogMaintenance({
     invalidationLog,
     source,
@@ -114,7 +125,16 @@ export function createCache(options: CacheOptions): Cache {
     log,
     retention: options.logRetention,
   });
-  const coherent = new CoherentCache({ store, keys, invalidator, freshness: invalidationLog, observer, log });
+  const coherent = new CoherentCache({
+    store,
+    keys,
+    invalidator,
+    freshness: invalidationLog,
+    helping,
+    observer,
+    log,
+  });
+  const momentCheck = new MomentCheck({ store, freshness: invalidationLog, helping, observer });
   const responseCache =
     store && responseCacheBytes > 0
       ? new ResponseCache({
@@ -133,18 +153,25 @@ export function createCache(options: CacheOptions): Cache {
   };
   return {
     responseCache,
+    momentCheck,
+    helping,
     invalidator,
     invalidationLog,
     resource: bindOne,
+    uncached: (resource) => uncached(resource, helping),
     bind: (descriptions) => bindAll(bindOne, descriptions),
     invalidate: async (tags) => await invalidator.invalidate(tags),
     respond: async (key, make) => {
       const found = await responseCache?.find(key);
       if (found) return found;
-      const dependencies = new ResponseDependencies();
-      const body = await make(dependencies);
-      responseCache?.keep(key, body, dependencies);
-      return Buffer.from(body);
+      for (let attempt = 1; ; attempt++) {
+        const dependencies = new ResponseDependencies(momentCheck.since);
+        const body = await make(dependencies);
+        const isOneMoment = await momentCheck.holds(dependencies);
+        if (isOneMoment) responseCache?.keep(key, body, dependencies);
+        if (isOneMoment || attempt === MAX_EXECUTIONS) return Buffer.from(body);
+        observer.executedAgain('once more');
+      }
     },
     state() {
       if (!circuitBreaker) return 'off';

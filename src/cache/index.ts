@@ -18,7 +18,6 @@ export { encodeKeyText } from './core/keys.js';
 export type { RedisTarget } from './redis/redis-client.js';
 export { installCache } from './postgres/install.js';
 export { resetCache } from './postgres/epoch.js';
-export { SNAPSHOT_SQL } from './postgres/snapshot-column.js';
 export type { ConnectionOptions, OpenConnection } from './postgres/connection.js';
 export type { CacheObserver, MissReason, RedisFailure, RedisOperation, RedisState } from './core/observer.js';
 export type { Logger } from './core/logger.js';

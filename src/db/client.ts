@@ -1,22 +1,21 @@
-import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
-
 import { parseConnectionUrl } from './connection-url.js';
-import type { Sql } from './driver.js';
+import { drizzleOn, repositoryOn, type Database } from './drizzle-client.js';
 import { ConnectionPool } from './pool.js';
-import {
-  StatementRunner,
-  type StatementClient,
-  type StatementListener,
-  type Unserved,
-} from './statements.js';
-import * as tables from './tables.js';
+import { inSnapshotTransaction } from './snapshot-transaction.js';
+import { StatementRunner, type StatementListener, type Unserved } from './statements.js';
 
-export type { StatementListener, Unserved };
-
-export type Database = PostgresJsDatabase<typeof tables>;
+export { repositoryOn };
+export type { Database, StatementListener, Unserved };
 
 export interface DatabaseConnection {
   readonly db: Database;
+  /**
+   * Executes all statements of `work`, one after another, in one REPEATABLE READ transaction that only reads, so that
+   * they see one moment of the database. It holds one connection of the pool, for at most as long as one statement
+   * may run. It is never repeated. Use only the given client in `work`, and not after its end.
+   * @throws as statements of `db` do; after a failed statement all later ones fail with the same error
+   */
+  inOneSnapshot<T>(work: (db: Database) => Promise<T>): Promise<T>;
   /** Waits for running statements for at most 5 s, and disconnects. */
   close(): Promise<void>;
 }
@@ -58,39 +57,13 @@ export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
     onStatement: options.onStatement,
     toError: options.toError ?? (({ message, cause }) => new Error(message, { cause })),
   });
-  return { db: drizzleOn(statements), close: async () => await pool.close(CLOSE_TIMEOUT_MS) };
-}
-
-/** Drizzle's form of a prepared statement. */
-interface PreparedQuery {
-  execute(values?: Record<string, unknown>): Promise<unknown>;
-  getQuery(): { readonly sql: string };
-}
-
-interface Session {
-  prepareQuery(...description: unknown[]): PreparedQuery;
-}
-
-/**
- * A Drizzle client that sends all statements through the runner. Each execution uses the connection that the runner
- * chose; Drizzle only writes the SQL and reads the rows.
- */
-function drizzleOn(statements: StatementRunner): Database {
-  const client = {
-    options: { parsers: {}, serializers: {} },
-    begin: statements.transaction.bind(statements, ''),
+  return {
+    db: drizzleOn(statements, async (work) => await statements.transaction('', work)),
+    inOneSnapshot: async (work) =>
+      await inSnapshotTransaction(
+        { statements, pool, limits },
+        async (executor) => await work(drizzleOn(executor)),
+      ),
+    close: async () => await pool.close(CLOSE_TIMEOUT_MS),
   };
-  const db = drizzle(client as unknown as Sql, { schema: tables });
-  const session = db._.session as unknown as Session;
-  const prepareQuery = session.prepareQuery.bind(session);
-  session.prepareQuery = (...description) => {
-    const prepared = prepareQuery(...description);
-    const { execute } = prepared;
-    const isRead = /^\s*select\b/i.test(prepared.getQuery().sql);
-    const on = (client: StatementClient): unknown => Object.assign(Object.create(prepared), { client });
-    prepared.execute = async (values) =>
-      await statements.run(isRead, async (client) => await execute.call(on(client), values));
-    return prepared;
-  };
-  return db;
 }

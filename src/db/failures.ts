@@ -27,7 +27,7 @@ export class StatementError extends Error {
   override readonly name = 'StatementError';
 
   constructor(
-    readonly code: 'POOL_TIMEOUT' | 'NO_ANSWER' | 'NOT_CONNECTED',
+    readonly code: 'POOL_TIMEOUT' | 'NO_ANSWER' | 'NOT_CONNECTED' | 'SNAPSHOT_TIMEOUT',
     message: string,
     options?: ErrorOptions,
   ) {
@@ -82,6 +82,7 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
     },
   ),
   [QUERY_CANCELED]: failure(TOO_SLOW, { nothingDone: true, keepsConnection: true }),
+  '25P03': failure(TOO_SLOW, { nothingDone: true }),
   '25P04': failure(TOO_SLOW, { nothingDone: true }),
   // The primary has become a standby. Another connection may reach the new primary.
   '25006': REFUSED,
@@ -115,6 +116,7 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   CONNECT_TIMEOUT: failure(AWAY, { nothingDone: true }),
   NOT_CONNECTED: REFUSED,
   NO_ANSWER: failure(TOO_SLOW),
+  SNAPSHOT_TIMEOUT: failure(TOO_SLOW, { nothingDone: true }),
   POOL_TIMEOUT: failure('All connections to the database are in use; try again later', {
     nothingDone: true,
     keepsConnection: true,

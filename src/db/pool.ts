@@ -80,6 +80,11 @@ export class ConnectionPool {
     });
   }
 
+  /** Whether the connection is still the one that was taken. A driver whose connection was lost opens another. */
+  isOpen({ entry }: Lease): boolean {
+    return this.open.has(entry);
+  }
+
   /** Returns a connection that may be used again. */
   release(lease: Lease): void {
     this.returned(lease);

@@ -40,25 +40,22 @@ export interface StatementRunnerOptions {
 /** The part of the driver that Drizzle's prepared queries use. */
 export type StatementClient = Pick<Sql, 'unsafe'>;
 
+/** Executes single statements. */
+export interface StatementExecutor {
+  /** @throws the error made by `toError` for temporary failures; any other error unchanged */
+  run<T>(isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T>;
+}
+
 /**
  * Executes single statements with a limit on every wait, each on a connection of its own. A statement is tried again
  * after a temporary failure if the database has changed nothing. A statement that only reads is also repeated after a
  * lost connection.
  */
-export class StatementRunner {
+export class StatementRunner implements StatementExecutor {
   constructor(private readonly options: StatementRunnerOptions) {}
 
-  /** @throws the error made by `toError` for temporary failures; any other error unchanged */
   async run<T>(isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T> {
-    return await this.attempt(isRead, MAX_RETRIES, async (lease, track) => {
-      const { unsafe } = lease.entry.driver;
-      return await work({
-        unsafe: ((text: string, ...rest: [never, never]) => {
-          this.options.onStatement?.(text);
-          return track(unsafe(text, ...rest));
-        }) as Sql['unsafe'],
-      });
-    });
+    return await this.attempt(isRead, MAX_RETRIES, async () => await this.once(isRead, this.counted(work)));
   }
 
   /**
@@ -66,13 +63,58 @@ export class StatementRunner {
    * could decide that.
    */
   async transaction<T>(options: string, work: (sql: postgres.TransactionSql) => Promise<T>): Promise<T> {
-    return (await this.attempt(false, 0, async ({ entry }) => await entry.driver.begin(options, work))) as T;
+    const begin: Work<unknown> = async ({ entry }) => await entry.driver.begin(options, work);
+    return (await this.attempt(false, 0, async () => await this.once(false, begin))) as T;
   }
 
-  private async attempt<T>(isRead: boolean, retries: number, work: Work<T>): Promise<T> {
+  /**
+   * Takes a connection and begins a transaction on it that only reads. The caller returns the connection.
+   */
+  async begin(statement: string): Promise<Lease> {
+    const begin = this.counted(async ({ unsafe }) => await unsafe(statement));
+    // Not as a read: the connection is held for longer than a statement, and some are reserved for single reads.
+    return await this.attempt(true, MAX_RETRIES, async () => (await this.holding(false, begin)).lease);
+  }
+
+  /**
+   * Executes one statement on a connection that the caller holds, within the limit.
+   * @param onSent gets the function that asks PostgreSQL to cancel it
+   */
+  async runOn<T>(
+    lease: Lease,
+    work: (client: StatementClient) => Promise<T>,
+    onSent?: (cancel: () => void) => void,
+  ): Promise<T> {
+    return await this.withinLimit(lease, this.counted(work, onSent));
+  }
+
+  /** The error for callers of statements that only read. An error that is not temporary remains the same. */
+  errorOfRead(error: unknown): unknown {
+    const failure = transientFailure(error);
+    if (!failure) return error;
+    if (failure.showsPooler) rememberEndpointKind(this.options.url, 'pooled');
+    return this.unserved(failure, true, error);
+  }
+
+  private counted<T>(
+    work: (client: StatementClient) => Promise<T>,
+    onSent?: (cancel: () => void) => void,
+  ): Work<T> {
+    return async ({ entry }, track) =>
+      await work({
+        unsafe: ((text: string, ...rest: [never, never]) => {
+          this.options.onStatement?.(text);
+          const query = track(entry.driver.unsafe(text, ...rest));
+          onSent?.(() => query.cancel());
+          return query;
+        }) as Sql['unsafe'],
+      });
+  }
+
+  private async attempt<T>(isRead: boolean, retries: number, once: () => Promise<T>): Promise<T> {
     for (let left = retries; ; left--) {
       try {
-        return await this.once(isRead, work);
+        return await once();
       } catch (error) {
         const failure = transientFailure(error);
         if (!failure) throw error;
@@ -93,12 +135,17 @@ export class StatementRunner {
   }
 
   private async once<T>(isRead: boolean, work: Work<T>): Promise<T> {
+    const { lease, result } = await this.holding(isRead, work);
+    this.options.pool.release(lease);
+    return result;
+  }
+
+  /** Executes work on a connection, and returns the connection only if the work fails. */
+  private async holding<T>(isRead: boolean, work: Work<T>): Promise<{ lease: Lease; result: T }> {
     const { pool } = this.options;
     const lease = await pool.acquire(isRead);
     try {
-      const result = await this.withinLimit(lease, work);
-      pool.release(lease);
-      return result;
+      return { lease, result: await this.withinLimit(lease, work) };
     } catch (error) {
       const failure = transientFailure(error);
       if (failure && !failure.keepsConnection) pool.discard(lease);

@@ -14,13 +14,13 @@ import type { Logger } from '../logger.js';
 import { refuseUnacceptable } from './content-negotiation.js';
 import { errorReporting, formatError } from './error-masking.js';
 
-/** Marks the dependencies of a response as complete when it answers a query without errors. */
-const cacheableResponses: ApolloServerPlugin<OperationContext> = {
+/** Tells the dependencies of a response when a query has been executed. */
+const executedQueries: ApolloServerPlugin<OperationContext> = {
   async requestDidStart() {
     return {
       async willSendResponse({ operation, response: { body }, contextValue }) {
         const hasErrors = body.kind !== 'single' || body.singleResult.errors !== undefined;
-        if (operation?.operation === 'query' && !hasErrors) contextValue.dependencies?.complete();
+        if (operation?.operation === 'query') contextValue.dependencies.complete({ hasErrors });
       },
     };
   },
@@ -65,7 +65,7 @@ export function createGraphQLServer(options: {
       ApolloServerPluginCacheControlDisabled(),
       ApolloServerPluginLandingPageDisabled(),
       errorReporting(log, { suggestions: introspection }),
-      cacheableResponses,
+      executedQueries,
       documents.plugin,
       refuseUnacceptable,
     ],

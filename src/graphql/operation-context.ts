@@ -6,8 +6,8 @@ import type { AnswerBudget } from './answer-budget.js';
 export interface OperationContext {
   readonly requestId: string;
   readonly authorization: { readonly isAuthenticated: boolean };
-  /** Is told when the response is complete and may be cached; undefined if it must not be cached. */
-  readonly dependencies: { complete(): void } | undefined;
+  /** Is told when a query has been executed: its response may be cached, and the query executed again. */
+  readonly dependencies: { complete(outcome: { readonly hasErrors: boolean }): void };
   /** The remaining size of the answer. */
   readonly answerBudget: AnswerBudget;
 }

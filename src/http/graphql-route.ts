@@ -3,6 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import type { Identity } from '../auth/authorization.js';
 import type { Authenticator } from '../auth/authentication.js';
+import type { CacheObserver } from '../cache/core/observer.js';
+import { MAX_EXECUTIONS } from '../cache/create-cache.js';
+import type { MomentCheck } from '../cache/response/moment-check.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
 import { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import { createRequestContext, type RequestContext } from '../context.js';
@@ -18,11 +21,17 @@ import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { parseJsonBody } from './json-body.js';
 import { checkVariableLimits } from '../graphql/variable-limits.js';
 
+export type InOneSnapshot = <Result>(work: (resources: Resources) => Promise<Result>) => Promise<Result>;
+
 export interface GraphQLRouteOptions {
   readonly graphql: GraphQLServer;
   readonly resources: Resources;
   readonly authenticate: Authenticator;
   readonly responseCache: ResponseCache | undefined;
+  readonly momentCheck: MomentCheck;
+  /** Gives `work` resources that read everything within one transaction, without the cache. */
+  readonly inOneSnapshot: InOneSnapshot;
+  readonly observer: Pick<CacheObserver, 'executedAgain'>;
   readonly log: Logger;
   /** The maximum size of an answer, in bytes. */
   readonly maxAnswerBytes: number;
@@ -44,6 +53,7 @@ interface Asked {
 /** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
   const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
+  const { momentCheck, inOneSnapshot, observer } = options;
 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     reply.header('cache-control', 'no-store');
@@ -57,31 +67,50 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       if (cached !== undefined) return await reply.header('content-type', asked.contentType).send(cached);
     }
 
-    const dependencies = key === undefined ? undefined : new ResponseDependencies();
-    const answer = withinBytes(
-      refuseLongBody(asked) ?? (await answerAnew(asked, dependencies)),
-      maxAnswerBytes,
-    );
-    if (key !== undefined && dependencies && answer.status === 200)
-      responseCache?.keep(key, answer.text, dependencies);
+    const answer = withinBytes(refuseLongBody(asked) ?? (await answerAnew(asked, key)), maxAnswerBytes);
     for (const [name, value] of answer.headers) reply.header(name, value);
     return await reply.code(answer.status).send(answer.text);
   };
 
-  async function answerAnew(
+  /**
+   * Answers a request, and caches the response under the key. A query whose values are of several moments is executed
+   * again: a few times, and at last in one transaction.
+   */
+  async function answerAnew(asked: Asked, key: string | undefined): Promise<GraphQLAnswer> {
+    const { body: text } = asked.request;
+    const body = typeof text === 'string' ? parseJsonBody(text) : text;
+    const refused = refuseLargeVariables(asked, body);
+    if (refused) return refused;
+    for (let execution = 1; execution <= MAX_EXECUTIONS; execution++) {
+      if (execution > 1) observer.executedAgain('once more');
+      const dependencies = new ResponseDependencies(momentCheck.since);
+      const answer = await answerOnce(asked, body, resources, dependencies);
+      const holds = momentCheck.holds(dependencies);
+      if (holds !== true && !(await holds)) continue;
+      if (key !== undefined && answer.status === 200) responseCache?.keep(key, answer.text, dependencies);
+      return answer;
+    }
+    observer.executedAgain('in one transaction');
+    return await inOneSnapshot(
+      async (snapshot) =>
+        await answerOnce(asked, body, snapshot, new ResponseDependencies(momentCheck.since)),
+    );
+  }
+
+  async function answerOnce(
     asked: Asked,
-    dependencies: ResponseDependencies | undefined,
+    body: unknown,
+    from: Resources,
+    dependencies: ResponseDependencies,
   ): Promise<GraphQLAnswer> {
     const { request, identity } = asked;
-    const body = typeof request.body === 'string' ? parseJsonBody(request.body) : request.body;
-    const context = createRequestContext(resources, {
+    const context = createRequestContext(from, {
       requestId: request.id,
       identity,
       dependencies,
       maxCharacters: maxAnswerBytes,
     });
     return (
-      refuseLargeVariables(asked, body) ??
       (await executeKnown(asked, body, context)) ??
       refuseLargeDocument(asked, body) ??
       (await askApollo(request, body, context))
@@ -99,13 +128,12 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     if (!executed) return undefined;
     const { document, operation, variables, result } = executed;
     const { errors, data } = result;
+    if (operation?.operation === 'query') context.dependencies.complete({ hasErrors: errors !== undefined });
     if (errors) {
       const { requestId } = context;
       const operationName = operation?.name?.value;
       const { schema, introspection: suggestions } = graphql;
       reportErrors(log, errors, { requestId, operationName, schema, document, variables, suggestions });
-    } else if (operation?.operation === 'query') {
-      context.dependencies?.complete();
     }
     const text = toText(errors ? { errors: formatErrors(errors), data } : { data });
     return { status: 200, headers: [['content-type', contentType]], text };

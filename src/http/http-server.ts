@@ -9,12 +9,13 @@ import Fastify, {
 
 import type { Authenticator } from '../auth/authentication.js';
 import type { Config } from '../config.js';
+import type { MomentCheck } from '../cache/response/moment-check.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
 import type { Resources } from '../resources.js';
 import type { Logger } from '../logger.js';
 import type { Drain } from './drain.js';
 import { answerBadPath, answerClientError, answerFailures } from './failures.js';
-import { createGraphQLHandler } from './graphql-route.js';
+import { createGraphQLHandler, type InOneSnapshot } from './graphql-route.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { registerHealth, type Readiness } from './health.js';
 import type { Metrics } from './metrics.js';
@@ -42,6 +43,8 @@ export interface HttpOptions {
   readonly resources: Resources;
   readonly authenticate: Authenticator;
   readonly responseCache: ResponseCache | undefined;
+  readonly momentCheck: MomentCheck;
+  readonly inOneSnapshot: InOneSnapshot;
   readonly metrics: Metrics;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
@@ -98,7 +101,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   const isLimited = config.rateLimitPerSecond > 0;
   if (isLimited) await limitRates(app, { ...options, maxPerSecond: config.rateLimitPerSecond });
   readJsonText(app);
-  const handler = createGraphQLHandler({ ...options, maxAnswerBytes: config.maxAnswerBytes });
+  const handler = createGraphQLHandler({
+    ...options,
+    observer: metrics.observer,
+    maxAnswerBytes: config.maxAnswerBytes,
+  });
   app.route({
     method: ['GET', 'POST'],
     url: '/graphql',

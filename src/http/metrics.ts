@@ -43,6 +43,17 @@ export function createMetrics() {
     'resource',
   ]);
 
+  const momentChecks = counter(
+    'flovo_cache_moment_checks_total',
+    'Responses that were checked for being of one moment, after a write of the last moments',
+    ['result'],
+  );
+  const executedAgain = counter(
+    'flovo_cache_executed_again_total',
+    'Queries executed again, because their values were of several moments',
+    ['how'],
+  );
+
   const durations = new Histogram({
     name: 'flovo_http_request_duration_seconds',
     help: 'Time to answer an HTTP request',
@@ -71,6 +82,8 @@ export function createMetrics() {
       changes.inc({ to: state });
     },
     tooLarge: (resource, count) => tooLarge.inc({ resource }, count),
+    momentChecked: (isOne) => momentChecks.inc({ result: isOne ? 'one moment' : 'several moments' }),
+    executedAgain: (how) => executedAgain.inc({ how }),
   };
   return {
     registry,

@@ -1,6 +1,7 @@
-import type { RecentWrites } from '../cache/invalidation/invalidation-log.js';
+import type { Helping } from '../cache/invalidation/helping.js';
 import type { Invalidator } from '../cache/invalidation/invalidator.js';
 import type { CachedResource, Snapshotted } from '../cache/core/resource.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
 import type { Tag } from '../cache/core/tags.js';
 import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
 
@@ -19,7 +20,7 @@ export class InvalidationService<Stats> {
   constructor(
     private readonly invalidator: Invalidator,
     private readonly botStats: CachedResource<string, Stats>,
-    private readonly recentWrites: RecentWrites,
+    private readonly helping: Pick<Helping, 'since' | 'confirm'>,
   ) {}
 
   /**
@@ -34,15 +35,15 @@ export class InvalidationService<Stats> {
    * Messages of a bot were recorded or changed. Outdates the bot's statistics and details, and its organization's
    * statistics. Cached statistics of the bot are replaced by the newer ones, so that a busy bot's need not be loaded
    * again after each message.
-   * @param read returns the newer statistics; it must have begun after the transaction committed. @throws its errors
+   * @param read reads the newer statistics, as a load does. @throws its errors
    */
   async botStatsChanged(
     bot: BotKey,
-    read: Promise<readonly Snapshotted<Stats>[]>,
+    read: (since: SnapshotText) => Promise<readonly Snapshotted<Stats>[]>,
   ): Promise<Snapshotted<Stats> | undefined> {
     const others = [orgStatsTag.of(bot.orgId)];
     try {
-      const [newer] = await read;
+      const [newer] = await read(this.helping.since);
       await this.botStats.replace(bot.id, newer ?? { value: null, snapshot: '' }, others);
       return newer;
     } catch (error) {
@@ -53,17 +54,14 @@ export class InvalidationService<Stats> {
 
   /**
    * Call this before an answer shows state that was read from PostgreSQL without the cache. The writer of that state
-   * may not have invalidated it yet, or cannot (psql), and no read after this answer may return older state. So this
-   * invalidates the recent writes of these tags, with all tags that they touched.
+   * may not have invalidated it yet, or cannot (psql), and no read after this answer may return older state.
    */
-  async reveal(tags: readonly Tag[]): Promise<void> {
-    const touched = (await this.recentWrites.touching(tags)) ?? tags;
-    if (touched.length > 0) await this.invalidator.invalidate(touched);
+  async reveal(): Promise<void> {
+    await this.helping.confirm();
   }
 
   /** A write of these tags lost its connection, and may have been committed. */
   async mayHaveChanged(tags: readonly Tag[]): Promise<void> {
-    const touched = (await this.recentWrites.touching(tags)) ?? [];
-    await this.invalidator.invalidate([...new Set([...tags, ...touched])]);
+    await Promise.all([this.invalidator.invalidate(tags), this.helping.confirm()]);
   }
 }

@@ -45,7 +45,7 @@ export const messagePageResources = (pages: MessagePageRepository, ttl: Ttls) =>
       hasPreviousPage: 'boolean',
     },
     ttlSeconds: ttl.messagePage,
-    load: async (queries) => await pages.findPages(queries),
+    load: async (queries, since) => await pages.findPages(queries, since),
   }),
 });
 

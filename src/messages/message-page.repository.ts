@@ -1,7 +1,8 @@
 import { desc, eq, sql, type SQL } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/core/resource.js';
-import { currentSnapshot } from '../db/cache-epoch.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
+import { moment } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { messages } from '../db/tables.js';
 import type { MessagePageContent } from './message-connection.type.js';
@@ -72,7 +73,10 @@ export class MessagePageRepository {
   constructor(private readonly db: Database) {}
 
   /** Pages aligned with the queries, in one statement for all queries with the same form. A deleted bot has no page. */
-  async findPages(queries: readonly MessagePageQuery[]): Promise<Snapshotted<MessagePageContent>[]> {
+  async findPages(
+    queries: readonly MessagePageQuery[],
+    since: SnapshotText,
+  ): Promise<Snapshotted<MessagePageContent>[]> {
     const forms = new Map<string, { form: Form; positions: number[] }>();
     for (const [position, query] of queries.entries()) {
       const form = formOf(query);
@@ -82,7 +86,9 @@ export class MessagePageRepository {
       else forms.set(name, { form, positions: [position] });
     }
     const found = await Promise.all(
-      [...forms.values()].map(async ({ form, positions }) => await this.read(form, positions, queries)),
+      [...forms.values()].map(
+        async ({ form, positions }) => await this.read(form, positions, queries, since),
+      ),
     );
     const rows = queries.map((): PageRow[] => []);
     for (const row of found.flat()) rows[row.position]?.push(row);
@@ -93,9 +99,11 @@ export class MessagePageRepository {
     form: Form,
     positions: readonly number[],
     queries: readonly MessagePageQuery[],
+    since: SnapshotText,
   ): Promise<readonly PageRow[]> {
     const asked = positions.flatMap((position) => queries[position] ?? []);
     return await this.statementOf(form).execute({
+      since,
       positions,
       botIds: asked.map(({ botId }) => botId),
       sizes: asked.map(({ first }) => first + 1),
@@ -131,7 +139,7 @@ export class MessagePageRepository {
     return this.db
       .select({
         position: sql<number>`wanted.position`,
-        snapshot: currentSnapshot,
+        snapshot: moment,
         hasPrevious: sql<boolean>`previous.found`,
         at: instantOfCursor,
         message: messageColumns,

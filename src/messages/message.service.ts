@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Role } from '../auth/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
 import { justChanged } from '../bots/bot.service.js';
 import type { RefusedWrites } from '../bots/refused-writes.js';
 import type { MessageContext } from './message.context.js';
@@ -114,7 +115,10 @@ export class MessageService {
     const { orgId, message } = changed;
     // The answer does not need the statistics. If they cannot be read, they are invalidated, and the change succeeds.
     await this.invalidation
-      .botStatsChanged({ id: message.botId, orgId }, this.stats.findMany([message.botId]))
+      .botStatsChanged(
+        { id: message.botId, orgId },
+        async (since) => await this.stats.findMany([message.botId], since),
+      )
       .catch(() => undefined);
     context.clearLoaders();
     return message;
@@ -128,7 +132,8 @@ export class MessageService {
     const endsAt = performance.now() + MAX_READ_MS;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs *= 2) {
       try {
-        const read = withTimeLimit(this.stats.findMany([bot.id]), endsAt - performance.now());
+        const read = async (since: SnapshotText) =>
+          await withTimeLimit(this.stats.findMany([bot.id], since), endsAt - performance.now());
         return (await this.invalidation.botStatsChanged(bot, read))?.value;
       } catch (cause) {
         if (performance.now() + pauseMs > endsAt) throw nowUnavailable('their statistics', cause);

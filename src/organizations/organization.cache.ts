@@ -11,7 +11,7 @@ export const organizationResources = (organizations: OrganizationRepository, ttl
     tags: [orgTag],
     shape: { id: 'string', name: 'string', slug: 'string' },
     ttlSeconds: ttl.organization,
-    load: async (ids) => await organizations.findMany(ids),
+    load: async (ids, since) => await organizations.findMany(ids, since),
   }),
   organizationStats: cached<OrganizationStats>({
     key: 'org:{orgId}:stats',
@@ -26,7 +26,7 @@ export const organizationResources = (organizations: OrganizationRepository, ttl
       computedAt: 'string',
     },
     ttlSeconds: ttl.organizationStats,
-    load: async (ids) => await organizations.findStats(ids),
+    load: async (ids, since) => await organizations.findStats(ids, since),
   }),
 });
 

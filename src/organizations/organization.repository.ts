@@ -1,7 +1,8 @@
 import { eq, getViewSelectedFields } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/core/resource.js';
-import { currentSnapshot } from '../db/cache-epoch.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
+import { moment } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { organizations, organizationStats } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
@@ -15,7 +16,7 @@ export class OrganizationRepository {
   constructor(db: Database) {
     this.byIds = db
       .select({
-        snapshot: currentSnapshot,
+        snapshot: moment,
         organization: { id: organizations.id, name: organizations.name, slug: organizations.slug },
       })
       .from(wantedIds)
@@ -23,7 +24,7 @@ export class OrganizationRepository {
       .orderBy(wantedPosition)
       .prepare('organizations_by_ids');
     this.statsByIds = db
-      .select({ snapshot: currentSnapshot, stats: getViewSelectedFields(organizationStats) })
+      .select({ snapshot: moment, stats: getViewSelectedFields(organizationStats) })
       .from(wantedIds)
       .leftJoin(organizationStats, eq(organizationStats.id, wantedId))
       .orderBy(wantedPosition)
@@ -31,14 +32,14 @@ export class OrganizationRepository {
   }
 
   /** Organizations aligned with the ids, in one statement. */
-  async findMany(ids: readonly string[]): Promise<Snapshotted<Organization>[]> {
-    const rows = await this.byIds.execute({ ids });
+  async findMany(ids: readonly string[], since: SnapshotText): Promise<Snapshotted<Organization>[]> {
+    const rows = await this.byIds.execute({ ids, since });
     return rows.map(({ snapshot, organization }) => ({ snapshot, value: organization }));
   }
 
   /** Statistics aligned with the organizations' ids, in one statement. It sums at most 64 rows of totals for each. */
-  async findStats(ids: readonly string[]): Promise<Snapshotted<OrganizationStats>[]> {
-    const rows = await this.statsByIds.execute({ ids });
+  async findStats(ids: readonly string[], since: SnapshotText): Promise<Snapshotted<OrganizationStats>[]> {
+    const rows = await this.statsByIds.execute({ ids, since });
     return rows.map(({ snapshot, stats }) => ({ snapshot, value: stats }));
   }
 }

@@ -25,14 +25,14 @@ export const botStatsResources = (stats: BotStatsRepository, ttl: Ttls) => ({
     tags: [botStatsTag],
     shape: STATS_SHAPE,
     ttlSeconds: ttl.botStats,
-    load: async (ids) => await stats.findMany(ids),
+    load: async (ids, since) => await stats.findMany(ids, since),
   }),
   botDetails: cached<BotDetails>({
     key: 'bot:{id}:details',
     tags: [botTag, botStatsTag],
     shape: { bot: BOT_SHAPE, stats: STATS_SHAPE },
     ttlSeconds: ttl.botDetails,
-    load: async (ids) => await stats.findDetails(ids),
+    load: async (ids, since) => await stats.findDetails(ids, since),
   }),
 });
 

@@ -2,7 +2,8 @@ import { eq } from 'drizzle-orm';
 
 import { botColumns, toBot } from '../bots/bot.repository.js';
 import type { Snapshotted } from '../cache/core/resource.js';
-import { currentSnapshot } from '../db/cache-epoch.js';
+import type { SnapshotText } from '../cache/core/snapshot.js';
+import { moment } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { bots, botStats } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
@@ -48,13 +49,13 @@ export class BotStatsRepository {
 
   constructor(db: Database) {
     this.statsByIds = db
-      .select({ snapshot: currentSnapshot, totals: totalsColumns })
+      .select({ snapshot: moment, totals: totalsColumns })
       .from(wantedIds)
       .leftJoin(botStats, eq(botStats.botId, wantedId))
       .orderBy(wantedPosition)
       .prepare('bot_stats_by_ids');
     this.detailsByIds = db
-      .select({ snapshot: currentSnapshot, bot: botColumns, totals: totalsColumns })
+      .select({ snapshot: moment, bot: botColumns, totals: totalsColumns })
       .from(wantedIds)
       .leftJoin(bots, eq(bots.id, wantedId))
       .leftJoin(botStats, eq(botStats.botId, bots.id))
@@ -66,9 +67,9 @@ export class BotStatsRepository {
    * Statistics aligned with the bots' ids, null where there is no such bot, in one statement; in two if totals are
    * missing. The version grows with every change of the totals.
    */
-  async findMany(ids: readonly string[]): Promise<Snapshotted<BotStats>[]> {
+  async findMany(ids: readonly string[], since: SnapshotText): Promise<Snapshotted<BotStats>[]> {
     const computedAt = new Date().toISOString();
-    const rows = await this.statsByIds.execute({ ids });
+    const rows = await this.statsByIds.execute({ ids, since });
     const found: Snapshotted<BotStats>[] = rows.map(({ snapshot, totals }) => ({
       snapshot,
       value: totals && toBotStats(totals, computedAt),
@@ -77,7 +78,10 @@ export class BotStatsRepository {
     const without = found.flatMap(({ value }, i) => (value ? [] : [i]));
     if (without.length === 0) return found;
     // Distinguishes a bot without totals from a bot that no longer exists.
-    const details = await this.findDetails(without.map((i) => ids[i] ?? ''));
+    const details = await this.findDetails(
+      without.map((i) => ids[i] ?? ''),
+      since,
+    );
     details.forEach(({ snapshot, value }, position) => {
       const i = without[position] ?? 0;
       found[i] = { snapshot, value: value?.stats ?? null };
@@ -86,9 +90,9 @@ export class BotStatsRepository {
   }
 
   /** Bots with their statistics, aligned with the ids, in one statement. */
-  async findDetails(ids: readonly string[]): Promise<Snapshotted<BotDetails>[]> {
+  async findDetails(ids: readonly string[], since: SnapshotText): Promise<Snapshotted<BotDetails>[]> {
     const computedAt = new Date().toISOString();
-    const rows = await this.detailsByIds.execute({ ids });
+    const rows = await this.detailsByIds.execute({ ids, since });
     return rows.map(({ snapshot, bot, totals }) => ({
       snapshot,
       value: bot && {

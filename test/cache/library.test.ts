@@ -7,7 +7,6 @@ import {
   createLoaders,
   installCache,
   resetCache,
-  SNAPSHOT_SQL,
   tagFamily,
   type Cache,
   type CacheOptions,
@@ -48,10 +47,10 @@ async function openProcess(options: Partial<CacheOptions> = {}) {
       tags: [noteTag],
       shape: 'string',
       ttlSeconds: 60,
-      load: async (ids) => {
+      load: async (ids, since) => {
         loads++;
         return await sql<Snapshotted<string>[]>`
-          select ${sql.unsafe(SNAPSHOT_SQL)} as snapshot, text as value
+          select (select cache_moment(${since})) as snapshot, text as value
           from unnest(${[...ids]}::int[]) with ordinality as wanted (id, position) left join notes using (id) order by position`;
       },
     }),

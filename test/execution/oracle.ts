@@ -11,6 +11,7 @@ import type { AddressInfo } from 'node:net';
 import { parse as parseJson } from 'secure-json-parse';
 
 import { createAuthenticator } from '../../src/auth/authentication.js';
+import { ResponseDependencies } from '../../src/cache/response/response-dependencies.js';
 import { createCache } from '../../src/cache/create-cache.js';
 import { readConfig, type Config } from '../../src/config.js';
 import { createRequestContext, type RequestContext } from '../../src/context.js';
@@ -103,7 +104,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     const context = createRequestContext(resources, {
       requestId: randomUUID(),
       identity,
-      dependencies: undefined,
+      dependencies: new ResponseDependencies({ snapshot: '', xmax: -1, batches: 0 }),
       maxCharacters: MAX_CHARACTERS,
     });
     if (first) firstOf.set(context, first);
@@ -193,8 +194,8 @@ async function composeResolvers(
   });
   const repositories = createRepositories(db);
   const resources = createResources(cache.resource.bind(cache), repositories, config.cache.ttlSeconds);
-  const { invalidator, invalidationLog: recentWrites } = cache;
-  const resolvers = createResolvers({ repositories, resources, invalidator, recentWrites });
+  const { invalidator, helping } = cache;
+  const resolvers = createResolvers({ repositories, resources, invalidator, helping });
   const schema = await buildGraphQLSchema(resolvers);
   return { schema, resources, disconnect: close };
 }

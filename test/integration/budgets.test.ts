@@ -213,7 +213,7 @@ describe('the number of commands, statements and round trips of an operation', (
       name: 'startBot of one that runs',
       document: StartBotDocument,
       variables: () => ({ id: botIds[4] }),
-      cost: { invalidate: 1, sql: 3 },
+      cost: { sql: 3 },
     },
     {
       name: 'stopBot',

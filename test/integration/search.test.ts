@@ -5,7 +5,6 @@ import postgres from 'postgres';
 
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { migrateDatabase } from '../../src/db/migrate.js';
-import * as tables from '../../src/db/tables.js';
 import { addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
 
@@ -58,7 +57,7 @@ describe.each([
       debug: (_, text, parameters) => sent.push({ text, parameters: parameters as never[] }),
     });
     sent = [];
-    repository = new BotRepository(drizzle(sql, { schema: tables }));
+    repository = new BotRepository(drizzle(sql));
   });
 
   afterAll(async () => {
@@ -67,7 +66,7 @@ describe.each([
   });
 
   const find = async (orgId: string, search: string, limit = 100) =>
-    (await repository.findPages([{ orgId, page: 1, limit, search }]))[0]?.value;
+    (await repository.findPages([{ orgId, page: 1, limit, search }], ''))[0]?.value;
 
   describe('of 400 bots with texts of difficult characters', () => {
     let orgId: string;

@@ -10,7 +10,7 @@ import { isOfShape } from '../../src/cache/core/shape.js';
 import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
 import type { ShapeOf } from '../../src/cache/core/shape.js';
 import { connectDatabase } from '../../src/db/client.js';
-import { currentSnapshot } from '../../src/db/cache-epoch.js';
+import { momentSince } from '../../src/db/cache-moment.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';
 import { botStatsTag, botTag } from '../../src/invalidation/tags.js';
 import {
@@ -84,13 +84,13 @@ async function startRelease(
   const row = Object.entries(fields).map(([name, { sql }]) => `'${name}', ${sql}`);
   const load =
     (table: string, id: string, version: string): Resource<string, Record<string, unknown>>['load'] =>
-    async (wanted) => {
+    async (wanted, since) => {
       const rows = await db.execute<{
         snapshot: string;
         value: Record<string, unknown> | null;
         version: string;
       }>(
-        drizzleSql`select ${currentSnapshot} as snapshot, ${drizzleSql.raw(version)} as version,
+        drizzleSql`select ${momentSince(since)} as snapshot, ${drizzleSql.raw(version)} as version,
             case when t.${drizzleSql.raw(id)} is not null then json_build_object(${drizzleSql.raw(row.join(','))}) end as value
           from unnest(string_to_array(${wanted.join(',')}, ',')::uuid[]) with ordinality as wanted(id, position)
           left join ${drizzleSql.raw(table)} as t on t.${drizzleSql.raw(id)} = wanted.id order by position`,
@@ -205,7 +205,7 @@ describe('two releases on one Redis and one PostgreSQL', () => {
           } else {
             const [row] = await database.sql<[{ inbound: string }]>`
             update bot_stats set inbound = inbound + 1, revision = revision + 1 where bot_id = ${id} returning inbound`;
-            const [newer] = await release.loadStats([id]);
+            const [newer] = await release.loadStats([id], release.cache.helping.since);
             await release.stats.replace(id, newer ?? { value: null, snapshot: '' });
             before.inbound = Math.max(before.inbound, Number(row.inbound));
           }

@@ -59,7 +59,7 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
   /** The plan of the statement that the repository sends, made for these parameters or for any. */
   async function explainPages(queries: readonly MessagePageQuery[], mode: 'custom' | 'generic') {
     statements.length = 0;
-    await repository.findPages(queries);
+    await repository.findPages(queries, '');
     const [statement = ''] = statements;
     // In the order of the statement's parameters.
     const parameters = [
@@ -72,7 +72,7 @@ describe(`a page of some of ${MESSAGES} messages`, () => {
       queries.map(({ after }) => after?.at ?? null),
       queries.map(({ after }) => after?.id ?? null),
     ];
-    const { plan, ms } = await explain(session, statement, parameters.map(textOf), mode);
+    const { plan, ms } = await explain(session, statement, ["''", ...parameters.map(textOf)], mode);
     return { plan, ms, blocks: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'] };
   }
 

@@ -52,7 +52,7 @@ describe(`statistics of an organization with ${BOTS} bots`, () => {
     'are read from no more rows than it has shards, by a %s plan',
     async (mode) => {
       statements.length = 0;
-      const [found] = await repository.findStats([orgId]);
+      const [found] = await repository.findStats([orgId], '');
       expect(found?.value).toMatchObject({
         id: orgId,
         bots: BOTS + 20,
@@ -61,7 +61,7 @@ describe(`statistics of an organization with ${BOTS} bots`, () => {
         failedMessages: 1_000,
       });
       const [statement = ''] = statements;
-      const { plan } = await explain(session, statement, [`'{${orgId}}'`], mode);
+      const { plan } = await explain(session, statement, ["''", `'{${orgId}}'`], mode);
       const read = new Map<string, number>();
       for (const node of nodesOf(plan)) {
         const table = node['Relation Name'];

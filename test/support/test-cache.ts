@@ -40,6 +40,9 @@ export class Tally implements CacheObserver {
   /** The number of values that were too large to store. */
   tooLargeValues = 0;
   refusals = 0;
+  /** Checks whether a response is of one moment, and the queries executed again because it was not. */
+  momentChecks = 0;
+  executionsAgain = 0;
 
   hit(_: string, count = 1): void {
     this.hits += count;
@@ -47,6 +50,12 @@ export class Tally implements CacheObserver {
   miss(_: string, reason: MissReason, count = 1): void {
     this.misses += count;
     this.reasons[reason] += count;
+  }
+  momentChecked(): void {
+    this.momentChecks += 1;
+  }
+  executedAgain(): void {
+    this.executionsAgain += 1;
   }
   joined(): void {
     this.joins += 1;
@@ -138,13 +147,17 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const gated = <Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> =>
     cache.resource<Id, Value>({
       ...resource,
-      load: async (ids) => {
+      load: async (ids, since) => {
         const found = gates.findIndex((gate) => gate.resource === resource.name);
         const [gate] = found < 0 ? [] : gates.splice(found, 1);
         const failure = failures.get(resource.name);
         failures.delete(resource.name);
         if (gate?.when === 'before') await gate.pass();
-        const values = await resource.load(ids);
+        const loaded = await resource.load(ids, options.deaf === true ? '' : since);
+        const values =
+          options.deaf === true
+            ? loaded.map((each) => ({ ...each, snapshot: `${each.snapshot} []` }))
+            : loaded;
         if (gate?.when === 'after') await gate.pass();
         if (failure) throw failure;
         return values;
@@ -153,7 +166,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
   const repositories = createRepositories(db);
   const resources = createResources(gated, repositories, MAX_TTL_SECONDS);
 
-  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.invalidationLog);
+  const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.helping);
   if (options.maintains === true) await cache.start(5_000);
   else await cache.invalidationLog.start();
   const isUp = async () => {
@@ -168,7 +181,10 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     async botStatsChanged(botId) {
       const [bot] = await repositories.bots.findMany([botId]);
       const key = { id: botId, orgId: bot?.value?.orgId ?? randomUUID() };
-      await invalidation.botStatsChanged(key, repositories.stats.findMany([botId]));
+      await invalidation.botStatsChanged(
+        key,
+        async (since) => await repositories.stats.findMany([botId], since),
+      );
     },
     hold(resource, when) {
       let tellReached = () => {};

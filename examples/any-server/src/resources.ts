@@ -1,4 +1,4 @@
-import { cached, createCache, SNAPSHOT_SQL, tagFamily, type Snapshotted } from 'flovo-bots/cache';
+import { cached, createCache, tagFamily, type Snapshotted } from 'flovo-bots/cache';
 import postgres from 'postgres';
 
 export interface Shelf {
@@ -22,7 +22,8 @@ export const shelfTag = tagFamily('shelf');
 export const bookTag = tagFamily('book');
 
 const BOOK_SHAPE = { id: 'number', shelf_id: 'number', title: 'string', loans: 'number' } as const;
-const snapshot = sql.unsafe(SNAPSHOT_SQL);
+/** What the cache must know beside the rows: what has been written lately. */
+const moment = (since: string) => sql`(select cache_moment(${since}))`;
 /** The requested ids as rows, in their order; the value of a missing row is null. */
 const wanted = (ids: readonly string[]) =>
   sql`unnest(${[...ids]}::int[]) with ordinality as wanted (id, position)`;
@@ -33,8 +34,8 @@ export const resources = cache.bind({
     tags: [shelfTag],
     shape: { id: 'number', name: 'string' },
     ttlSeconds: 300,
-    load: (ids) => sql<Snapshotted<Shelf>[]>`
-      select ${snapshot} as snapshot, to_json(shelf) as value
+    load: (ids, since) => sql<Snapshotted<Shelf>[]>`
+      select ${moment(since)} as snapshot, to_json(shelf) as value
       from ${wanted(ids)} left join shelves as shelf using (id) order by position`,
   }),
   book: cached<Book>({
@@ -42,8 +43,8 @@ export const resources = cache.bind({
     tags: [bookTag],
     shape: BOOK_SHAPE,
     ttlSeconds: 300,
-    load: (ids) => sql<Snapshotted<Book>[]>`
-      select ${snapshot} as snapshot, to_json(book) as value
+    load: (ids, since) => sql<Snapshotted<Book>[]>`
+      select ${moment(since)} as snapshot, to_json(book) as value
       from ${wanted(ids)} left join books as book using (id) order by position`,
   }),
   booksOfShelf: cached<readonly Book[]>({
@@ -51,8 +52,8 @@ export const resources = cache.bind({
     tags: [shelfTag],
     shape: [BOOK_SHAPE],
     ttlSeconds: 300,
-    load: (ids) => sql<Snapshotted<readonly Book[]>[]>`
-      select ${snapshot} as snapshot, coalesce(json_agg(book order by title) filter (where book.id is not null), '[]') as value
+    load: (ids, since) => sql<Snapshotted<readonly Book[]>[]>`
+      select ${moment(since)} as snapshot, coalesce(json_agg(book order by title) filter (where book.id is not null), '[]') as value
       from ${wanted(ids)} left join books as book on shelf_id = wanted.id group by position order by position`,
   }),
 });

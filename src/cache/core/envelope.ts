@@ -1,3 +1,4 @@
+import type { GenerationText } from './generation.js';
 import type { SnapshotText } from './snapshot.js';
 
 /**
@@ -6,12 +7,12 @@ import type { SnapshotText } from './snapshot.js';
  *
  *     {"gen":"kP0v…","snapshot":"795:797:795","expires":1767225600000,"version":7,"shape":"1f0c2a9b","data":{…}}
  *
- * `gen` holds the generations of the value's tags, joined by dots, as they were before the database was read;
+ * `gen` holds the generations of the value's tags, as they were before the database was read;
  * `snapshot` is the PostgreSQL snapshot of the load; `expires` is the end of the TTL (ms since 1970); `version` grows
  * with every change of the value, 0 if unknown; `shape` is the digest of the value's fields.
  */
 export interface Envelope<Value> {
-  readonly generation: string;
+  readonly generation: GenerationText;
   readonly snapshot: SnapshotText;
   readonly expiresAt: number;
   readonly version: number;
@@ -36,6 +37,7 @@ export function encodeEnvelope<Value>(envelope: Envelope<Value>): string {
 
 /** The head of a stored envelope, and the position of its data. */
 export interface OpenedEnvelope {
+  readonly generation: GenerationText;
   readonly snapshot: SnapshotText;
   readonly expiresAt: number;
   /** Empty if an older release without shapes wrote the envelope. */
@@ -43,14 +45,11 @@ export interface OpenedEnvelope {
   readonly dataStart: number;
 }
 
-/**
- * Opens a stored envelope if it carries exactly this generation. Returns undefined for another generation, and for
- * bytes that are not an envelope.
- */
-export function openEnvelope(raw: string, generation: string): OpenedEnvelope | undefined {
-  if (!raw.startsWith(HEAD) || !raw.startsWith(generation, HEAD.length)) return undefined;
-  const middle = HEAD.length + generation.length;
-  if (!raw.startsWith(MIDDLE, middle)) return undefined;
+/** Opens a stored envelope. Returns undefined for bytes that are not an envelope. */
+export function openEnvelope(raw: string): OpenedEnvelope | undefined {
+  if (!raw.startsWith(HEAD)) return undefined;
+  const middle = raw.indexOf('"', HEAD.length);
+  if (middle < 0 || !raw.startsWith(MIDDLE, middle)) return undefined;
   const snapshotStart = middle + MIDDLE.length;
   const snapshotEnd = raw.indexOf('"', snapshotStart);
   if (snapshotEnd < 0 || !raw.startsWith(EXPIRES, snapshotEnd)) return undefined;
@@ -65,6 +64,7 @@ export function openEnvelope(raw: string, generation: string): OpenedEnvelope | 
   const expiresAt = Number(raw.slice(expiresStart, expiresEnd));
   if (!raw.startsWith(DATA, dataStart) || !Number.isFinite(expiresAt)) return undefined;
   return {
+    generation: raw.slice(HEAD.length, middle),
     snapshot: raw.slice(snapshotStart, snapshotEnd),
     expiresAt,
     shape: shapeEnd < 0 ? '' : raw.slice(shapeStart, shapeEnd),

@@ -101,6 +101,11 @@ export class KeySpace {
     return this.compile(`${entity}:{id}:index`, true);
   }
 
+  /** The list of the transactions that changed everything. */
+  get everything(): string {
+    return this.compile('everything:{id}:gen')({ id: 'all' });
+  }
+
   private note(template: string, isIndex = false): void {
     this.kinds.set(template, isIndex);
   }

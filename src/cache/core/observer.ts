@@ -2,7 +2,8 @@ export type MissReason = 'absent' | 'outdated' | 'distrusted' | 'unavailable';
 /** The state of Redis: `down` if it cannot be reached, `degraded` if it refuses a command that the cache needs. */
 export type RedisState = 'up' | 'down' | 'degraded';
 export type RedisFailure = 'timeout' | 'error' | 'refused';
-export type RedisOperation = 'read' | 'claim' | 'fill' | 'release' | 'invalidate' | 'sweep' | 'probe';
+export type RedisOperation =
+  'read' | 'claim' | 'fill' | 'release' | 'invalidate' | 'help' | 'sweep' | 'probe';
 
 /** Receives the events of the cache, for metrics and tests. Its methods must be cheap and must not throw. */
 export interface CacheObserver {
@@ -20,6 +21,10 @@ export interface CacheObserver {
   redisState(state: RedisState): void;
   /** Values were returned to readers, but are too large to be stored. */
   tooLarge(resource: string, count: number): void;
+  /** A response was checked after it was made, because its values might be of several moments. */
+  momentChecked(isOne: boolean): void;
+  /** A query was executed again, because its values were of several moments: once more, or in one transaction. */
+  executedAgain(how: 'once more' | 'in one transaction'): void;
 }
 
 export const SILENT: CacheObserver = {
@@ -32,4 +37,6 @@ export const SILENT: CacheObserver = {
   redisFailure() {},
   redisState() {},
   tooLarge() {},
+  momentChecked() {},
+  executedAgain() {},
 };

@@ -1,4 +1,6 @@
 import { entityPlaceholder, type KeyParams } from './keys.js';
+import type { GenerationText } from './generation.js';
+import type { MomentText } from './moment.js';
 import type { ShapeOf } from './shape.js';
 import type { SnapshotText } from './snapshot.js';
 import type { Tag, TagFamily } from './tags.js';
@@ -7,7 +9,8 @@ import type { Tag, TagFamily } from './tags.js';
 export interface Snapshotted<Value> {
   /** null: there is no such row. */
   readonly value: Value | null;
-  readonly snapshot: SnapshotText;
+  /** The result of the SQL function `cache_moment(since)`, in the statement that read the value. */
+  readonly snapshot: MomentText;
   /** Grows with every change of the value; {@link CachedResource.replace} needs it. */
   readonly version?: number;
 }
@@ -38,9 +41,10 @@ interface Description<Id, Value> {
   /**
    * Reads from the primary database, outside any writing transaction, each value and its snapshot in one statement.
    * Returns the values aligned with the ids.
+   * @param since the argument of `cache_moment`, whose result is the `snapshot` of each value
    * @throws any error of the database; nothing is cached then.
    */
-  readonly load: (ids: readonly Id[]) => Promise<readonly Snapshotted<Value>[]>;
+  readonly load: (ids: readonly Id[], since: SnapshotText) => Promise<readonly Snapshotted<Value>[]>;
 }
 
 /** A description whose key can be written for any id. */
@@ -92,21 +96,21 @@ export function bindAll<Described extends Readonly<Record<string, object>>>(
   return Object.fromEntries(bound) as BoundResources<Described>;
 }
 
-/** The conditions under which one cached value is current. */
+/** A value that was read, and the conditions under which it is current. */
 export interface Dependency {
-  /** The generations of the value's tags, joined by dots. */
-  readonly generation: string;
+  readonly tags: readonly Tag[];
+  /** The keys of the tags' generations. */
+  readonly generationKeys: readonly string[];
+  /** The generations under which the value was loaded, joined by dots; undefined if Redis was not used. */
+  readonly generation: GenerationText | undefined;
   readonly snapshot: SnapshotText;
   /** When the value's TTL ends (ms since 1970). */
   readonly expiresAt: number;
 }
 
-/** Collects the dependencies of the values that are read for one response. */
+/** Collects the values that are read for one response. */
 export interface ReadDependencies {
-  /** Adds a value that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
-  add(tags: readonly Tag[], generationKeys: readonly string[], dependency: Dependency): void;
-  /** Records that a value without a generation was read: the response must not be cached. */
-  markUncacheable(): void;
+  add(dependency: Dependency): void;
 }
 
 /** Reads and replaces the values of one resource. */

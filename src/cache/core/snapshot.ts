@@ -30,6 +30,9 @@ export function isVisible(xid: number, snapshot: SnapshotText): boolean {
   return !`,${withoutEpoch(snapshot.slice(second + 1))},`.includes(`,${xid},`);
 }
 
+/** The oldest transaction that was running when a snapshot was taken, or else its `xmax`. */
+export const xminOf = (snapshot: SnapshotText): number => Number(snapshot.slice(0, snapshot.indexOf(':')));
+
 /** The first transaction id that was unused when a snapshot was taken: the snapshot sees no transaction from it on. */
 export function xmaxOf(snapshot: SnapshotText): number {
   const first = snapshot.indexOf(':');
@@ -52,4 +55,14 @@ export function hasSeenAllUpTo(xid: number, snapshot: SnapshotText, now: Snapsho
   if (xid >= Number(snapshot.slice(first + 1, snapshot.indexOf(':', first + 1)))) return false;
   const stillRunning = now === undefined ? [] : runningIn(now);
   return runningIn(snapshot).every((running) => running > xid || stillRunning.includes(running));
+}
+
+/**
+ * Whether a snapshot was taken later than another of the same epoch, and has seen more. `xmax` only grows, and while it
+ * stays, running transactions only end: so the snapshots of a primary have one order.
+ */
+export function isLater(snapshot: SnapshotText, than: SnapshotText): boolean {
+  if (snapshot === than) return false;
+  const [xmax, thanXmax] = [xmaxOf(snapshot), xmaxOf(than)];
+  return xmax === thanXmax ? runningIn(snapshot).length < runningIn(than).length : xmax > thanXmax;
 }

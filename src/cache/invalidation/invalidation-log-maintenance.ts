@@ -63,7 +63,7 @@ export class InvalidationLogMaintenance {
       readonly retention?: LogRetention | undefined;
     },
   ) {
-    parts.invalidationLog.onPoll((batch) => this.note(batch));
+    parts.invalidationLog.onLearned((batch) => this.note(batch));
   }
 
   start(): void {

@@ -1,6 +1,7 @@
 import type { Logger } from '../core/logger.js';
 
-import { epochOf, hasSeenAllUpTo, isVisible, type SnapshotText } from '../core/snapshot.js';
+import type { LogEntry, Moment } from '../core/moment.js';
+import { epochOf, hasSeenAllUpTo, isLater, isVisible, type SnapshotText } from '../core/snapshot.js';
 import { EVERYTHING, type Tag } from '../core/tags.js';
 
 /** Decides, in addition to the generations in Redis, whether a cached value may be used. */
@@ -18,27 +19,12 @@ export interface Freshness {
   confirm(): Promise<void>;
 }
 
-/** One committed transaction's entry in the log. */
-export interface LogEntry {
-  readonly xid: number;
-  readonly tags: readonly Tag[];
-}
-
 /** The result of a poll: the entries that became visible since the cursor, and the next cursor. */
 export interface LogBatch {
   readonly snapshot: SnapshotText;
   readonly entries: readonly LogEntry[];
   /** Entries below this transaction id are incomplete: a value must have seen everything below it to be accepted. */
   readonly completeFrom: number;
-}
-
-/** The recent writes. Another process may not have read them from the log yet, and may return older values. */
-export interface RecentWrites {
-  /**
-   * Returns the tags of all recent writes that touched one of these, including writes committed just before this
-   * call; undefined if that is unknown now.
-   */
-  touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined>;
 }
 
 /** The storage of the log. */
@@ -70,8 +56,6 @@ const POLL_INTERVAL_MS = 100;
 /** No cached value is used if the log was not read for this long (ms). */
 export const MAX_BLINDNESS_MS = 2_000;
 const MAX_TAGS = 200_000;
-/** The maximum number of entries that are remembered as they were logged; see {@link RecentWrites}. */
-const MAX_RECENT_ENTRIES = 20_000;
 /** If more transactions than this change a tag between two polls, only the last one is remembered. */
 const MAX_XIDS = 8;
 
@@ -88,7 +72,7 @@ type Writes = number | number[] | { readonly upTo: number };
  * For a tag it is enough to remember the transactions of the latest poll in which it changed: commits become visible
  * in one order for everybody, so a snapshot that sees them sees all earlier ones.
  */
-export class InvalidationLog implements Freshness, RecentWrites {
+export class InvalidationLog implements Freshness {
   private readonly changes = new Map<Tag, Writes>();
   private readonly source: LogSource;
   private readonly log: Logger;
@@ -105,13 +89,6 @@ export class InvalidationLog implements Freshness, RecentWrites {
   /** Only reads of the log that began after this time count, see {@link confirm}. */
   private trustedFrom = -Infinity;
   private isFailing = false;
-  /** The entries that became visible within {@link MAX_BLINDNESS_MS}. */
-  private recent: {
-    readonly seenAt: number;
-    readonly count: number;
-    readonly entries: readonly LogEntry[];
-  }[] = [];
-  private recentEntries = 0;
   private polling: Promise<void> | undefined;
   private confirming: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -132,8 +109,8 @@ export class InvalidationLog implements Freshness, RecentWrites {
     this.schedule();
   }
 
-  /** Calls the listener with the batch of each poll. */
-  onPoll(listener: (batch: LogBatch) => void): void {
+  /** Calls the listener with the entries that this process has just learned. */
+  onLearned(listener: (batch: LogBatch) => void): void {
     this.listeners.push(listener);
   }
 
@@ -192,17 +169,22 @@ export class InvalidationLog implements Freshness, RecentWrites {
     if (!this.isFailing) await this.poll();
   }
 
-  async touching(tags: readonly Tag[]): Promise<readonly Tag[] | undefined> {
-    await this.confirm();
-    if (!this.isCurrent || this.recentEntries > MAX_RECENT_ENTRIES) return undefined;
-    const found = new Set<Tag>();
-    for (const { entries } of this.recent) {
-      for (const entry of entries) {
-        if (entry.tags.includes(EVERYTHING)) for (const tag of tags) found.add(tag);
-        else if (tags.some((tag) => entry.tags.includes(tag))) for (const tag of entry.tags) found.add(tag);
-      }
-    }
-    return [...found];
+  /** Up to where this process knows the log; empty while it knows nothing. A load tells what comes after it. */
+  get knownUpTo(): SnapshotText {
+    return this.cursor ?? '';
+  }
+
+  /**
+   * Learns the entries that a load has seen. Returns whether this process now knows all that the load has seen of the
+   * log; if not, the log must be read, see {@link confirm}.
+   */
+  learn({ snapshot, entries }: Moment): boolean {
+    const { cursor } = this;
+    if (cursor === undefined || !this.isCurrent || epochOf(snapshot) !== this.epoch) return false;
+    if (!isLater(snapshot, cursor)) return true;
+    if (entries === undefined) return false;
+    this.advance({ snapshot, entries, completeFrom: 0 });
+    return true;
   }
 
   async stop(): Promise<void> {
@@ -237,16 +219,15 @@ export class InvalidationLog implements Freshness, RecentWrites {
         batch = await this.source.open();
       }
       this.epoch = epochOf(batch.snapshot);
-      this.remember(batch);
-      this.rememberRecent(batch.entries);
-      if (batch.entries.length > 0 || batch.completeFrom - 1 > this.floor) this.changesSeen++;
-      this.floor = Math.max(this.floor, batch.completeFrom - 1);
-      this.cursor = batch.snapshot;
+      if (batch.completeFrom - 1 > this.floor) {
+        this.floor = batch.completeFrom - 1;
+        this.changesSeen++;
+      }
+      this.advance(batch);
       this.lastPollStartedAt = startedAt;
       if (this.blind) this.log.info({ tags: this.changes.size }, 'Reading the invalidation log');
       this.blind = false;
       this.isFailing = false;
-      for (const listener of this.listeners) listener(batch);
     } catch (error) {
       if (!this.blind)
         this.log.warn({ err: error }, 'Cannot read the invalidation log: cached values are not trusted');
@@ -255,26 +236,22 @@ export class InvalidationLog implements Freshness, RecentWrites {
     }
   }
 
-  /**
-   * Remembers entries for as long as another process may not have read them. Beyond the limit, it only counts them.
-   */
-  private rememberRecent(entries: readonly LogEntry[]): void {
-    const now = performance.now();
-    while (this.recent[0] && now - this.recent[0].seenAt > 2 * MAX_BLINDNESS_MS) {
-      this.recentEntries -= this.recent.shift()?.count ?? 0;
-    }
-    if (entries.length === 0) return;
-    this.recentEntries += entries.length;
-    // These entries are counted, but not kept: {@link touching} then returns undefined.
-    const isTooMuch = this.recentEntries > MAX_RECENT_ENTRIES;
-    this.recent.push({ seenAt: now, count: entries.length, entries: isTooMuch ? [] : entries });
+  /** Learns a batch, unless loads have told more meanwhile. */
+  private advance(batch: LogBatch): void {
+    const { cursor } = this;
+    if (cursor !== undefined && !isLater(batch.snapshot, cursor) && batch.snapshot !== cursor) return;
+    const entries =
+      cursor === undefined ? batch.entries : batch.entries.filter(({ xid }) => !isVisible(xid, cursor));
+    const learned = { ...batch, entries };
+    if (entries.length > 0) this.changesSeen++;
+    this.remember(learned);
+    this.cursor = batch.snapshot;
+    for (const listener of this.listeners) listener(learned);
   }
 
   /** Clears everything that was learned in another epoch. */
   private forget(): void {
     this.changes.clear();
-    this.recent.length = 0;
-    this.recentEntries = 0;
     this.everything = [];
     this.floor = 0;
     this.cursor = undefined;

@@ -2,17 +2,23 @@ import type { Logger } from '../core/logger.js';
 
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
 import type { KeyOf, KeySpace } from '../core/keys.js';
+import type { LogEntry } from '../core/moment.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
 import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
 import type { Resource } from '../core/resource.js';
-import { parseTag, type Tag } from '../core/tags.js';
+import { EVERYTHING, parseTag, type Tag } from '../core/tags.js';
 
 /** The maximum number of tags that wait for the end of an outage. Only the invalidation log covers writes beyond it. */
 const MAX_PENDING_TAGS = 10_000;
 /** The same limit in characters. */
 const MAX_PENDING_CHARACTERS = 1_000_000;
+/** The maximum number of logged writes that wait for it: every process knows older ones from the log. */
+const MAX_PENDING_WRITES = 1_000;
 /** How long after a failure the pending tags are tried again, if the circuit did not open (ms). */
 const FLUSH_PAUSE_MS = 1_000;
+
+/** If logged writes changed more tags than this, they count as changes of everything, so that helping stays quick. */
+const MAX_HELPED_TAGS = 10_000;
 
 /** The keys to remove from Redis when a tag of one family is invalidated. */
 interface FamilyKeys {
@@ -30,6 +36,8 @@ export class Invalidator {
   private readonly families = new Map<string, FamilyKeys>();
   private readonly pending = new Set<Tag>();
   private pendingCharacters = 0;
+  /** Logged writes that wait to be added to generations. */
+  private pendingWrites: LogEntry[] = [];
   private nextFlushAt = 0;
 
   constructor(
@@ -74,6 +82,49 @@ export class Invalidator {
     if (store) await this.orKeepPending(tags, store.remove(this.removalsOf(tags), 'invalidate'));
   }
 
+  /**
+   * Invalidates the tags of logged writes, without outdating values that have seen the writes. Never fails, as {@link
+   * invalidate}.
+   */
+  async addWrites(entries: readonly LogEntry[]): Promise<void> {
+    if (entries.length === 0) return;
+    try {
+      await this.tryToAddWrites(entries, false);
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+      this.pendingWrites = [...this.pendingWrites, ...entries].slice(-MAX_PENDING_WRITES);
+    }
+  }
+
+  /** @throws CacheUnavailableError */
+  private async tryToAddWrites(entries: readonly LogEntry[], whileOpen: boolean): Promise<void> {
+    const byKey = new Map<string, { readonly key: string; readonly xids: number[] }>();
+    const ofEverything: number[] = [];
+    for (const { xid, tags } of entries) {
+      for (const tag of tags) {
+        if (tag === EVERYTHING) ofEverything.push(xid);
+        const key = this.generationKeyOf(tag);
+        if (key === undefined) continue;
+        const writes = byKey.get(key);
+        if (writes) writes.xids.push(xid);
+        else byKey.set(key, { key, xids: [xid] });
+      }
+    }
+    const isTooMuch = byKey.size > MAX_HELPED_TAGS;
+    if (isTooMuch) {
+      const all = entries.map(({ xid }) => xid);
+      await this.parts.store?.addWrites([], all, whileOpen);
+    } else if (byKey.size > 0 || ofEverything.length > 0) {
+      await this.parts.store?.addWrites([...byKey.values()], ofEverything, whileOpen);
+    }
+  }
+
+  private generationKeyOf(tag: Tag): string | undefined {
+    const parsed = parseTag(tag);
+    const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
+    return family?.generation({ id: parsed?.id ?? '' });
+  }
+
   /** Awaits an invalidation that is under way; if it fails, keeps its tags pending. Never fails. */
   async orKeepPending(tags: readonly Tag[], invalidation: Promise<void>): Promise<void> {
     try {
@@ -103,7 +154,8 @@ export class Invalidator {
 
   /** Flushes tags that became pending just as the circuit closed, or without the circuit opening. */
   private flushPendingInBackground(): void {
-    if (this.pending.size === 0 || this.parts.circuitBreaker?.available !== true) return;
+    if (this.pending.size + this.pendingWrites.length === 0 || this.parts.circuitBreaker?.available !== true)
+      return;
     const now = performance.now();
     if (now < this.nextFlushAt) return;
     this.nextFlushAt = now + FLUSH_PAUSE_MS;
@@ -146,6 +198,14 @@ export class Invalidator {
 
   /** A tag that is written again during the flush is pending again. */
   private async flushPending(): Promise<void> {
+    const writes = this.pendingWrites;
+    this.pendingWrites = [];
+    try {
+      await this.tryToAddWrites(writes, true);
+    } catch (error) {
+      this.pendingWrites = [...writes, ...this.pendingWrites].slice(-MAX_PENDING_WRITES);
+      throw error;
+    }
     while (this.pending.size > 0) {
       const tags = [...this.pending];
       this.pending.clear();

@@ -1,4 +1,5 @@
-import type { LogBatch, LogEntry } from '../invalidation/invalidation-log.js';
+import type { LogEntry } from '../core/moment.js';
+import type { LogBatch } from '../invalidation/invalidation-log.js';
 import { withoutEpoch, xmaxOf, type SnapshotText } from '../core/snapshot.js';
 import type { Sql } from './connection.js';
 import { renewForeignEpoch } from './epoch.js';

@@ -2,12 +2,16 @@ import { LRUCache } from 'lru-cache';
 
 import type { LoadedValue } from './loaded-value.js';
 import { openEnvelope, readEnvelopeData } from '../core/envelope.js';
+import { hasSeenEach, isOfGenerations, type GenerationText } from '../core/generation.js';
+import type { Stored } from '../redis/cache-store.js';
 import { digestOfShape, isOfShape, type Shape } from '../core/shape.js';
 
 /** A stored value, opened and parsed. */
 export interface ParsedEnvelope<Value> extends LoadedValue<Value> {
   readonly raw: string;
-  readonly generation: string;
+  readonly generation: GenerationText;
+  /** The transactions that changed everything, all of which the value has seen. */
+  readonly everything: string;
 }
 
 /** The maximum number of characters of stored bytes to remember, for each resource. */
@@ -36,12 +40,15 @@ export class EnvelopeParseCache<Value> {
     });
   }
 
-  /** The value in these bytes, if they are an envelope with this generation and the value has the expected shape. */
-  parse(key: string, raw: string, generation: string): ParsedEnvelope<Value> | undefined {
+  /** The stored value, if it is an envelope of the current generations and the value has the expected shape. */
+  parse(key: string, { raw, generation, everything }: Stored): ParsedEnvelope<Value> | undefined {
+    if (raw === null || generation === undefined) return undefined;
     const known = this.memo.get(key);
-    if (known && known.raw === raw && known.generation === generation) return known;
-    const head = openEnvelope(raw, generation);
-    if (!head) return undefined;
+    if (known && known.raw === raw && known.generation === generation && known.everything === everything)
+      return known;
+    const head = openEnvelope(raw);
+    if (!head || !isOfGenerations(head.generation, generation, head.snapshot)) return undefined;
+    if (!hasSeenEach(everything, head.snapshot)) return undefined;
     if (head.shape !== this.shapeDigest) {
       this.onOtherShape();
       return undefined;
@@ -49,7 +56,7 @@ export class EnvelopeParseCache<Value> {
     const value = readEnvelopeData<Value>(raw, head.dataStart);
     if (value === undefined || (value !== null && !isOfShape(value, this.shape))) return undefined;
     const { snapshot, expiresAt } = head;
-    const parsed = { raw, generation, snapshot, expiresAt, version: 0, value };
+    const parsed = { raw, generation, everything, snapshot, expiresAt, version: 0, value };
     this.memo.set(key, parsed);
     return parsed;
   }

@@ -2,8 +2,9 @@ import type { Logger } from '../core/logger.js';
 
 import { encodeEnvelope, type Envelope } from '../core/envelope.js';
 import { CacheUnavailableError } from '../core/errors.js';
-import { freshGeneration } from './fresh-generation.js';
+import { freshGeneration } from '../core/fresh-generation.js';
 import type { Invalidator } from '../invalidation/invalidator.js';
+import { xminOf } from '../core/snapshot.js';
 import type { Tag } from '../core/tags.js';
 import { NOT_LOADED, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { CacheObserver } from '../core/observer.js';
@@ -101,7 +102,8 @@ export class Fills<Id, Value> {
     }
     const { values, indexes } = invalidator.targetsOf(tag);
     const others = values.filter((key) => key !== keys.key);
-    const replacement = { token, envelope, ttlMs: Math.max(1, expiresAt - Date.now()), version };
+    const ttlMs = Math.max(1, expiresAt - Date.now());
+    const replacement = { token, envelope, ttlMs, version, xmin: xminOf(snapshot) };
     const removals = invalidator.removalsOf(further);
     await invalidator.orKeepPending(allTags, store.replace(keys, others, replacement, indexes, removals));
   }

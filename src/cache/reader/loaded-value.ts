@@ -1,3 +1,4 @@
+import type { GenerationText } from '../core/generation.js';
 import type { EntryKeys } from '../redis/cache-store.js';
 import type { SnapshotText } from '../core/snapshot.js';
 import type { Tag } from '../core/tags.js';
@@ -13,8 +14,8 @@ export interface Entry<Id> {
 export interface LoadedValue<Value> {
   readonly value: Value | null;
   readonly snapshot: SnapshotText;
-  /** The generation it was read under; undefined if Redis was unavailable. */
-  readonly generation: string | undefined;
+  /** The generations it was read under; undefined if Redis was unavailable. */
+  readonly generation: GenerationText | undefined;
   /** The end of its life (ms since 1970). */
   readonly expiresAt: number;
   readonly version: number;
@@ -32,8 +33,10 @@ export const NOT_LOADED: LoadedValue<never> = {
 /** The progress of a read, for one id. */
 export interface PendingRead<Id, Value> {
   readonly entry: Entry<Id>;
-  /** The current generation, once Redis has returned it. */
-  generation: string | undefined;
+  /** The current generations, once Redis has returned them. */
+  generation: GenerationText | undefined;
+  /** The transactions that changed everything, as Redis listed them. */
+  everything: string;
   /** The value for the reader, once it is available. */
   loaded: LoadedValue<Value> | undefined;
 }

@@ -6,7 +6,8 @@ import { Entries } from './entries.js';
 import { EnvelopeParseCache } from './envelope-parse-cache.js';
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
 import { Fills, type ClaimedRead } from './fills.js';
-import { freshGeneration } from './fresh-generation.js';
+import { freshGeneration } from '../core/fresh-generation.js';
+import type { Helping } from '../invalidation/helping.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 import type { Invalidator } from '../invalidation/invalidator.js';
 import type { Tag } from '../core/tags.js';
@@ -14,6 +15,7 @@ import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from
 import type { CacheObserver, MissReason } from '../core/observer.js';
 import type { CacheStore, Stored } from '../redis/cache-store.js';
 import type { KeySpace } from '../core/keys.js';
+import { parseMoment } from '../core/moment.js';
 import type { ReadDependencies, Resource, Snapshotted } from '../core/resource.js';
 import { SingleFlight } from './single-flight.js';
 import type { ValueKeys } from './value-keys.js';
@@ -35,6 +37,7 @@ export interface CacheParts {
   readonly keys: KeySpace;
   readonly invalidator: Invalidator;
   readonly freshness: Freshness;
+  readonly helping: Pick<Helping, 'since' | 'admit'>;
   readonly observer: CacheObserver;
   readonly log: Logger;
   /** Waits between two reads of another process's value; tests control the time. */
@@ -75,20 +78,23 @@ export class ResourceReader<Id, Value> {
     const reads = ids.map((id): PendingRead<Id, Value> => ({
       entry: this.entries.of(id),
       generation: undefined,
+      everything: '',
       loaded: undefined,
     }));
     await this.read(reads);
     return reads.map(({ entry, loaded = NOT_LOADED }) => {
       const { value, generation, snapshot, expiresAt } = loaded;
-      if (generation === undefined) dependencies?.markUncacheable();
-      else dependencies?.add(entry.tags, entry.keys.generations, { generation, snapshot, expiresAt });
+      const { tags, keys } = entry;
+      dependencies?.add({ tags, generationKeys: keys.generations, generation, snapshot, expiresAt });
       return value;
     });
   }
 
   /** See {@link CachedResource.replace}. */
   async replace(id: Id, newer: Snapshotted<Value>, others: readonly Tag[] = []): Promise<void> {
-    const { value, snapshot, version = 0 } = newer;
+    const { value, version = 0 } = newer;
+    const { snapshot } = parseMoment(newer.snapshot);
+    await this.parts.helping.admit([newer.snapshot]);
     const expiresAt = this.expiryOf(value);
     const loaded = { value, snapshot, version, generation: undefined, expiresAt };
     await this.fills?.replace(this.entries.of(id), loaded, others);
@@ -116,6 +122,7 @@ export class ResourceReader<Id, Value> {
         return false;
       }
       read.generation = stored[i]?.generation;
+      read.everything = stored[i]?.everything ?? '';
       misses.set(hit, (misses.get(hit) ?? 0) + 1);
       return true;
     });
@@ -127,10 +134,8 @@ export class ResourceReader<Id, Value> {
   /** Returns the stored value if it may be used; otherwise the reason of the miss. */
   private tryHit(entry: Entry<Id>, stored: Stored | undefined): LoadedValue<Value> | MissReason {
     if (!stored?.raw) return 'absent';
-    const { raw, generation } = stored;
-    this.entries.noteBytes(entry.keys, raw.length);
-    if (generation === undefined) return 'outdated';
-    const parsed = this.parsed.parse(entry.keys.key, raw, generation);
+    this.entries.noteBytes(entry.keys, stored.raw.length);
+    const parsed = this.parsed.parse(entry.keys.key, stored);
     if (!parsed) return 'outdated';
     return this.parts.freshness.accepts(entry.tags, parsed.snapshot) ? parsed : 'distrusted';
   }
@@ -244,14 +249,22 @@ export class ResourceReader<Id, Value> {
     return reads.map(({ loaded = NOT_LOADED }) => loaded);
   }
 
-  /** Loads missing values from the database: under the claimed generation, or without one if Redis is not used. */
+  /**
+   * Loads missing values from the database: under the claimed generation, or without one if Redis is not used. They
+   * are returned once everything that they show is invalidated, see {@link Helping}.
+   */
   private async load(
     missing: readonly Pick<PendingRead<Id, Value>, 'entry' | 'generation'>[],
   ): Promise<LoadedValue<Value>[]> {
-    this.parts.observer.loaded(this.resource.name, missing.length);
-    const loaded = await this.resource.load(missing.map(({ entry }) => entry.id));
+    const { helping, observer } = this.parts;
+    observer.loaded(this.resource.name, missing.length);
+    const ids = missing.map(({ entry }) => entry.id);
+    const loaded = await this.resource.load(ids, helping.since);
+    const helped = helping.admit(loaded.map(({ snapshot }) => snapshot));
+    if (helped) await helped;
     return missing.map(({ generation }, i) => {
-      const { value, snapshot, version = 0 } = loaded[i] ?? NOT_LOADED;
+      const { value, snapshot: moment, version = 0 } = loaded[i] ?? NOT_LOADED;
+      const { snapshot } = parseMoment(moment);
       return { value, snapshot, version, generation, expiresAt: this.expiryOf(value) };
     });
   }
@@ -264,6 +277,9 @@ export class ResourceReader<Id, Value> {
   }
 }
 
-/** The key of a load under way: the value key and the claimed generation. Every registered load has a generation. */
-const flightKey = ({ entry, generation = '' }: PendingRead<unknown, unknown>): string =>
-  `${entry.keys.key}|${generation}`;
+/**
+ * The key of a load under way: the value key, the claimed generations, and what changed everything before. Every
+ * registered load has generations.
+ */
+const flightKey = ({ entry, generation = '', everything }: PendingRead<unknown, unknown>): string =>
+  `${entry.keys.key}|${generation}|${everything}`;

@@ -1,3 +1,5 @@
+import type { GenerationText } from '../core/generation.js';
+
 /** An index that lists the live keys of an entity, for keys that the id alone does not give. */
 export interface KeyIndex {
   readonly key: string;
@@ -21,7 +23,24 @@ export interface EntryKeys {
 /** What Redis holds for one value: the stored bytes, and the generations joined by dots if all of them exist. */
 export interface Stored {
   readonly raw: string | null;
-  readonly generation: string | undefined;
+  readonly generation: GenerationText | undefined;
+  /** The ids of transactions that changed everything, joined by commas. */
+  readonly everything: string;
+}
+
+/** What Redis holds of generations. */
+export interface CurrentGenerations {
+  /** Aligned with the keys; null where there is none. */
+  readonly generations: readonly (GenerationText | null)[];
+  /** As in {@link Stored}. */
+  readonly everything: string;
+}
+
+/** Transactions that changed a tag. */
+export interface TagWrites {
+  /** The key of the tag's generation. */
+  readonly key: string;
+  readonly xids: readonly number[];
 }
 
 /** A lock that lets one process load a batch of missing values for all processes. */
@@ -59,6 +78,8 @@ export interface Replacement {
   readonly envelope: string;
   readonly ttlMs: number;
   readonly version: number;
+  /** The oldest transaction that was running when the value was read: it has seen all before. */
+  readonly xmin: number;
 }
 
 /** Keys to remove, for one entity. */
@@ -75,10 +96,10 @@ export interface CacheStore {
   /** Reads values together with their generations. The result is aligned with `entries`. */
   read(entries: readonly EntryKeys[]): Promise<Stored[]>;
   /**
-   * Reads generations. The result is aligned with `keys`; null where there is none.
+   * Reads generations.
    * @param onSend called just before the request is sent or fails: later callers must send their own request
    */
-  readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]>;
+  readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations>;
   /**
    * Claims the load of missing values. The result is aligned with `entries`; undefined where nothing can be claimed,
    * because a cluster is moving the keys.
@@ -100,6 +121,16 @@ export interface CacheStore {
     newer: Replacement,
     indexes?: readonly KeyIndex[],
     removals?: readonly Removal[],
+  ): Promise<void>;
+  /**
+   * Adds transactions to the generations of the tags that they changed: values that have not seen them are outdated.
+   * @param ofEverything the ids of transactions that changed everything
+   * @param whileOpen as in {@link remove}
+   */
+  addWrites(
+    writes: readonly TagWrites[],
+    ofEverything: readonly number[],
+    whileOpen?: boolean,
   ): Promise<void>;
   /** The heads of stored values, long enough to hold their snapshots; null where there is none. Aligned with `keys`. */
   readHeads(keys: readonly string[]): Promise<(string | null)[]>;

@@ -7,15 +7,27 @@ import type {
   Lock,
   Removal,
   Replacement,
+  CurrentGenerations,
   Stored,
+  TagWrites,
 } from './cache-store.js';
+import { freshGeneration } from '../core/fresh-generation.js';
+import { hashTagOf } from '../core/keys.js';
 import { isSplit, unlessSplit, unlink, unlinkEach } from './moving-slots.js';
 import { costOf, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import type { RedisClient } from './redis-client.js';
 import { refusalOf } from './redis-refusal.js';
 import { sendAll, sendEach, type Command } from './round-trips.js';
-import { CLAIM, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
+import {
+  ADD_WRITES,
+  ADD_WRITES_OF_EVERYTHING,
+  CLAIM,
+  DROP_INDEXED,
+  FILL,
+  RELEASE,
+  REPLACE,
+} from './scripts.js';
 import { SharedReads } from './shared-reads.js';
 
 /**
@@ -49,15 +61,17 @@ export class RedisStore implements CacheStore {
   constructor(
     private readonly circuitBreaker: RedisCircuitBreaker,
     private readonly cluster: boolean,
+    /** The key of the transactions that changed everything. */
+    private readonly everything: string,
   ) {
-    this.reads = new SharedReads(circuitBreaker, cluster);
+    this.reads = new SharedReads(circuitBreaker, cluster, everything);
   }
 
   read(entries: readonly EntryKeys[]): Promise<Stored[]> {
     return this.reads.read(entries);
   }
 
-  readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+  readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations> {
     return this.reads.readGenerations(keys, onSend);
   }
 
@@ -111,13 +125,13 @@ export class RedisStore implements CacheStore {
     removals: readonly Removal[] = [],
   ): Promise<void> {
     const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
-    const { token, envelope, ttlMs, version } = newer;
+    const { token, envelope, ttlMs, version, xmin } = newer;
     const replace = async (client: RedisClient): Promise<void> => {
       // While degraded, this process does not read from Redis. For other processes it is enough to remove outdated
       // values.
       if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
       try {
-        const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length];
+        const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length, xmin];
         await client.eval(REPLACE, keys.length, ...keys, ...args);
       } catch (error) {
         if (!isSplit(error) && !this.isRefusal(error)) throw error;
@@ -126,6 +140,51 @@ export class RedisStore implements CacheStore {
     };
     const commands = [{ cost: costOf(keys.length), send: replace }, ...this.removalCommands(removals)];
     await sendEach(this.circuitBreaker, 'invalidate', commands, false);
+  }
+
+  async addWrites(
+    writes: readonly TagWrites[],
+    ofEverything: readonly number[],
+    whileOpen = false,
+  ): Promise<void> {
+    const token = freshGeneration();
+    const groups = (this.cluster ? inGroups(writes, ({ key }) => hashTagOf(key)) : [writes]).flatMap(
+      (group) => cutForCommands(group, () => 1),
+    );
+    const commands: Command<unknown>[] = groups.map((group) => ({
+      cost: costOf(group.length),
+      send: async (client: RedisClient) => {
+        const keys = group.map(({ key }) => key);
+        // A Redis that takes no new values can still remove: then all values of these tags are outdated.
+        if (this.circuitBreaker.state === 'degraded') return await unlink(client, keys);
+        try {
+          await client.eval(
+            ADD_WRITES,
+            keys.length,
+            ...keys,
+            token,
+            ...group.map(({ xids }) => xids.join(',')),
+          );
+        } catch (error) {
+          if (!isSplit(error) && !this.isRefusal(error)) throw error;
+          await unlinkEach(client, keys);
+        }
+      },
+    }));
+    if (ofEverything.length > 0) {
+      commands.push({
+        cost: costOf(1),
+        send: async (client) =>
+          await client.eval(
+            ADD_WRITES_OF_EVERYTHING,
+            1,
+            this.everything,
+            ofEverything.join(','),
+            GENERATION_LIFE_MS,
+          ),
+      });
+    }
+    await sendEach(this.circuitBreaker, 'help', commands, whileOpen);
   }
 
   async readHeads(keys: readonly string[]): Promise<(string | null)[]> {

@@ -31,8 +31,9 @@ table.insert(gens, 1, (mine and '+' or '-') .. holds)
 return gens`;
 
 /**
- * Stores loaded values whose generations are still current, and frees their lock. A fill that arrives after an
- * invalidation stores nothing.
+ * Stores loaded values whose generations still have their tokens, and frees their lock. A fill that arrives after the
+ * removal of a generation stores nothing. Readers see from its snapshot whether a value has seen the transactions that
+ * were added since.
  *
  * A value that exists renews its generations, so that they outlive it. For "there is no such row", the generations
  * expire with the entry, unless one of them was renewed recently: a value may depend on it. If an index has become
@@ -44,13 +45,14 @@ return gens`;
  * life (ms) and 1 if it exists else 0.
  */
 export const FILL = `
+local function tokens(generation) return (string.gsub(generation, ':[%d,]*', '')) end
 local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 6) / 4
 local gens = redis.call('MGET', unpack(KEYS, 2, 1 + n * count))
 for i = 1, count do
   local first, a = n * i - n + 1, 4 * i + 3
   local generation = gens[first] or ''
   for j = first + 1, n * i do generation = generation .. '.' .. (gens[j] or '') end
-  if generation == ARGV[a] then
+  if generation == ARGV[a] or tokens(generation) == tokens(ARGV[a]) then
     local key, exists = KEYS[1 + n * count + i], ARGV[a + 3] == '1'
     redis.call('SET', key, ARGV[a + 1], 'PX', ARGV[a + 2])
     for j = first, n * i do
@@ -78,6 +80,62 @@ end
 if ARGV[4] ~= '' and redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
 return 1`;
 
+/** The maximum number of transactions in a generation, and in the list of those that changed everything. */
+const MAX_ADDED = 8;
+
+/**
+ * Adds transactions to generations: values that have not seen them are outdated from now on, and the others stay. It
+ * has no further effect if it runs again. A missing generation needs nothing, because no value is of it. A generation
+ * that has too many transactions gets a new token instead, which outdates all values.
+ *
+ * KEYS: generations. ARGV: a fresh token, then the ids of the transactions for each key, joined by commas.
+ */
+export const ADD_WRITES = `
+local gens = redis.call('MGET', unpack(KEYS))
+for i = 1, #KEYS do
+  if gens[i] then
+    local token, known = string.match(gens[i], '^([^:]*):?(.*)$')
+    local list, count, added = ',' .. known .. ',', 0, false
+    for xid in string.gmatch(ARGV[i + 1], '%d+') do
+      if not string.find(list, ',' .. xid .. ',', 1, true) then
+        list, added = list .. xid .. ',', true
+      end
+    end
+    for _ in string.gmatch(list, '%d+') do count = count + 1 end
+    if added then
+      local generation = ARGV[1]
+      if count <= ${MAX_ADDED} then generation = token .. ':' .. string.match(list, '^,*(.*),$') end
+      redis.call('SET', KEYS[i], generation, 'KEEPTTL')
+    end
+  end
+end
+return 1`;
+
+/**
+ * Adds transactions to the list of those that changed everything. If there are too many, "<796" stands for all up to
+ * one.
+ *
+ * KEYS: the list. ARGV: the ids of the transactions, joined by commas; life of the list (ms).
+ */
+export const ADD_WRITES_OF_EVERYTHING = `
+local known = redis.call('GET', KEYS[1]) or ''
+local list, count, highest, added = ',' .. known .. ',', 0, '0', false
+for xid in string.gmatch(ARGV[1], '%d+') do
+  if not string.find(list, ',' .. xid .. ',', 1, true) then
+    list, added = list .. xid .. ',', true
+  end
+end
+for xid in string.gmatch(list, '%d+') do
+  count = count + 1
+  if tonumber(xid) > tonumber(highest) then highest = xid end
+end
+if added then
+  local text = string.match(list, '^,*(.*),$')
+  if count > ${MAX_ADDED} then text = '<' .. highest end
+  redis.call('SET', KEYS[1], text, 'PX', ARGV[2])
+end
+return 1`;
+
 /** Frees locks that still have the content of their claims. KEYS: locks. ARGV: the content of each. */
 export const RELEASE = `
 for i = 1, #KEYS do
@@ -87,12 +145,13 @@ return 1`;
 
 /**
  * Invalidates a value's only tag, and replaces the stored value: of the stored and the newer value, the one with the
- * higher version stays, under a new generation. If no value with a version is stored under the current generation,
- * both are removed, because nothing shows that the newer value is the newest.
+ * higher version stays, under a new token. If no value with a version is stored under the current token, both are
+ * removed, because nothing shows that the newer value is the newest. Transactions that the value which stays may not
+ * have seen stay in the generation.
  *
  * KEYS: the value, its generation, then the other values that depend on the tag, then indexes of further ones.
  * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version, the
- * number of indexes.
+ * number of indexes, the oldest transaction that was running when the newer value was read.
  */
 export const REPLACE = `
 local head, raw, gen = ${GENERATION_START}, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
@@ -101,16 +160,25 @@ for i = #KEYS - tonumber(ARGV[6]) + 1, #KEYS do
   for j = 1, #listed, 1000 do redis.call('UNLINK', unpack(listed, j, math.min(j + 999, #listed))) end
 end
 for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
-local version = 0
-if raw and gen and string.sub(raw, head + 1, head + #gen) == gen then
-  version = tonumber(string.match(string.sub(raw, 1, 2048), '"version":(%d+)')) or 0
+local version, stored, token, known = 0, nil, string.match(gen or '', '^([^:]*):?(.*)$')
+if raw and gen then
+  stored = string.match(string.sub(raw, head + 1, head + 200), '^([^"]*)"')
+  if stored and string.match(stored, '^[^:]*') == token then
+    version = tonumber(string.match(string.sub(raw, 1, 2048), '"version":(%d+)')) or 0
+  end
 end
 if version == 0 then return redis.call('UNLINK', KEYS[1], KEYS[2]) end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-if version >= tonumber(ARGV[5]) then
-  redis.call('SET', KEYS[1], string.sub(raw, 1, head) .. ARGV[1] .. string.sub(raw, head + #gen + 1), 'KEEPTTL')
-else
+local isNewer, unseen = version < tonumber(ARGV[5]), {}
+for xid in string.gmatch(known, '%d+') do
+  if not isNewer or tonumber(xid) >= tonumber(ARGV[7]) then unseen[#unseen + 1] = xid end
+end
+local generation = ARGV[1]
+if #unseen > 0 then generation = generation .. ':' .. table.concat(unseen, ',') end
+redis.call('SET', KEYS[2], generation, 'PX', ARGV[2])
+if isNewer then
   redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+else
+  redis.call('SET', KEYS[1], string.sub(raw, 1, head) .. ARGV[1] .. string.sub(raw, head + 1 + #stored), 'KEEPTTL')
 end
 return 0`;
 

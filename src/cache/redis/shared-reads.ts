@@ -1,7 +1,7 @@
 import { Command } from 'ioredis';
 
 import { CacheUnavailableError } from '../core/errors.js';
-import type { EntryKeys, Stored } from './cache-store.js';
+import type { CurrentGenerations, EntryKeys, Stored } from './cache-store.js';
 import { hashTagOf } from '../core/keys.js';
 import { unlessSplit } from './moving-slots.js';
 import { costOf, cut, cutForCommands } from './pieces.js';
@@ -31,6 +31,8 @@ export class SharedReads {
   constructor(
     private readonly circuitBreaker: RedisCircuitBreaker,
     private readonly cluster: boolean,
+    /** The key of the transactions that changed everything: each read needs it. */
+    private readonly everything: string,
   ) {}
 
   /** Reads values together with their generations. The result is aligned with `entries`. */
@@ -44,17 +46,21 @@ export class SharedReads {
     const batch = this.openBatch();
     const positions = entries.map((entry) => positionsOf(entry, batch.keys));
     const replies = await batch.replies;
-    return positions.map((each) => storedAt(each, replies));
+    const everything = replies[0] ?? '';
+    return positions.map((each) => storedAt(each, replies, everything));
   }
 
   /** See {@link CacheStore.readGenerations}. */
-  async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+  async readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations> {
     if (!this.circuitBreaker.available) onSend();
     const batch = this.openBatch();
     const positions = keys.map((key) => batch.keys.position(key, GENERATION_BYTES));
     batch.beforeSend.push(onSend);
     const replies = await batch.replies;
-    return positions.map((position) => replies[position] ?? null);
+    return {
+      generations: positions.map((position) => replies[position] ?? null),
+      everything: replies[0] ?? '',
+    };
   }
 
   /**
@@ -65,6 +71,7 @@ export class SharedReads {
     if (this.batch && this.batch.keys.cost < MAX_ROUND_TRIP_COST) return this.batch;
     if (!this.circuitBreaker.available) throw new CacheUnavailableError(this.circuitBreaker.outage);
     const keys = new KeyList();
+    keys.position(this.everything, GENERATION_BYTES);
     const beforeSend: (() => void)[] = [];
     const replies = new Promise<void>((resolve) => {
       setImmediate(resolve);
@@ -122,15 +129,15 @@ const positionsOf = (entry: EntryKeys, keys: KeyList): Positions => ({
   generations: entry.generations.map((generation) => keys.position(generation, GENERATION_BYTES)),
 });
 
-function storedAt(positions: Positions, replies: readonly (string | null)[]): Stored {
+function storedAt(positions: Positions, replies: readonly (string | null)[], everything: string): Stored {
   let joined: string | undefined;
   const raw = replies[positions.value] ?? null;
   for (const position of positions.generations) {
     const token = replies[position];
-    if (token == null) return { raw, generation: undefined };
+    if (token == null) return { raw, generation: undefined, everything };
     joined = joined === undefined ? token : `${joined}.${token}`;
   }
-  return { raw, generation: joined };
+  return { raw, generation: joined, everything };
 }
 
 /** Sends at once: the client's auto-pipelining would wait for another turn of the event loop. */

@@ -3,30 +3,30 @@ import { LRUCache } from 'lru-cache';
 import { rethrowUnlessUnavailable } from '../core/errors.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 import type { CacheObserver } from '../core/observer.js';
+import type { Dependency } from '../core/resource.js';
+import { areCurrent, generationKeysOf } from './current-reads.js';
 import type { ResponseDependencies } from './response-dependencies.js';
-import type { CacheStore } from '../redis/cache-store.js';
-import type { SnapshotText } from '../core/snapshot.js';
-import type { Tag } from '../core/tags.js';
+import type { CacheStore, CurrentGenerations } from '../redis/cache-store.js';
 
 /** The maximum size of a cached response, in characters. */
 const MAX_RESPONSE_CHARACTERS = 1024 * 1024;
 const RESOURCE = 'response';
-/** Memory of a cached response, and of each of its generations and snapshots, in bytes: measured, and rounded up. */
+/** Memory of a cached response, and of each value that it was built from, in bytes: measured, and rounded up. */
 const RESPONSE_BYTES = 500;
-const GENERATION_BYTES = 600;
-const SNAPSHOT_BYTES = 350;
+const READ_BYTES = 600;
 
 /** The body and the checks of a cached response, made at its first hit: many responses have none. */
 interface Repeatable {
   readonly body: Buffer;
   readonly generationKeys: readonly string[];
-  readonly generations: readonly string[];
-  readonly snapshots: readonly (readonly [SnapshotText, readonly Tag[]])[];
+  /** What Redis held when the response was last found to be current. */
+  current: CurrentGenerations | undefined;
 }
 
 interface CachedResponse {
   readonly text: string;
-  readonly dependencies: ResponseDependencies;
+  readonly reads: readonly Dependency[];
+  readonly expiresAt: number;
   repeatable: Repeatable | undefined;
   /** The revision of the invalidation log at which the snapshots were last accepted. */
   acceptedAt: number;
@@ -57,13 +57,12 @@ export class ResponseCache {
   ) {
     this.responses = new LRUCache({
       maxSize: parts.maxBytes,
-      sizeCalculation: ({ text, dependencies }, key) =>
+      sizeCalculation: ({ text, reads }, key) =>
         RESPONSE_BYTES +
         // The body that is made at the first hit takes as much again.
         2 * text.length +
         key.length +
-        dependencies.generations.size * GENERATION_BYTES +
-        dependencies.snapshots.size * SNAPSHOT_BYTES,
+        reads.length * READ_BYTES,
     });
   }
 
@@ -80,7 +79,7 @@ export class ResponseCache {
       observer.miss(RESOURCE, 'absent');
       return undefined;
     }
-    if (cached.dependencies.expiresAt <= Date.now()) {
+    if (cached.expiresAt <= Date.now()) {
       this.responses.delete(key);
       observer.miss(RESOURCE, 'outdated');
       return undefined;
@@ -106,12 +105,13 @@ export class ResponseCache {
     return repeatableOf(cached).body;
   }
 
-  /** Caches a response, if every value that was read for it has a generation. */
+  /** Caches a response that was found to be of one moment, if every value that was read for it has generations. */
   keep(key: string, body: string, dependencies: ResponseDependencies): void {
     if (!dependencies.isCacheable || body.length > MAX_RESPONSE_CHARACTERS) return;
     this.responses.set(key, {
       text: body,
-      dependencies,
+      reads: dependencies.reads,
+      expiresAt: dependencies.expiresAt,
       repeatable: undefined,
       acceptedAt: -1,
       checking: undefined,
@@ -121,13 +121,19 @@ export class ResponseCache {
   /** Asks Redis whether the generations are current. Callers share the check until it is sent; later ones ask again. */
   private check(cached: CachedResponse): Promise<boolean> {
     let isSent = false;
-    const { generationKeys, generations } = repeatableOf(cached);
+    const repeatable = repeatableOf(cached);
+    const { generationKeys } = repeatable;
     const checking = this.parts.store
       .readGenerations(generationKeys, () => {
         isSent = true;
         cached.checking = undefined;
       })
-      .then((current) => generations.every((generation, i) => generation === current[i]));
+      .then((current) => {
+        if (isSame(repeatable.current, current)) return true;
+        if (!areCurrent(cached.reads, generationKeys, current)) return false;
+        repeatable.current = current;
+        return true;
+      });
     if (!isSent) cached.checking = checking;
     return checking;
   }
@@ -137,19 +143,21 @@ export class ResponseCache {
     if (!freshness.isCurrent) return false;
     const { revision } = freshness;
     if (cached.acceptedAt === revision) return true;
-    if (!repeatableOf(cached).snapshots.every(([snapshot, tags]) => freshness.accepts(tags, snapshot)))
-      return false;
+    if (!cached.reads.every(({ tags, snapshot }) => freshness.accepts(tags, snapshot))) return false;
     cached.acceptedAt = revision;
     return true;
   }
 }
 
 function repeatableOf(cached: CachedResponse): Repeatable {
-  const { text, dependencies } = cached;
   return (cached.repeatable ??= {
-    body: Buffer.from(text),
-    generationKeys: [...dependencies.generations.keys()],
-    generations: [...dependencies.generations.values()],
-    snapshots: [...dependencies.snapshots].map(([snapshot, tags]) => [snapshot, [...tags]] as const),
+    body: Buffer.from(cached.text),
+    generationKeys: generationKeysOf(cached.reads),
+    current: undefined,
   });
 }
+
+const isSame = (known: CurrentGenerations | undefined, current: CurrentGenerations): boolean =>
+  known !== undefined &&
+  known.everything === current.everything &&
+  known.generations.every((generation, i) => generation === current.generations[i]);

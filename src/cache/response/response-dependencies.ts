@@ -1,51 +1,52 @@
 import type { Dependency, ReadDependencies } from '../core/resource.js';
-import type { SnapshotText } from '../core/snapshot.js';
-import type { Tag } from '../core/tags.js';
+import { isHelped, type HelpedMoment } from '../invalidation/helping.js';
 
 /**
- * Collects the dependencies of a response: the generations and snapshots of every value that was read for it. A
- * cached response may be returned exactly as long as each of these values could be.
+ * Collects the values that are read for one response. A cached response may be returned exactly as long as each of
+ * these values could be.
  */
 export class ResponseDependencies implements ReadDependencies {
-  /** The generation that each key must still hold. */
-  readonly generations = new Map<string, string>();
-  /** The tags that were read under each snapshot. */
-  readonly snapshots = new Map<SnapshotText, Set<Tag>>();
+  readonly reads: Dependency[] = [];
+  /** When the first of the values expires (ms since 1970). */
   expiresAt = Infinity;
+  private isQuery = false;
+  private hasErrors = false;
   private isUncacheable = false;
-  private isComplete = false;
+  private isSettled = true;
 
-  /** Whether the response may be cached: it is complete, and every value that was read for it has a generation. */
-  get isCacheable(): boolean {
-    return this.isComplete && !this.isUncacheable && this.generations.size > 0;
-  }
+  /** @param since up to where all writes were invalidated when the response was begun */
+  constructor(readonly since: HelpedMoment) {}
 
-  /** Marks the response as complete. Call it only if the request itself may be cached. */
-  complete(): void {
-    this.isComplete = true;
-  }
-
-  /** Adds a value that depends on these tags. `generationKeys` is aligned with the tokens of its generation. */
-  add(tags: readonly Tag[], generationKeys: readonly string[], dependency: Dependency): void {
+  add(dependency: Dependency): void {
     const { generation, snapshot, expiresAt } = dependency;
-    const [only] = generationKeys;
-    if (generationKeys.length === 1 && only !== undefined) this.expect(only, generation);
-    else generation.split('.').forEach((token, i) => this.expect(generationKeys[i] ?? '', token));
-    let seen = this.snapshots.get(snapshot);
-    if (!seen) this.snapshots.set(snapshot, (seen = new Set()));
-    for (const tag of tags) seen.add(tag);
+    this.reads.push(dependency);
+    if (generation === undefined) this.isUncacheable = true;
     if (expiresAt < this.expiresAt) this.expiresAt = expiresAt;
+    if (this.isSettled && !isHelped(snapshot, this.since)) this.isSettled = false;
   }
 
-  private expect(key: string, token: string): void {
-    const known = this.generations.get(key);
-    // A write invalidated something between two reads for this response.
-    if (known !== undefined && known !== token) this.isUncacheable = true;
-    this.generations.set(key, token);
+  /** Marks the response as the result of a query, which may be executed again, and may be cached if it has no errors. */
+  complete({ hasErrors }: { readonly hasErrors: boolean } = { hasErrors: false }): void {
+    this.isQuery = true;
+    this.hasErrors = hasErrors;
   }
 
-  /** Records that a value without a generation was read: the response must not be cached. */
+  /** Records that something was read that no dependency covers: the response must not be cached. */
   markUncacheable(): void {
     this.isUncacheable = true;
+  }
+
+  /** Whether the response may be cached: it is complete, and every value that was read for it has generations. */
+  get isCacheable(): boolean {
+    return this.isQuery && !this.hasErrors && !this.isUncacheable && this.reads.length > 0;
+  }
+
+  /**
+   * Whether nothing need be checked to know that the values are of one moment. A single value is. So are values that
+   * have only seen writes which were invalidated before the response was begun: each of them was current then,
+   * because it was still current when it was read.
+   */
+  get isOneMoment(): boolean {
+    return !this.isQuery || this.reads.length <= 1 || this.isSettled;
   }
 }
