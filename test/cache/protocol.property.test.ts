@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 
 import { MUTANTS } from './protocol/mutants.js';
-import { faulty, healthy, narrow, outside, outsideNarrow, play } from './protocol/scenario.js';
+import { faulty, healthy, logged, narrow, outside, outsideNarrow, play } from './protocol/scenario.js';
 import { REAL, type Parts } from './protocol/system.js';
 
 /**
@@ -10,7 +10,7 @@ import { REAL, type Parts } from './protocol/system.js';
  * step, and the scheduler tries different orders of steps. A failure prints the seed, the path and the order.
  */
 
-const SCENARIOS = { healthy, narrow, outside, outsideNarrow, faulty };
+const SCENARIOS = { healthy, narrow, outside, outsideNarrow, logged, faulty };
 const RUNS = 150;
 const MAX_RUNS_TO_CATCH = 2_000;
 const PATIENCE_MS = 60_000;
@@ -49,6 +49,14 @@ describe('in any order of events, a read shows', () => {
     'one moment, and nothing older than what was shown before, when all events concern two bots',
     async () => {
       await expect(fc.assert(neverWrong(REAL, 'outsideNarrow'), { numRuns: RUNS })).resolves.toBeUndefined();
+    },
+    PATIENCE_MS,
+  );
+
+  test(
+    'one moment, and nothing older than what was shown before, when most is learned from the log',
+    async () => {
+      await expect(fc.assert(neverWrong(REAL, 'logged'), { numRuns: RUNS })).resolves.toBeUndefined();
     },
     PATIENCE_MS,
   );

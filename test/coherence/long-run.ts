@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 
+import { simulate } from '../cache/protocol/simulation.js';
 import type { Outcome } from './fault.js';
 import { MUTANTS, SCHEDULES } from './mutants.js';
 import { faultTable, isCaught, mutantTable, scheduleTable, type MutantResult } from './report.js';
@@ -20,6 +21,9 @@ const USAGE = `Checks the cache's guarantee against real faults, and the checker
   --schedules a,b     likewise, for the schedules that the unmodified server must pass
   --seconds n         how long each fault lasts (30)
   --observations n    how many observations there must be without a fault (1000000)
+  --simulate          instead of all this, runs the cache between models, in many orders of events
+  --seed n            the seed of the simulation: the same seed gives the same orders (1)
+  --states n          the simulation ends after this many distinct states (1000000)
   --list              lists all names and exits
   --help`;
 
@@ -41,6 +45,9 @@ const { values: given } = parseArgs({
     schedules: { type: 'string' },
     seconds: { type: 'string', default: '30' },
     observations: { type: 'string', default: '1000000' },
+    simulate: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '1' },
+    states: { type: 'string', default: '1000000' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -141,6 +148,35 @@ async function main(signal: AbortSignal): Promise<boolean> {
   return problems.length === 0;
 }
 
+const REPORT_EVERY_MS = 10_000;
+
+/** Simulates the protocol. Returns whether nothing was wrong. */
+async function simulateProtocol(signal: AbortSignal): Promise<boolean> {
+  const startedAt = process.hrtime.bigint();
+  const elapsedMs = () => Number(process.hrtime.bigint() - startedAt) / 1e6;
+  let reportedMs = 0;
+  const onProgress = (states: number): void => {
+    if (elapsedMs() - reportedMs < REPORT_EVERY_MS) return;
+    reportedMs = elapsedMs();
+    log(`${states} states`);
+  };
+  const seed = Number(given.seed);
+  const { states, steps, scenarios, failure } = await simulate({
+    seed,
+    states: Number(given.states),
+    signal,
+    onProgress,
+  });
+  const aSecond = (states / (elapsedMs() / 1_000)).toFixed(0);
+  console.log(
+    `seed ${seed}: ${states} distinct states, ${steps} steps, ${scenarios} scenarios, ${aSecond} states/s`,
+  );
+  if (!failure) return !signal.aborted;
+  const { violations, scenario } = failure;
+  for (const line of [...violations, scenario, 'The steps:', ...failure.steps]) log(line);
+  return false;
+}
+
 const controller = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
@@ -156,7 +192,7 @@ else if (given.list) {
   for (const { name } of SCHEDULES) console.log(`schedule  ${name}`);
   for (const { name, caughtBy } of MUTANTS) console.log(`mutant    ${name}: caught by ${caughtBy.name}`);
 } else {
-  main(controller.signal).then(
+  (given.simulate ? simulateProtocol : main)(controller.signal).then(
     (isGood) => process.exit(isGood ? 0 : 1),
     (error: unknown) => {
       console.error(error);

@@ -165,9 +165,10 @@ export class ModelRedis {
     else this.indexes.clear();
   }
 
-  /** All that Redis holds, in an order of its own; the names of the tokens are left out. */
+  /** All that Redis holds, in an order of its own. */
   get state(): string {
-    return JSON.stringify([[...this.strings].toSorted(), [...this.indexes.keys()].toSorted()]);
+    const strings = [...this.strings].map(([key, value]) => `${key} ${value}`);
+    return [...strings.toSorted(), ...[...this.indexes.keys()].toSorted()].join('\n');
   }
 
   /** Takes a dump. The returned function restores it. */

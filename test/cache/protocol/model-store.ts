@@ -114,7 +114,11 @@ export class ModelStore implements CacheStore {
     await this.counted(this.each('remove', removals, name, all, whileOpen));
   }
 
-  async addWrites(writes: readonly TagWrites[], ofEverything: readonly number[]): Promise<void> {
+  async addWrites(
+    writes: readonly TagWrites[],
+    ofEverything: readonly number[],
+    whileOpen = false,
+  ): Promise<void> {
     const token = freshGeneration();
     const commands = writes.map((write) => ({
       name: write.key,
@@ -123,7 +127,7 @@ export class ModelStore implements CacheStore {
     const run = () => this.redis.addWritesOfEverything(ofEverything);
     if (ofEverything.length > 0) commands.push({ name: EVERYTHING_KEY, run });
     const all = (group: readonly (typeof commands)[number][]) => group.map((command) => command.run());
-    await this.counted(this.each('help', commands, ({ name }) => hashTagOf(name), all));
+    await this.counted(this.each('help', commands, ({ name }) => hashTagOf(name), all, whileOpen));
   }
 
   readHeads(): Promise<never> {

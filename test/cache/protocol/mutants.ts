@@ -20,7 +20,7 @@ import { REAL, type Parts } from './system.js';
 export interface Mutant {
   readonly name: string;
   /** The kind of scenario that finds the mutant soonest: without faults, or with invalidations that Redis loses. */
-  readonly among: 'healthy' | 'narrow' | 'outside' | 'outsideNarrow' | 'faulty';
+  readonly among: 'healthy' | 'narrow' | 'outside' | 'outsideNarrow' | 'logged' | 'faulty';
   /** Breaks the part while `use` runs. */
   with<T>(use: (parts: Parts) => Promise<T>): Promise<T>;
 }
@@ -98,10 +98,12 @@ class WithLateChecks extends ModelStore {
   }
 }
 
+type AfterWrites = [ofEverything: readonly number[], whileOpen?: boolean];
+
 /** A helper adds a write to the generation of one of its tags only. */
 class WithLonelyHelp extends ModelStore {
-  override async addWrites(writes: readonly TagWrites[], ofEverything: readonly number[]): Promise<void> {
-    await super.addWrites(writes.slice(0, 1), ofEverything);
+  override async addWrites(writes: readonly TagWrites[], ...rest: AfterWrites): Promise<void> {
+    await super.addWrites(writes.slice(0, 1), ...rest);
   }
 }
 
@@ -194,13 +196,13 @@ export const MUTANTS: readonly Mutant[] = [
     createHelping: (...args) => new NoHelpingWithoutFill(...args),
   }),
   store('help for one of several tags', WithLonelyHelp, 'outsideNarrow'),
-  store('readers that ignore added writes', WithoutAddedWrites, 'outsideNarrow'),
+  store('readers that ignore added writes', WithoutAddedWrites, 'outside'),
   store('readers that ignore writes of everything', WithoutEverything, 'outside'),
   mutant('answers of several moments', 'outsideNarrow', {
     createCheck: (...args) => new NoMomentCheck(...args),
   }),
   mutant('no log check', 'faulty', { createLog: (source) => new BlindLog({ ...options, source }) }),
-  mutant('a log read by ascending ids', 'faulty', {
+  mutant('a log read by ascending ids', 'logged', {
     createLog: (source) =>
       new InvalidationLog({
         ...options,

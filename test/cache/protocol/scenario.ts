@@ -169,6 +169,25 @@ export const outsideNarrow: fc.Arbitrary<Scenario> = fc.nat({ max: PROCESSES - 1
   });
 });
 
+/** Scenarios in which one process learns of writes by SQL mostly from the log, whose entries commit in any order. */
+export const logged: fc.Arbitrary<Scenario> = fc
+  .tuple(...BOTS.map((each) => fc.constant<Step>({ do: 'outside write', what: 'one', bot: each })))
+  .chain((writes) => {
+    const one: fc.Arbitrary<Step> = fc.constant({ do: 'read', process: 0, view: 'bot', bot: BOTS[0] });
+    const readLog: fc.Arbitrary<Step> = fc.constant({ do: 'poll', process: 0 });
+    return fc.record({
+      cluster: fc.constant(false),
+      isOrdered: fc.constant(true),
+      delays,
+      pollsInTheEnd: fc.constant(true),
+      clients: fc.tuple(
+        steps(3, one),
+        steps(4, readLog),
+        ...writes.map((write) => steps(2, fc.constant(write))),
+      ),
+    });
+  });
+
 /** Few actions on two bots, without faults: so small that a simulation reaches many orders of them. */
 export const small: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
