@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 
+import { deterministic } from './protocol/deterministic.js';
 import { MUTANTS } from './protocol/mutants.js';
 import { faulty, healthy, logged, narrow, outside, outsideNarrow, play } from './protocol/scenario.js';
 import { REAL, type Parts } from './protocol/system.js';
@@ -75,9 +76,11 @@ describe('the property test finds a counterexample to a protocol with', () => {
     '%s',
     async (_, mutant) => {
       // A fixed seed, so that catching a mutant does not depend on chance.
-      const budget = { numRuns: MAX_RUNS_TO_CATCH, seed: 6, endOnFailure: true };
+      const { seed } = mutant;
+      const budget = { numRuns: MAX_RUNS_TO_CATCH, seed, endOnFailure: true };
       const { failed, errorInstance } = await mutant.with(
-        async (parts) => await fc.check(neverWrong(parts, mutant.among), budget),
+        async (parts) =>
+          await deterministic(seed, async () => await fc.check(neverWrong(parts, mutant.among), budget)),
       );
       expect(failed).toBe(true);
       expect(String(errorInstance)).toMatch(/though \d+ was (answered|polled|shown)|is of no moment/);

@@ -15,6 +15,9 @@ export type View =
   | 'mutation'
   | 'access';
 
+/** A kind of violation. */
+export type FindingKind = 'stale' | 'backwards' | 'fractured';
+
 /** How stale a read may be. */
 export interface Tolerance {
   /** How long an answered write may stay unseen (ms): 0 without faults. */
@@ -138,6 +141,11 @@ export class Findings {
     for (const [view, count] of later.byView) this.byView.set(view, (this.byView.get(view) ?? 0) + count);
     later.samples.forEach((sample) => this.sample(sample));
     this.notes.push(...later.notes);
+  }
+
+  /** How many violations of a kind there are. Reads that are stale for a tolerable time are none. */
+  countOf(kind: FindingKind): number {
+    return kind === 'stale' ? this.intolerable : this[kind].count;
   }
 
   /** The violations of the guarantee; empty if it held. */

@@ -112,9 +112,9 @@ async function runMutants({ mutants }: Results, options: RunOptions): Promise<vo
     const schedule = await runMutantSchedule(mutant, options.signal);
     const load = await runMutantLoad(mutant, { ...options, durationMs: MUTANT_SECONDS * 1_000 });
     mutants.push({ mutant, schedule, load });
-    const { stale } = schedule.findings;
+    const { finding } = mutant;
     log(
-      `mutant "${mutant.name}": ${stale.count} stale by schedule, ${load.findings.stale.count} among random clients`,
+      `mutant "${mutant.name}": ${schedule.findings[finding].count} ${finding} by schedule, ${load.findings[finding].count} among random clients`,
     );
   }
 }

@@ -134,6 +134,19 @@ export const readStats = single<StatsFields>(
   (stats, { id }) => ({ id, ...quantities(stats) }),
 );
 
+/** `Query.bot` and `Query.botDetails` in one query. */
+export const readBotAndDetails = (bot: BotRecord): Reading => ({
+  text: `query($id: ID!) {
+    bot(id: $id) { ${BOT} } details: botDetails(id: $id) { bot { ${BOT} } stats { ${STATS} } } }`,
+  variables: { id: bot.id },
+  observe(answer, history, window) {
+    const data = (answer.data ?? {}) as { bot?: BotFields | null; details?: DetailsFields | null };
+    const items = [data.bot && itemOf(data.bot), data.details && itemOf(data.details.bot)];
+    for (const item of items) if (item) history.observe('moment', item, bot.orgId, window);
+    return answer.errors?.map(describe) ?? [];
+  },
+});
+
 interface MessagesFields {
   readonly nodes: readonly { readonly id: string }[];
   readonly pageInfo: { readonly hasNextPage: boolean };

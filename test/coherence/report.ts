@@ -1,4 +1,5 @@
 import type { Outcome } from './fault.js';
+import type { Findings } from './findings.js';
 import type { Mutant } from './mutants.js';
 import type { ScheduleResult } from './schedule-runs.js';
 
@@ -58,35 +59,41 @@ export interface MutantResult {
 }
 
 /** Whether the checker has noticed that the server is wrong. */
-export const isCaught = ({ schedule }: Pick<MutantResult, 'schedule'>): boolean =>
-  schedule.findings.intolerable > 0;
+export const isCaught = ({ mutant, schedule }: Pick<MutantResult, 'mutant' | 'schedule'>): boolean =>
+  schedule.findings.countOf(mutant.finding) > 0;
+
+/** Observations or answers of the kind that the checker must find, and the longest time (ms). */
+function caughtIn({ finding }: Mutant, findings: Findings): string[] {
+  const { count, longestMs } = findings[finding];
+  return [inThousands(count), longestMs.toFixed(0)];
+}
 
 /** One row for each mutant. */
 export const mutantTable = (results: readonly MutantResult[]): string =>
   table(
     [
       'mutant',
+      'finding',
       'schedule',
       'observations',
-      'stale',
+      'found',
       'longest (ms)',
       'random clients, fault',
       'observations',
-      'stale',
+      'found',
       'longest (ms)',
       'verdict',
     ],
     results.map(({ mutant, schedule, load }) => [
       mutant.name,
+      mutant.finding,
       schedule.name,
       inThousands(schedule.findings.observations),
-      inThousands(schedule.findings.stale.count),
-      schedule.findings.stale.longestMs.toFixed(0),
+      ...caughtIn(mutant, schedule.findings),
       mutant.fault.name,
       inThousands(load.findings.observations),
-      inThousands(load.findings.stale.count),
-      load.findings.stale.longestMs.toFixed(0),
-      isCaught({ schedule }) ? 'caught' : '**not caught**',
+      ...caughtIn(mutant, load.findings),
+      isCaught({ mutant, schedule }) ? 'caught' : '**not caught**',
     ]),
   );
 

@@ -21,18 +21,25 @@ export interface Mutant {
   readonly name: string;
   /** The kind of scenario that finds the mutant soonest: without faults, or with invalidations that Redis loses. */
   readonly among: 'healthy' | 'narrow' | 'outside' | 'outsideNarrow' | 'logged' | 'faulty';
+  /** A seed that finds the mutant soon. */
+  readonly seed: number;
   /** Breaks the part while `use` runs. */
   with<T>(use: (parts: Parts) => Promise<T>): Promise<T>;
 }
 
-const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>): Mutant => ({
+const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>, seed = 6): Mutant => ({
   name,
   among,
+  seed,
   with: async (use) => await use({ ...REAL, ...parts }),
 });
 
-const store = (name: string, Wrong: typeof ModelStore, among: Mutant['among'] = 'healthy'): Mutant =>
-  mutant(name, among, { createStore: (...args) => new Wrong(...args) });
+const store = (
+  name: string,
+  Wrong: typeof ModelStore,
+  among: Mutant['among'] = 'healthy',
+  seed = 6,
+): Mutant => mutant(name, among, { createStore: (...args) => new Wrong(...args) }, seed);
 
 const any = (entry: EntryKeys): string => entry.generations.map(() => 'any').join('.');
 
@@ -166,6 +173,7 @@ const keyAlone = (flight: string): string => flight.slice(0, flight.indexOf('|')
 const joinedByKey: Mutant = {
   name: 'loads joined by key alone',
   among: 'narrow',
+  seed: 6,
   async with(use) {
     SingleFlight.prototype.get = function (flight) {
       return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));
@@ -185,7 +193,7 @@ export const MUTANTS: readonly Mutant[] = [
   store('no generations', WithoutGenerations),
   joinedByKey,
   store('counters instead of random generations', WithCounters),
-  store('fills under the generation of the moment', WithUncheckedFills, 'narrow'),
+  store('fills under the generation of the moment', WithUncheckedFills, 'narrow', 7),
   store('replacements without a look at the versions', WithCarelessReplacements, 'narrow'),
   store('checks of cached responses shared until the reply', WithLateChecks, 'narrow'),
   mutant('invalidation before the commit', 'healthy', { invalidatesEarly: true }),

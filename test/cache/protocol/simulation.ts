@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 
+import { deterministic } from './deterministic.js';
 import { play, small } from './scenario.js';
-import { SeededScheduler, seededRandom } from './seeded-scheduler.js';
+import { SeededScheduler } from './seeded-scheduler.js';
 import { REAL, type Parts, type System } from './system.js';
 
 export interface SimulationOptions {
@@ -38,51 +39,32 @@ const SCENARIOS_AT_ONCE = 200;
  * Runs the real cache between the models, in orders that depend on the seed only, and counts the distinct states that it
  * reaches. Clocks and random numbers depend on the seed as well; only the tokens of generations do not, and no order does.
  */
-export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+export const simulate = async (options: SimulationOptions): Promise<SimulationResult> =>
+  await deterministic(options.seed, async () => await explore(options));
+
+async function explore(options: SimulationOptions): Promise<SimulationResult> {
   const { seed, states, parts = REAL, signal, onProgress } = options;
   const seen = new Set<number>();
   let [steps, scenarios] = [0, 0];
-  const restore = makeDeterministic(seed);
-  try {
-    for (;;) {
-      const sample = { seed: seed + scenarios, numRuns: SCENARIOS_AT_ONCE };
-      for (const scenario of fc.sample(small, sample)) {
-        const scheduler = new SeededScheduler(hashOf(`${seed} ${scenarios}`));
-        const observe = (system: System): void => {
-          seen.add(hashOf(`${canonical(system.state)}\n${scheduler.pending}`));
-        };
-        const violations = await play(scheduler, scenario, parts, observe);
-        steps += scheduler.taken.length;
-        scenarios += 1;
-        if (violations.length > 0) {
-          const failure = { violations, scenario: JSON.stringify(scenario), steps: scheduler.taken };
-          return { states: seen.size, steps, scenarios, failure };
-        }
-        if (seen.size >= states || signal?.aborted === true)
-          return { states: seen.size, steps, scenarios, failure: undefined };
+  for (;;) {
+    const sample = { seed: seed + scenarios, numRuns: SCENARIOS_AT_ONCE };
+    for (const scenario of fc.sample(small, sample)) {
+      const scheduler = new SeededScheduler(hashOf(`${seed} ${scenarios}`));
+      const observe = (system: System): void => {
+        seen.add(hashOf(`${canonical(system.state)}\n${scheduler.pending}`));
+      };
+      const violations = await play(scheduler, scenario, parts, observe);
+      steps += scheduler.taken.length;
+      scenarios += 1;
+      if (violations.length > 0) {
+        const failure = { violations, scenario: JSON.stringify(scenario), steps: scheduler.taken };
+        return { states: seen.size, steps, scenarios, failure };
       }
-      onProgress?.(seen.size);
+      if (seen.size >= states || signal?.aborted === true)
+        return { states: seen.size, steps, scenarios, failure: undefined };
     }
-  } finally {
-    restore();
+    onProgress?.(seen.size);
   }
-}
-
-/** Replaces the clocks and the random numbers by ones that depend on the seed. Returns a function that restores them. */
-function makeDeterministic(seed: number): () => void {
-  const { random } = Math;
-  const { now: date } = Date;
-  const clock = performance.now;
-  let ticks = 0;
-  Math.random = seededRandom(seed);
-  Date.now = () => 0;
-  // A log that was read within two seconds is current, and each scenario takes fewer ticks than that.
-  performance.now = () => (ticks += 0.001);
-  return () => {
-    Math.random = random;
-    Date.now = date;
-    performance.now = clock;
-  };
 }
 
 const TOKEN = /[A-Za-z0-9_-]{16}/g;
