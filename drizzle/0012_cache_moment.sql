@@ -6,7 +6,7 @@
 -- `since` (null or empty) it gives the snapshot and the epoch alone.
 --
 --   SELECT (SELECT cache_moment($1)) AS snapshot, bots.* FROM bots WHERE id = $2
-CREATE FUNCTION public.cache_moment(since text) RETURNS text LANGUAGE sql STABLE
+CREATE FUNCTION public.cache_moment(since text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (
   SELECT now.snapshot::text || '@' || now.epoch || CASE
     WHEN coalesce(since, '') = '' THEN ''

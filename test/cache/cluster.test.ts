@@ -95,7 +95,8 @@ describe('a Redis Cluster', () => {
     };
     const before = await calls();
     await read();
-    expect((await calls()) - before).toBe(ids.length);
+    // One more reads what changed everything, which has a slot of its own.
+    expect((await calls()) - before).toBe(ids.length + 1);
   });
 
   test('is read, filled and invalidated in batches across its nodes', async () => {

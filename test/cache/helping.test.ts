@@ -3,17 +3,18 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization } from '../support/people.js';
-import { createDatabase, createRedis, type RedisService, type TestDatabase } from '../support/services.js';
+import { createDatabase, type TestDatabase } from '../support/services.js';
 import { openCache, type TestCache, type TestCacheOptions } from '../support/test-cache.js';
+import { startTopology, type Topology, type TopologyKind } from '../support/topology.js';
 
 /**
  * A write from outside, and two processes: the first loads the state after it, the second has the state before it in
  * Redis. The second ignores the entries of the log, so that only what the first does in Redis can keep it from the
  * old state.
  */
-describe('after one process has shown a write', () => {
+describe.each<TopologyKind>(['standalone', 'cluster'])('%s, after one process has shown a write', (kind) => {
   let database: TestDatabase;
-  let redis: RedisService;
+  let redis: Topology;
   let first: TestCache;
   let second: TestCache;
   let orgId: string;
@@ -23,7 +24,7 @@ describe('after one process has shown a write', () => {
   const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache> => {
     const cache = await openCache({
       databaseUrl: database.url,
-      redis: { kind: 'standalone', url: redis.url },
+      redis: redis.target,
       ...options,
     });
     opened.push(cache);
@@ -32,7 +33,7 @@ describe('after one process has shown a write', () => {
   };
 
   beforeAll(async () => {
-    [database, redis] = await Promise.all([createDatabase(), createRedis()]);
+    [database, redis] = await Promise.all([createDatabase(), startTopology(kind)]);
   });
   beforeEach(async () => {
     orgId = await addOrganization(database.sql);

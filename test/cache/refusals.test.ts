@@ -95,6 +95,7 @@ const REFUSALS: Record<string, Refusal> = {
       '~flovo:user:*',
       '~flovo:org:*:bots',
       '~flovo:org:*:gen',
+      '~flovo:everything:*:gen',
       '~flovo:*:lock',
       '+@all',
     ),

@@ -209,7 +209,7 @@ END $$;
 -- `since` (null or empty) it gives the snapshot and the epoch alone.
 --
 --   SELECT (SELECT cache_moment($1)) AS snapshot, bots.* FROM bots WHERE id = $2
-CREATE OR REPLACE FUNCTION public.cache_moment(since text) RETURNS text LANGUAGE sql STABLE
+CREATE OR REPLACE FUNCTION public.cache_moment(since text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (
   SELECT now.snapshot::text || '@' || now.epoch || CASE
     WHEN coalesce(since, '') = '' THEN ''

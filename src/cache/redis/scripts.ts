@@ -80,8 +80,10 @@ end
 if ARGV[4] ~= '' and redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
 return 1`;
 
-/** The maximum number of transactions in a generation, and in the list of those that changed everything. */
+/** The maximum number of transactions in a generation. */
 const MAX_ADDED = 8;
+/** The same for the list of those that changed everything. */
+const MAX_ADDED_TO_EVERYTHING = 32;
 
 /**
  * Adds transactions to generations: values that have not seen them are outdated from now on, and the others stay. It
@@ -131,7 +133,7 @@ for xid in string.gmatch(list, '%d+') do
 end
 if added then
   local text = string.match(list, '^,*(.*),$')
-  if count > ${MAX_ADDED} then text = '<' .. highest end
+  if count > ${MAX_ADDED_TO_EVERYTHING} then text = '<' .. highest end
   redis.call('SET', KEYS[1], text, 'PX', ARGV[2])
 end
 return 1`;
