@@ -50,11 +50,15 @@ const open = async (options: Partial<TestCacheOptions> = {}): Promise<TestCache>
 const calls = async (name: string): Promise<number> =>
   Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(await admin.info('commandstats'))?.[1] ?? 0);
 
+/** How many keys there are, without the one of the writes that changed everything. */
+const size = async (): Promise<number> =>
+  (await admin.keys('*')).filter((key) => !key.startsWith('everything:')).length;
+
 test('ten thousand values are read, claimed and filled in several commands, and none is lost', async () => {
   const cache = await open();
   await admin.config('RESETSTAT');
   await cache.botStats.readMany(ids);
-  await eventually(async () => (await admin.dbsize()) === 2 * MANY, 30_000);
+  await eventually(async () => (await size()) === 2 * MANY, 30_000);
   // At most 200 keys each.
   expect(await calls('mget')).toBeGreaterThanOrEqual((2 * MANY) / 200);
   expect(await calls('eval')).toBeGreaterThanOrEqual(2 * (MANY / 200));
@@ -66,10 +70,10 @@ test('ten thousand values are read, claimed and filled in several commands, and 
 test('ten thousand tags are invalidated in several commands', async () => {
   const cache = await open();
   await cache.bot.readMany(ids);
-  await eventually(async () => (await admin.dbsize()) === 2 * MANY, 30_000);
+  await eventually(async () => (await size()) === 2 * MANY, 30_000);
   await admin.config('RESETSTAT');
   await cache.cache.invalidator.invalidate(ids.map((id) => `bot:${id}`));
-  expect(await admin.dbsize()).toBe(0);
+  expect(await size()).toBe(0);
   expect(await calls('unlink')).toBeGreaterThanOrEqual((2 * MANY) / 200);
   expect(cache.tally).toMatchObject({ timeouts: 0, states: ['up'] });
 }, 60_000);
@@ -87,7 +91,7 @@ test('an index that lists more keys than a command can name is removed with all 
     key(0),
   );
   await cache.cache.invalidator.invalidate([`org:${orgId}`]);
-  expect(await admin.dbsize()).toBe(0);
+  expect(await size()).toBe(0);
   expect(cache.tally.errors).toBe(0);
 });
 
