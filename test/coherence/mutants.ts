@@ -5,6 +5,7 @@ import { cutOffFromPostgres } from './faults/cut-off-from-postgres.js';
 import { none } from './faults/none.js';
 import { redisOldDump } from './faults/redis-old-dump.js';
 import type { Schedule } from './schedule.js';
+import { mutationShowsWrite } from './schedules/mutation-shows-write.js';
 import { mutationWithoutWrite } from './schedules/mutation-without-write.js';
 import { blindProcess } from './schedules/blind-process.js';
 import { fillAfterEviction, fillAfterWrite } from './schedules/late-fill.js';
@@ -74,4 +75,5 @@ export const MUTANTS: readonly Mutant[] = [
 export const SCHEDULES: readonly Schedule[] = [
   ...new Set(MUTANTS.map(({ caughtBy }) => caughtBy)),
   mutationWithoutWrite,
+  mutationShowsWrite,
 ];

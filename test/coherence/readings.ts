@@ -47,7 +47,8 @@ const quantities = ({ totalMessages, failedMessages }: StatsFields) => ({
 export const describePair = (marker: number): string => `pair ${marker}`;
 const PAIR = /^pair (\d+)$/;
 
-const itemOf = ({ id, version, description, stats }: BotFields): Item => {
+/** A bot as the checker sees it. */
+export const itemOf = ({ id, version, description, stats }: BotFields): Item => {
   const marker = PAIR.exec(description)?.[1];
   return {
     id,
