@@ -64,7 +64,7 @@ export class CoherenceRun<Side extends RedisSide = RedisHost> {
         history,
       );
       const mutations = new Mutations(fleet, history);
-      const workload = new Workload({ fleet, history, mutations, fixture });
+      const workload = new Workload({ fleet, history, mutations, fixture, sql: database.sql });
       return new CoherenceRun(history, database, redis, fixture, fleet, mutations, workload);
     } catch (error) {
       await Promise.all([redis.stop(), database.drop()]);

@@ -19,7 +19,14 @@ import { CoherenceRun } from './coherence-run.js';
  * checked against everything that was answered before, and things are broken meanwhile.
  */
 
-const LOAD = { readers: 3, readerPauseMs: 12, writers: 2, writerPauseMs: 25 };
+const LOAD = {
+  readers: 3,
+  readerPauseMs: 12,
+  writers: 2,
+  writerPauseMs: 25,
+  outsideWriters: 1,
+  outsideWriterPauseMs: 30,
+};
 const NO_FAULT_MS = 3_000;
 const PATIENCE_MS = 120_000;
 /** A run that has seen less than this has shown nothing: it goes on until it has, however busy the machine. */

@@ -11,8 +11,12 @@ export type View =
   | 'page stats'
   | 'messages'
   | 'org stats'
+  | 'moment'
   | 'mutation'
   | 'access';
+
+/** A kind of violation. */
+export type FindingKind = 'stale' | 'backwards' | 'fractured';
 
 /** How stale a read may be. */
 export interface Tolerance {
@@ -20,11 +24,17 @@ export interface Tolerance {
   readonly answeredMs: number;
   /** How long an unanswered write may stay unseen (ms): one made by SQL, or one whose answer was lost. */
   readonly committedMs: number;
+  /** Whether no read may show an older state than one that ended before it, and each answer must be of one moment. */
+  readonly isOneMoment: boolean;
 }
 
 /** The guarantee without faults, and with them. */
-export const STRICT: Tolerance = { answeredMs: 0, committedMs: 2_000 };
-export const WITHIN_TWO_SECONDS: Tolerance = { answeredMs: 2_000, committedMs: 2_000 };
+export const STRICT: Tolerance = { answeredMs: 0, committedMs: 2_000, isOneMoment: true };
+export const WITHIN_TWO_SECONDS: Tolerance = {
+  answeredMs: 2_000,
+  committedMs: 2_000,
+  isOneMoment: false,
+};
 
 /** The number of values that missed a write, and the longest time for which one was missed. */
 interface Misses {
@@ -38,10 +48,16 @@ const MAX_SAMPLES = 10;
 export class Findings {
   observations = 0;
   requests = 0;
+  /** Answers to queries that were checked as a whole. */
+  answers = 0;
   /** Observations that missed an answered write. */
   readonly stale: Misses = { count: 0, longestMs: 0 };
   /** Observations that missed a write which was in the database, but which no mutation had answered. */
   readonly late: Misses = { count: 0, longestMs: 0 };
+  /** Observations that are older than what an earlier read had shown. */
+  readonly backwards: Misses = { count: 0, longestMs: 0 };
+  /** Answers that show things at different moments. */
+  readonly fractured: Misses = { count: 0, longestMs: 0 };
   /** Observations that missed a write for longer than tolerated. */
   intolerable = 0;
   /** Values that nobody can have written: a bug in the checker or a serious one in the server. */
@@ -63,13 +79,20 @@ export class Findings {
   }
 
   /** @param describe describes the read; called only for violations. */
-  record({ missedAnswered, missedCommitted, impossible }: Verdict, describe: () => string): void {
+  record(
+    { missedAnswered, missedCommitted, missedShown, impossible }: Verdict,
+    describe: () => string,
+  ): void {
     if (impossible) {
       this.impossible += 1;
       this.sample(`impossible: ${describe()}`);
     }
     if (missedAnswered !== undefined) note(this.stale, missedAnswered);
     if (missedCommitted !== undefined) note(this.late, missedCommitted);
+    if (missedShown !== undefined) {
+      note(this.backwards, missedShown);
+      if (this.tolerance.isOneMoment) this.sample(`back by ${missedShown.toFixed(0)} ms: ${describe()}`);
+    }
     const isTolerable =
       (missedAnswered === undefined || isWithin(missedAnswered, this.tolerance.answeredMs)) &&
       (missedCommitted ?? 0) <= this.tolerance.committedMs;
@@ -77,6 +100,19 @@ export class Findings {
     this.intolerable += 1;
     const ageMs = Math.max(missedAnswered ?? 0, missedCommitted ?? 0);
     this.sample(`stale by ${ageMs.toFixed(0)} ms: ${describe()}`);
+  }
+
+  /**
+   * An answer to a query was checked as a whole.
+   * @param fractures what it shows twice, at different moments
+   * @param ageMs for how long the older state had been outdated when the answer arrived
+   */
+  recordAnswer(fractures: readonly string[], ageMs: number, server: string): void {
+    this.answers += 1;
+    if (fractures.length === 0) return;
+    note(this.fractured, ageMs);
+    if (this.tolerance.isOneMoment)
+      this.sample(`fractured by ${ageMs.toFixed(0)} ms: ${fractures[0]} through ${server}`);
   }
 
   fail(description: string): void {
@@ -88,6 +124,7 @@ export class Findings {
   add(later: Findings): void {
     this.observations += later.observations;
     this.requests += later.requests;
+    this.answers += later.answers;
     this.intolerable += later.intolerable;
     this.impossible += later.impossible;
     this.failures += later.failures;
@@ -95,6 +132,8 @@ export class Findings {
     for (const [mine, theirs] of [
       [this.stale, later.stale],
       [this.late, later.late],
+      [this.backwards, later.backwards],
+      [this.fractured, later.fractured],
     ] as const) {
       mine.count += theirs.count;
       mine.longestMs = Math.max(mine.longestMs, theirs.longestMs);
@@ -104,14 +143,24 @@ export class Findings {
     this.notes.push(...later.notes);
   }
 
+  /** How many violations of a kind there are. Reads that are stale for a tolerable time are none. */
+  countOf(kind: FindingKind): number {
+    return kind === 'stale' ? this.intolerable : this[kind].count;
+  }
+
   /** The violations of the guarantee; empty if it held. */
   get problems(): string[] {
-    const { answeredMs } = this.tolerance;
+    const { answeredMs, isOneMoment } = this.tolerance;
+    const { backwards, fractured } = this;
     return [
       ...(this.intolerable > 0
         ? [`${this.intolerable} observations missed a write for more than ${answeredMs} ms`]
         : []),
       ...(this.impossible > 0 ? [`${this.impossible} observations of values that were never written`] : []),
+      ...(isOneMoment && backwards.count > 0
+        ? [`${backwards.count} observations older than what an earlier read had shown`]
+        : []),
+      ...(isOneMoment && fractured.count > 0 ? [`${fractured.count} answers of more than one moment`] : []),
       ...(this.failures > 0 ? [`${this.failures} requests failed`] : []),
     ];
   }

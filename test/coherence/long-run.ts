@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 
+import { simulate } from '../cache/protocol/simulation.js';
 import type { Outcome } from './fault.js';
 import { MUTANTS, SCHEDULES } from './mutants.js';
 import { faultTable, isCaught, mutantTable, scheduleTable, type MutantResult } from './report.js';
@@ -20,11 +21,21 @@ const USAGE = `Checks the cache's guarantee against real faults, and the checker
   --schedules a,b     likewise, for the schedules that the unmodified server must pass
   --seconds n         how long each fault lasts (30)
   --observations n    how many observations there must be without a fault (1000000)
+  --simulate          instead of all this, runs the cache between models, in many orders of events
+  --seed n            the seed of the simulation: the same seed gives the same orders (1)
+  --states n          the simulation ends after this many distinct states (1000000)
   --list              lists all names and exits
   --help`;
 
 /** Enough clients to keep two processors busy. */
-const LOAD = { readers: 6, readerPauseMs: 0, writers: 4, writerPauseMs: 8 };
+const LOAD = {
+  readers: 6,
+  readerPauseMs: 0,
+  writers: 4,
+  writerPauseMs: 8,
+  outsideWriters: 1,
+  outsideWriterPauseMs: 20,
+};
 const MUTANT_SECONDS = 8;
 
 const { values: given } = parseArgs({
@@ -34,6 +45,9 @@ const { values: given } = parseArgs({
     schedules: { type: 'string' },
     seconds: { type: 'string', default: '30' },
     observations: { type: 'string', default: '1000000' },
+    simulate: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '1' },
+    states: { type: 'string', default: '1000000' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -57,10 +71,9 @@ interface Results {
 
 /** Logs the counts of one run, its notes and its first few violations. */
 function report(name: string, { findings, seconds }: Pick<Outcome, 'findings' | 'seconds'>): void {
-  const { observations, stale, failures } = findings;
-  log(
-    `${name}: ${observations} observations, ${stale.count} stale, ${failures} failed, ${seconds.toFixed(0)} s`,
-  );
+  const { answers, observations, stale, backwards, fractured, failures } = findings;
+  const counts = `${stale.count} stale, ${backwards.count} backwards, ${fractured.count} of ${answers} answers fractured`;
+  log(`${name}: ${observations} observations, ${counts}, ${failures} failed, ${seconds.toFixed(0)} s`);
   for (const line of [...findings.notes, ...findings.samples]) log(`    ${line}`);
 }
 
@@ -99,9 +112,9 @@ async function runMutants({ mutants }: Results, options: RunOptions): Promise<vo
     const schedule = await runMutantSchedule(mutant, options.signal);
     const load = await runMutantLoad(mutant, { ...options, durationMs: MUTANT_SECONDS * 1_000 });
     mutants.push({ mutant, schedule, load });
-    const { stale } = schedule.findings;
+    const { finding } = mutant;
     log(
-      `mutant "${mutant.name}": ${stale.count} stale by schedule, ${load.findings.stale.count} among random clients`,
+      `mutant "${mutant.name}": ${schedule.findings[finding].count} ${finding} by schedule, ${load.findings[finding].count} among random clients`,
     );
   }
 }
@@ -135,6 +148,35 @@ async function main(signal: AbortSignal): Promise<boolean> {
   return problems.length === 0;
 }
 
+const REPORT_EVERY_MS = 10_000;
+
+/** Simulates the protocol. Returns whether nothing was wrong. */
+async function simulateProtocol(signal: AbortSignal): Promise<boolean> {
+  const startedAt = process.hrtime.bigint();
+  const elapsedMs = () => Number(process.hrtime.bigint() - startedAt) / 1e6;
+  let reportedMs = 0;
+  const onProgress = (states: number): void => {
+    if (elapsedMs() - reportedMs < REPORT_EVERY_MS) return;
+    reportedMs = elapsedMs();
+    log(`${states} states`);
+  };
+  const seed = Number(given.seed);
+  const { states, steps, scenarios, failure } = await simulate({
+    seed,
+    states: Number(given.states),
+    signal,
+    onProgress,
+  });
+  const aSecond = (states / (elapsedMs() / 1_000)).toFixed(0);
+  console.log(
+    `seed ${seed}: ${states} distinct states, ${steps} steps, ${scenarios} scenarios, ${aSecond} states/s`,
+  );
+  if (!failure) return !signal.aborted;
+  const { violations, scenario } = failure;
+  for (const line of [...violations, scenario, 'The steps:', ...failure.steps]) log(line);
+  return false;
+}
+
 const controller = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
@@ -150,7 +192,7 @@ else if (given.list) {
   for (const { name } of SCHEDULES) console.log(`schedule  ${name}`);
   for (const { name, caughtBy } of MUTANTS) console.log(`mutant    ${name}: caught by ${caughtBy.name}`);
 } else {
-  main(controller.signal).then(
+  (given.simulate ? simulateProtocol : main)(controller.signal).then(
     (isGood) => process.exit(isGood ? 0 : 1),
     (error: unknown) => {
       console.error(error);

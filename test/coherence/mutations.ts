@@ -1,6 +1,7 @@
 import type { GraphQLAnswer } from '../support/client.js';
 import type { Fleet, Server } from './fleet.js';
 import { BotRecord, type History, type Term } from './history.js';
+import { itemOf } from './readings.js';
 import type { Instant } from './register.js';
 
 /** A message that can still be marked as failed. */
@@ -12,6 +13,7 @@ export interface PendingMessage {
 interface BotFields {
   readonly id: string;
   readonly version: number;
+  readonly description: string;
 }
 interface StatsFields {
   readonly totalMessages: number;
@@ -19,9 +21,9 @@ interface StatsFields {
 }
 
 const UPDATE =
-  'mutation($id: ID!, $input: UpdateBotInput!) { bot: updateBot(id: $id, input: $input) { id version } }';
-const START = 'mutation($id: ID!) { bot: startBot(id: $id) { id version } }';
-const STOP = 'mutation($id: ID!) { bot: stopBot(id: $id) { id version } }';
+  'mutation($id: ID!, $input: UpdateBotInput!) { bot: updateBot(id: $id, input: $input) { id version description } }';
+const START = 'mutation($id: ID!) { bot: startBot(id: $id) { id version description } }';
+const STOP = 'mutation($id: ID!) { bot: stopBot(id: $id) { id version description } }';
 const CREATE = 'mutation($input: CreateBotInput!) { bot: createBot(input: $input) { id version } }';
 const DELETE = 'mutation($id: ID!) { id: deleteBot(id: $id) }';
 const RECORD = `mutation($botId: ID!, $messages: [MessageInput!]!) {
@@ -43,7 +45,8 @@ export class Mutations {
   ) {}
 
   async update(server: Server, bot: BotRecord): Promise<boolean> {
-    const input = { description: `change ${(this.serial += 1)}` };
+    const serial = (this.serial += 1);
+    const input = bot.pair ? { name: `${bot.term} ${serial}` } : { description: `change ${serial}` };
     return await this.change(server, bot, UPDATE, { id: bot.id, input });
   }
 
@@ -105,7 +108,7 @@ export class Mutations {
     const answer = await this.send<{ bot: BotFields }>(server, text, variables, bot);
     if (answer?.data) {
       const { bot: fields } = answer.data;
-      this.history.observe('mutation', fields, bot.orgId, { ...answer, server: server.name });
+      this.history.observe('mutation', itemOf(fields), bot.orgId, { ...answer, server: server.name });
       bot.version.isAnswered(fields.version, answer.at);
     }
     return answer !== undefined;

@@ -14,6 +14,7 @@ export interface Reading {
 interface BotFields {
   readonly id: string;
   readonly version: number;
+  readonly description: string;
   readonly stats?: StatsFields;
 }
 interface StatsFields {
@@ -34,7 +35,7 @@ interface OrganizationFields {
 
 type ListError = NonNullable<GraphQLAnswer<unknown>['errors']>[number];
 
-const BOT = 'id version';
+const BOT = 'id version description';
 const STATS = 'totalMessages failedMessages';
 
 const quantities = ({ totalMessages, failedMessages }: StatsFields) => ({
@@ -42,11 +43,31 @@ const quantities = ({ totalMessages, failedMessages }: StatsFields) => ({
   failed: failedMessages,
 });
 
-const itemOf = ({ id, version, stats }: BotFields): Item => ({
-  id,
-  version,
-  ...(stats === undefined ? {} : quantities(stats)),
-});
+/** The description that a transaction writes into both bots of a pair. */
+export const describePair = (marker: number): string => `pair ${marker}`;
+const PAIR = /^pair (\d+)$/;
+
+/** A bot as the checker sees it. */
+export const itemOf = ({ id, version, description, stats }: BotFields): Item => {
+  const marker = PAIR.exec(description)?.[1];
+  return {
+    id,
+    version,
+    ...(marker === undefined ? {} : { marker: Number(marker) }),
+    ...(stats === undefined ? {} : quantities(stats)),
+  };
+};
+
+/** The same for a bot in a list. A bot that has been deleted while its list was read has no figures any more. */
+const itemOfList =
+  (history: History, { from }: Window) =>
+  (fields: BotFields): Item => {
+    const { id, stats } = fields;
+    const bot = history.bot(id);
+    if (stats?.totalMessages !== 0 || !bot?.isBeingDeleted) return itemOf(fields);
+    const { stats: _, ...rest } = fields;
+    return { ...itemOf(rest), isGone: bot.total.minAt('answered', from) > 0 };
+  };
 
 /** Limit of aliases in one document. */
 const MAX_ALIASES = 20;
@@ -113,6 +134,19 @@ export const readStats = single<StatsFields>(
   (alias) => `${alias}: botStats(id: $${alias}) { ${STATS} }`,
   (stats, { id }) => ({ id, ...quantities(stats) }),
 );
+
+/** `Query.bot` and `Query.botDetails` in one query. */
+export const readBotAndDetails = (bot: BotRecord): Reading => ({
+  text: `query($id: ID!) {
+    bot(id: $id) { ${BOT} } details: botDetails(id: $id) { bot { ${BOT} } stats { ${STATS} } } }`,
+  variables: { id: bot.id },
+  observe(answer, history, window) {
+    const data = (answer.data ?? {}) as { bot?: BotFields | null; details?: DetailsFields | null };
+    const items = [data.bot && itemOf(data.bot), data.details && itemOf(data.details.bot)];
+    for (const item of items) if (item) history.observe('moment', item, bot.orgId, window);
+    return answer.errors?.map(describe) ?? [];
+  },
+});
 
 interface MessagesFields {
   readonly nodes: readonly { readonly id: string }[];
@@ -210,14 +244,73 @@ export const readPageWithStats = (orgId: string, page: number): Reading => ({
   variables: { orgId, page },
   observe(answer, history, window) {
     const { bots } = (answer.data ?? {}) as { bots?: PageFields | null };
-    const items = (bots?.items ?? []).map((fields) => {
-      const { id, stats } = fields;
-      // A bot that is deleted while its page is read has no figures any more.
-      const isGone = stats?.totalMessages === 0 && history.bot(id)?.isBeingDeleted === true;
-      return isGone ? { id, version: fields.version } : itemOf(fields);
-    });
+    const items = (bots?.items ?? []).map(itemOfList(history, window));
     history.observeList('page stats', orgId, items, window, 'part');
     return answer.errors?.map(describe) ?? [];
+  },
+});
+
+/** The number of bots that {@link readMoment} reads one by one. */
+const MAX_SINGLE = 4;
+const ALIASES = Array.from({ length: MAX_SINGLE }, (_, i) => String(i));
+const MOMENT_TEXT = `query($orgId: ID!, ${ALIASES.map((i) => `$b${i}: ID!`).join(', ')}) {
+  page: bots(orgId: $orgId, limit: 40) { items { ...Whole } }
+  ${ALIASES.map((i) => `bot${i}: bot(id: $b${i}) { ...Whole organization { ...Sums } }`).join('\n')}
+  ${ALIASES.map((i) => `details${i}: botDetails(id: $b${i}) { bot { ${BOT} } stats { ${STATS} } }`).join('\n')}
+  ${ALIASES.map((i) => `stats${i}: botStats(id: $b${i}) { ${STATS} }`).join('\n')}
+  organization(id: $orgId) { ...Sums bots { ...Whole } }
+}
+fragment Whole on Bot { ${BOT} stats { ${STATS} } }
+fragment Sums on Organization { stats { bots ${STATS} } }`;
+
+interface SumsFields {
+  readonly stats: StatsFields & { readonly bots: number };
+}
+type MomentFields = {
+  readonly page?: PageFields | null;
+  readonly organization?: (OrganizationFields & SumsFields) | null;
+} & Readonly<Record<`bot${number}`, (BotFields & { readonly organization: SumsFields }) | null>> &
+  Readonly<Record<`details${number}`, DetailsFields | null>> &
+  Readonly<Record<`stats${number}`, StatsFields | null>>;
+
+/** As many bots as the query names; if there are fewer, some are read twice. */
+const singles = (bots: readonly BotRecord[]): BotRecord[] =>
+  ALIASES.map((i) => bots[Number(i) % bots.length] as BotRecord);
+
+/** A page, single bots, their details and statistics, and their organization, at once: all must be of one moment. */
+export const readMoment = (orgId: string, some: readonly BotRecord[]): Reading => ({
+  text: MOMENT_TEXT,
+  variables: { orgId, ...Object.fromEntries(singles(some).map(({ id }, i) => [`b${i}`, id])) },
+  observe(answer, history, window) {
+    const data = (answer.data ?? {}) as MomentFields;
+    const ofList = itemOfList(history, window);
+    const { page, organization } = data;
+    if (page) history.observeList('moment', orgId, page.items.map(ofList), window, 'part');
+    const unexplained = (answer.errors ?? []).filter(({ extensions }) => extensions.code !== 'NOT_FOUND');
+    singles(some).forEach((bot, i) => {
+      const [single, details, stats] = [data[`bot${i}`], data[`details${i}`], data[`stats${i}`]];
+      const items = [
+        single && ofList(single),
+        details && { ...itemOf(details.bot), ...quantities(details.stats) },
+        stats && { id: bot.id, ...quantities(stats) },
+      ];
+      for (const item of items) {
+        if (item) history.observe('moment', item, orgId, window);
+        else if (unexplained.length === 0) history.observeAbsence('moment', bot, window);
+      }
+      if (single) observeSums(single.organization);
+    });
+    if (organization) {
+      observeSums(organization);
+      const items = organization.bots.map(ofList);
+      history.observeList('moment', orgId, items, window, 'all');
+      if (!items.some(({ isGone }) => isGone !== undefined)) history.observeMembers(orgId, items, window);
+    }
+    return unexplained.map(describe);
+
+    function observeSums({ stats }: SumsFields): void {
+      history.observeOrganization(orgId, { bots: stats.bots, ...quantities(stats) }, window);
+    }
   },
 });
 

@@ -1,6 +1,9 @@
 /** Milliseconds of this process's monotonic clock. */
 export type Instant = number;
 
+/** The most values that a timeline remembers. Only how long a write was missed needs the older ones, not whether. */
+const MAX_VALUES = 4_096;
+
 /** For a quantity that only grows: its values and the instants from which each was known to be in force. */
 class Timeline {
   private readonly values: number[] = [];
@@ -10,6 +13,9 @@ class Timeline {
     if (value <= (this.values.at(-1) ?? -Infinity)) return;
     this.values.push(value);
     this.instants.push(at);
+    if (this.values.length <= MAX_VALUES) return;
+    this.values.splice(0, MAX_VALUES / 2);
+    this.instants.splice(0, MAX_VALUES / 2);
   }
 
   /** The value in force at a time; undefined before the first one. */
@@ -33,24 +39,35 @@ class Timeline {
   }
 }
 
+/** How the checker knows a value: an answered mutation, the database itself, or a read that has ended. */
+export type Known = 'answered' | 'committed' | 'shown';
+
 /** The checker's verdict on a value that a read returned. */
 export interface Verdict {
   /** How long before the read a write that it missed had been answered (ms); undefined if it missed none. */
   readonly missedAnswered: number | undefined;
   /** The same for committed writes that no mutation has answered: made by SQL, or the answer was lost. */
   readonly missedCommitted: number | undefined;
+  /** How long before the read an earlier one, which showed a newer value, had ended (ms); undefined if none had. */
+  readonly missedShown: number | undefined;
   /** Whether the database cannot have held the value at any time. */
   readonly impossible: boolean;
 }
 
-const FAULTLESS: Verdict = { missedAnswered: undefined, missedCommitted: undefined, impossible: false };
+export const FAULTLESS: Verdict = {
+  missedAnswered: undefined,
+  missedCommitted: undefined,
+  missedShown: undefined,
+  impossible: false,
+};
 
 /** Combines the verdicts on values that were read together. */
 export function worstOf(verdicts: readonly Verdict[]): Verdict {
   return verdicts.reduce(
-    (worst, { missedAnswered, missedCommitted, impossible }) => ({
+    (worst, { missedAnswered, missedCommitted, missedShown, impossible }) => ({
       missedAnswered: longest(worst.missedAnswered, missedAnswered),
       missedCommitted: longest(worst.missedCommitted, missedCommitted),
+      missedShown: longest(worst.missedShown, missedShown),
       impossible: worst.impossible || impossible,
     }),
     FAULTLESS,
@@ -70,6 +87,7 @@ const EPOCH = 2 ** 40;
 export class Register {
   private readonly answered = new Timeline();
   private readonly committed = new Timeline();
+  private readonly shown = new Timeline();
   /** For each epoch, the highest value that can have been written in it. */
   private readonly ceilings: number[];
 
@@ -99,8 +117,22 @@ export class Register {
     if (position !== undefined) this.committed.reach(position, at);
   }
 
-  /** The lowest possible value at an instant, by what was answered or seen in the database by then. */
-  minAt(known: 'answered' | 'committed', at: Instant): number {
+  /** A read that has returned this value ended. */
+  isShown(value: number, at: Instant): void {
+    // A value that several epochs allow counts as one of the earliest: it then shows the least.
+    const epoch = this.ceilings.findIndex((ceiling) => value <= ceiling);
+    if (epoch >= 0) this.shown.reach(epoch * EPOCH + value, at);
+  }
+
+  /** For how long a value had been outdated at an instant, as far as is known (ms). */
+  ageOf(value: number, at: Instant): number {
+    const position = this.positionOf(value) ?? 0;
+    const timelines = [this.answered, this.committed, this.shown];
+    return Math.max(0, ...timelines.map((timeline) => timeline.ageOfFirstAbove(position, at) ?? 0));
+  }
+
+  /** The lowest possible value at an instant, by what was answered, seen in the database or shown by then. */
+  minAt(known: Known, at: Instant): number {
     const position = this[known].valueAt(at) ?? 0;
     // Values of an earlier epoch give no lower bound for this one.
     return Math.floor(position / EPOCH) === this.ceilings.length - 1 ? position % EPOCH : 0;
@@ -120,6 +152,7 @@ export class Register {
     return {
       missedAnswered: this.answered.ageOfFirstAbove(position, from),
       missedCommitted: this.committed.ageOfFirstAbove(position, from),
+      missedShown: this.shown.ageOfFirstAbove(position, from),
       impossible: false,
     };
   }

@@ -1,4 +1,5 @@
 import type { Outcome } from './fault.js';
+import type { Findings } from './findings.js';
 import type { Mutant } from './mutants.js';
 import type { ScheduleResult } from './schedule-runs.js';
 
@@ -15,8 +16,13 @@ export const faultTable = (outcomes: readonly Outcome[]): string =>
     [
       'fault',
       'requests',
+      'answers',
       'observations',
       'stale',
+      'longest (ms)',
+      'backwards',
+      'longest (ms)',
+      'fractured answers',
       'longest (ms)',
       'longest after an unanswered write (ms)',
       'failed requests',
@@ -28,9 +34,14 @@ export const faultTable = (outcomes: readonly Outcome[]): string =>
     outcomes.map(({ name, findings, hitRate, cachedResponses }) => [
       name,
       inThousands(findings.requests),
+      inThousands(findings.answers),
       inThousands(findings.observations),
       inThousands(findings.stale.count),
       findings.stale.longestMs.toFixed(0),
+      inThousands(findings.backwards.count),
+      findings.backwards.longestMs.toFixed(0),
+      inThousands(findings.fractured.count),
+      findings.fractured.longestMs.toFixed(0),
       findings.late.longestMs.toFixed(0),
       inThousands(findings.failures),
       inThousands(findings.excused),
@@ -48,35 +59,41 @@ export interface MutantResult {
 }
 
 /** Whether the checker has noticed that the server is wrong. */
-export const isCaught = ({ schedule }: Pick<MutantResult, 'schedule'>): boolean =>
-  schedule.findings.intolerable > 0;
+export const isCaught = ({ mutant, schedule }: Pick<MutantResult, 'mutant' | 'schedule'>): boolean =>
+  schedule.findings.countOf(mutant.finding) > 0;
+
+/** Observations or answers of the kind that the checker must find, and the longest time (ms). */
+function caughtIn({ finding }: Mutant, findings: Findings): string[] {
+  const { count, longestMs } = findings[finding];
+  return [inThousands(count), longestMs.toFixed(0)];
+}
 
 /** One row for each mutant. */
 export const mutantTable = (results: readonly MutantResult[]): string =>
   table(
     [
       'mutant',
+      'finding',
       'schedule',
       'observations',
-      'stale',
+      'found',
       'longest (ms)',
       'random clients, fault',
       'observations',
-      'stale',
+      'found',
       'longest (ms)',
       'verdict',
     ],
     results.map(({ mutant, schedule, load }) => [
       mutant.name,
+      mutant.finding,
       schedule.name,
       inThousands(schedule.findings.observations),
-      inThousands(schedule.findings.stale.count),
-      schedule.findings.stale.longestMs.toFixed(0),
+      ...caughtIn(mutant, schedule.findings),
       mutant.fault.name,
       inThousands(load.findings.observations),
-      inThousands(load.findings.stale.count),
-      load.findings.stale.longestMs.toFixed(0),
-      isCaught({ schedule }) ? 'caught' : '**not caught**',
+      ...caughtIn(mutant, load.findings),
+      isCaught({ mutant, schedule }) ? 'caught' : '**not caught**',
     ]),
   );
 

@@ -53,7 +53,8 @@ export async function runMutantSchedule(mutant: Mutant, signal: AbortSignal): Pr
   try {
     for (let attempt = 1; ; attempt++) {
       const result = await runSchedule(run, mutant.caughtBy, mutant.name, signal);
-      if (result.findings.intolerable > 0 || attempt === MAX_ATTEMPTS || signal.aborted) return result;
+      if (result.findings.countOf(mutant.finding) > 0 || attempt === MAX_ATTEMPTS || signal.aborted)
+        return result;
     }
   } finally {
     await run.close();

@@ -1,6 +1,6 @@
 import type { BotRecord } from './history.js';
 import { Life } from './life.js';
-import type { Instant, Verdict } from './register.js';
+import { FAULTLESS, type Instant, type Known, type Verdict } from './register.js';
 
 /** Statistics of an organization, as a read returned them. */
 export interface OrganizationFigures {
@@ -44,8 +44,6 @@ export function checkSums(
   return [...sums, count];
 }
 
-type Known = 'answered' | 'committed';
-
 /** Finds by bisection for how long a bound has been broken; a bound only tightens as time passes. */
 function checkBound(from: Instant, holds: (known: Known, at: Instant) => boolean): Verdict {
   const ageOf = (known: Known): number | undefined => {
@@ -60,7 +58,6 @@ function checkBound(from: Instant, holds: (known: Known, at: Instant) => boolean
     return from - broken;
   };
   const [missedAnswered, missedCommitted] = [ageOf('answered'), ageOf('committed')];
-  if (missedAnswered !== Infinity && missedCommitted !== Infinity)
-    return { missedAnswered, missedCommitted, impossible: false };
-  return { missedAnswered: undefined, missedCommitted: undefined, impossible: true };
+  if (missedAnswered === Infinity || missedCommitted === Infinity) return { ...FAULTLESS, impossible: true };
+  return { missedAnswered, missedCommitted, missedShown: ageOf('shown'), impossible: false };
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type postgres from 'postgres';
 
 import type { Fleet } from './fleet.js';
 import type { BotRecord, History } from './history.js';
@@ -8,6 +9,7 @@ import {
   readBots,
   readDetails,
   readMessages,
+  readMoment,
   readOrganization,
   readOrganizationStats,
   readPages,
@@ -15,7 +17,9 @@ import {
   readStats,
   type Reading,
 } from './readings.js';
+import { Moment } from './moment.js';
 import { between } from './span.js';
+import { OutsideWriter } from './outside-writer.js';
 import type { Fixture } from './fixture.js';
 
 /** The number of clients of each kind, and the average pause of a client between two requests (ms). */
@@ -24,6 +28,9 @@ export interface Load {
   readonly readerPauseMs: number;
   readonly writers: number;
   readonly writerPauseMs: number;
+  /** Clients that write by SQL, past all servers. */
+  readonly outsideWriters: number;
+  readonly outsideWriterPauseMs: number;
 }
 
 /** Limit of bots in an organization: all of them fit on one page. */
@@ -45,6 +52,7 @@ export class Workload {
       readonly history: History;
       readonly mutations: Mutations;
       readonly fixture: Fixture;
+      readonly sql: postgres.Sql;
     },
   ) {}
 
@@ -61,6 +69,11 @@ export class Workload {
     }
     for (let i = 0; i < load.writers; i++) {
       this.clients.push(client(load.writerPauseMs, async () => await this.write()));
+    }
+    for (let i = 0; i < load.outsideWriters; i++) {
+      const writer = new OutsideWriter(this.parts);
+      const write = async () => await this.writeOutside(writer);
+      this.clients.push(client(load.outsideWriterPauseMs, write));
     }
   }
 
@@ -104,14 +117,16 @@ export class Workload {
     const from = performance.now();
     const answer = await fleet.ask(server, reading.text, reading.variables);
     if (!answer) return;
-    const window = { from, to: performance.now(), server: server.name };
+    const window = { from, to: performance.now(), server: server.name, moment: new Moment() };
     for (const problem of reading.observe(answer, history, window)) fleet.failed(server, from, problem);
+    history.observeMoment(window);
   }
 
   private async read(): Promise<void> {
     const orgId = this.anyOrganization;
     const dice = Math.random();
-    if (dice < 0.1) await this.perform(readOrganizationStats(orgId));
+    if (Math.random() < 0.15) await this.perform(this.anyMoment(orgId));
+    else if (dice < 0.1) await this.perform(readOrganizationStats(orgId));
     else if (dice < 0.2) await this.perform(readOrganization(orgId));
     else if (dice < 0.45) await this.perform(readPages(orgId));
     else if (dice < 0.6) await this.perform(readPageWithStats(orgId, 1 + Math.floor(Math.random() * 2)));
@@ -122,6 +137,22 @@ export class Workload {
       else if (dice < 0.92) await this.perform(dice < 0.82 ? readDetails(bots) : readStats(bots));
       else await this.perform(readMessages(bots.slice(0, 5)));
     }
+  }
+
+  private anyMoment(orgId: string): Reading {
+    const pairs = this.parts.fixture.pairs.filter(({ bots }) => bots[0].orgId === orgId);
+    const pair = pairs[Math.floor(Math.random() * pairs.length)];
+    return readMoment(orgId, [...new Set([...(pair?.bots ?? []), ...this.someBots(orgId, 8)])]);
+  }
+
+  private async writeOutside(writer: OutsideWriter): Promise<void> {
+    const dice = Math.random();
+    const { pairs } = this.parts.fixture;
+    const pair = pairs[Math.floor(Math.random() * pairs.length)];
+    const bot = this.someBots(this.anyOrganization, 1)[0];
+    if (pair && dice < 0.5) await writer.writePair(pair);
+    else if (bot && !bot.pair && dice < 0.75) await writer.writeBot(bot);
+    else if (bot) await this.writeMessages(async () => await writer.writeMessage(bot));
   }
 
   private async write(): Promise<void> {
@@ -135,7 +166,7 @@ export class Workload {
       await mutations.create(server, orgId, TERMS[Math.random() < 0.5 ? 0 : 1]);
     } else if (bot.isBeingDeleted) {
       return;
-    } else if (dice < 0.12 && count > MIN_BOTS) {
+    } else if (dice < 0.12 && count > MIN_BOTS && !bot.pair) {
       await mutations.delete(server, bot);
       this.deleted.push(bot);
       if (this.deleted.length > 50) this.deleted.shift();
@@ -180,7 +211,7 @@ export class Workload {
       if (bot) chosen.add(bot);
     }
     const gone = this.deleted[Math.floor(Math.random() * this.deleted.length)];
-    if (limit > 1 && gone) chosen.add(gone);
+    if (limit > 1 && gone?.orgId === orgId) chosen.add(gone);
     return [...chosen].slice(0, limit);
   }
 }

@@ -1,7 +1,10 @@
 import { CacheUnavailableError } from '../../../src/cache/core/errors.js';
+import { hashTagOf } from '../../../src/cache/core/keys.js';
+import { freshGeneration } from '../../../src/cache/core/fresh-generation.js';
 import type {
   CacheStore,
   Claim,
+  CurrentGenerations,
   Fill,
   Lock,
   Removal,
@@ -9,8 +12,9 @@ import type {
   EntryKeys,
   KeyIndex,
   Stored,
+  TagWrites,
 } from '../../../src/cache/redis/cache-store.js';
-import type { ModelRedis } from './model-redis.js';
+import { EVERYTHING_KEY, type ModelRedis } from './model-redis.js';
 import type { Steps } from './steps.js';
 
 /** The network between a process and Redis; `late`: commands arrive after their timeout. */
@@ -26,6 +30,8 @@ export class ModelStore implements CacheStore {
   private isOpen = false;
   /** Removals and replacements that have failed. */
   lostInvalidations = 0;
+  /** Whether the last claim got a lock; a mutant asks for it. */
+  lastClaim = { isMine: true };
 
   constructor(
     protected readonly redis: ModelRedis,
@@ -45,20 +51,35 @@ export class ModelStore implements CacheStore {
   }
 
   async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
-    const all = (group: readonly EntryKeys[]) => group.map((entry) => this.redis.read(entry));
-    return await this.each('read', entries, ({ entityId }) => entityId, all);
+    if (!this.cluster) {
+      const all = (group: readonly EntryKeys[]) => group.map((entry) => this.redis.read(entry));
+      return await this.each('read', entries, ({ entityId }) => entityId, all);
+    }
+    const whole: (EntryKeys | undefined)[] = [undefined, ...entries];
+    const replies = await this.each(
+      'read',
+      whole,
+      (entry) => entry?.entityId ?? EVERYTHING_KEY,
+      (group) => group.map((entry) => (entry ? this.redis.read(entry) : this.redis.everything)),
+    );
+    const [everything, ...stored] = replies as [string, ...Stored[]];
+    return stored.map((each) => ({ ...each, everything }));
   }
 
-  async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+  async readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations> {
     if (!this.isOpen) await this.steps.next(`${this.name} is about to send`);
     onSend();
+    const names = [EVERYTHING_KEY, ...keys];
     const all = (group: readonly string[]) => group.map((key) => this.redis.get(key) ?? null);
-    return await this.each('check', keys, (key) => key, all);
+    const [everything, ...generations] = await this.each('check', names, hashTagOf, all);
+    return { generations, everything: everything ?? '' };
   }
 
   async claim(entries: readonly EntryKeys[], token: string): Promise<Claim[]> {
     const all = (group: readonly EntryKeys[]) => this.redis.claim(group, token);
-    return await this.each('claim', entries, ({ entityId }) => entityId, all);
+    const claims = await this.each('claim', entries, ({ entityId }) => entityId, all);
+    this.lastClaim = { isMine: claims.some(({ mine }) => mine) };
+    return claims;
   }
 
   async fill(fills: readonly Fill[]): Promise<void> {
@@ -91,6 +112,22 @@ export class ModelStore implements CacheStore {
     const all = (group: readonly Removal[]) => group.map((removal) => this.redis.remove(removal));
     const name = ({ keys }: Removal) => keys[0] ?? '';
     await this.counted(this.each('remove', removals, name, all, whileOpen));
+  }
+
+  async addWrites(
+    writes: readonly TagWrites[],
+    ofEverything: readonly number[],
+    whileOpen = false,
+  ): Promise<void> {
+    const token = freshGeneration();
+    const commands = writes.map((write) => ({
+      name: write.key,
+      run: () => this.redis.addWrites([write], token),
+    }));
+    const run = () => this.redis.addWritesOfEverything(ofEverything);
+    if (ofEverything.length > 0) commands.push({ name: EVERYTHING_KEY, run });
+    const all = (group: readonly (typeof commands)[number][]) => group.map((command) => command.run());
+    await this.counted(this.each('help', commands, ({ name }) => hashTagOf(name), all, whileOpen));
   }
 
   readHeads(): Promise<never> {

@@ -1,7 +1,17 @@
 import { pino } from 'pino';
 
 import { InvalidationLog } from '../../../src/cache/invalidation/invalidation-log.js';
-import type { Claim, Fill, EntryKeys, Removal, Stored } from '../../../src/cache/redis/cache-store.js';
+import type {
+  Claim,
+  CurrentGenerations,
+  Fill,
+  EntryKeys,
+  Removal,
+  Stored,
+  TagWrites,
+} from '../../../src/cache/redis/cache-store.js';
+import { Helping } from '../../../src/cache/invalidation/helping.js';
+import { MomentCheck } from '../../../src/cache/response/moment-check.js';
 import { SingleFlight } from '../../../src/cache/reader/single-flight.js';
 import { ModelStore } from './model-store.js';
 import { REAL, type Parts } from './system.js';
@@ -10,19 +20,26 @@ import { REAL, type Parts } from './system.js';
 export interface Mutant {
   readonly name: string;
   /** The kind of scenario that finds the mutant soonest: without faults, or with invalidations that Redis loses. */
-  readonly among: 'healthy' | 'narrow' | 'faulty';
+  readonly among: 'healthy' | 'narrow' | 'outside' | 'outsideNarrow' | 'logged' | 'faulty';
+  /** A seed that finds the mutant soon. */
+  readonly seed: number;
   /** Breaks the part while `use` runs. */
   with<T>(use: (parts: Parts) => Promise<T>): Promise<T>;
 }
 
-const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>): Mutant => ({
+const mutant = (name: string, among: Mutant['among'], parts: Partial<Parts>, seed = 6): Mutant => ({
   name,
   among,
+  seed,
   with: async (use) => await use({ ...REAL, ...parts }),
 });
 
-const store = (name: string, Wrong: typeof ModelStore, among: Mutant['among'] = 'healthy'): Mutant =>
-  mutant(name, among, { createStore: (...args) => new Wrong(...args) });
+const store = (
+  name: string,
+  Wrong: typeof ModelStore,
+  among: Mutant['among'] = 'healthy',
+  seed = 6,
+): Mutant => mutant(name, among, { createStore: (...args) => new Wrong(...args) }, seed);
 
 const any = (entry: EntryKeys): string => entry.generations.map(() => 'any').join('.');
 
@@ -30,7 +47,7 @@ const any = (entry: EntryKeys): string => entry.generations.map(() => 'any').joi
 class WithoutGenerations extends ModelStore {
   override async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
     const stored = await super.read(entries);
-    return stored.map(({ raw }, i) => ({ raw, generation: any(entries[i] as EntryKeys) }));
+    return stored.map((each, i) => ({ ...each, generation: any(entries[i] as EntryKeys) }));
   }
   override async claim(entries: readonly EntryKeys[], token: string): Promise<Claim[]> {
     const claims = await super.claim(entries, token);
@@ -77,23 +94,66 @@ class WithCarelessReplacements extends ModelStore {
   }
 }
 
-/** A replacement of a bot's statistics does not invalidate its organization's statistics. */
-class WithLonelyReplacements extends ModelStore {
-  override async replace(
-    ...[entry, others, newer, indexes]: Parameters<ModelStore['replace']>
-  ): Promise<void> {
-    await super.replace(entry, others, newer, indexes);
-  }
-}
-
 /** Cached responses share a check of their generations until its reply arrives, not only until it is sent. */
 class WithLateChecks extends ModelStore {
-  override async readGenerations(keys: readonly string[], onSend: () => void): Promise<(string | null)[]> {
+  override async readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations> {
     try {
       return await super.readGenerations(keys, () => {});
     } finally {
       onSend();
     }
+  }
+}
+
+type AfterWrites = [ofEverything: readonly number[], whileOpen?: boolean];
+
+/** A helper adds a write to the generation of one of its tags only. */
+class WithLonelyHelp extends ModelStore {
+  override async addWrites(writes: readonly TagWrites[], ...rest: AfterWrites): Promise<void> {
+    await super.addWrites(writes.slice(0, 1), ...rest);
+  }
+}
+
+/** Readers look only at the tokens of generations. */
+class WithoutAddedWrites extends ModelStore {
+  override async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
+    const stored = await super.read(entries);
+    return stored.map((each) => ({ ...each, generation: each.generation?.replaceAll(/:[\d,]*/g, '') }));
+  }
+}
+
+/** Readers ignore the writes that changed everything. */
+class WithoutEverything extends ModelStore {
+  override async read(entries: readonly EntryKeys[]): Promise<Stored[]> {
+    const stored = await super.read(entries);
+    return stored.map((each) => ({ ...each, everything: '' }));
+  }
+}
+
+/** Values are shown as soon as they are loaded. */
+class NoHelping extends Helping {
+  override admit(): undefined {
+    return undefined;
+  }
+}
+
+/** Values are shown as soon as they are loaded, if another process has claimed the load, so that nothing is stored. */
+class NoHelpingWithoutFill extends Helping {
+  constructor(
+    private readonly store: ModelStore,
+    ...args: ConstructorParameters<typeof Helping>
+  ) {
+    super(...args);
+  }
+  override admit(moments: readonly string[]): Promise<void> | undefined {
+    return this.store.lastClaim.isMine ? super.admit(moments) : undefined;
+  }
+}
+
+/** An answer is shown whatever moments its values are of. */
+class NoMomentCheck extends MomentCheck {
+  override async holds(): Promise<boolean> {
+    return await Promise.resolve(true);
   }
 }
 
@@ -107,12 +167,13 @@ class BlindLog extends InvalidationLog {
 }
 
 const { get, set } = SingleFlight.prototype;
-const keyAlone = (flight: string): string => flight.slice(0, flight.lastIndexOf('|'));
+const keyAlone = (flight: string): string => flight.slice(0, flight.indexOf('|'));
 
 /** A reader joins any pending load of its key, of whichever generation. */
 const joinedByKey: Mutant = {
   name: 'loads joined by key alone',
   among: 'narrow',
+  seed: 6,
   async with(use) {
     SingleFlight.prototype.get = function (flight) {
       return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));
@@ -132,13 +193,24 @@ export const MUTANTS: readonly Mutant[] = [
   store('no generations', WithoutGenerations),
   joinedByKey,
   store('counters instead of random generations', WithCounters),
-  store('fills under the generation of the moment', WithUncheckedFills, 'narrow'),
+  store('fills under the generation of the moment', WithUncheckedFills, 'narrow', 7),
   store('replacements without a look at the versions', WithCarelessReplacements, 'narrow'),
-  store('replacements that leave the statistics of the organization', WithLonelyReplacements),
   store('checks of cached responses shared until the reply', WithLateChecks, 'narrow'),
   mutant('invalidation before the commit', 'healthy', { invalidatesEarly: true }),
+  mutant('values shown without helping', 'outsideNarrow', {
+    createHelping: (_, ...args) => new NoHelping(...args),
+  }),
+  mutant('values shown without helping where nothing is stored', 'outsideNarrow', {
+    createHelping: (...args) => new NoHelpingWithoutFill(...args),
+  }),
+  store('help for one of several tags', WithLonelyHelp, 'outsideNarrow'),
+  store('readers that ignore added writes', WithoutAddedWrites, 'outside'),
+  store('readers that ignore writes of everything', WithoutEverything, 'outside'),
+  mutant('answers of several moments', 'outsideNarrow', {
+    createCheck: (...args) => new NoMomentCheck(...args),
+  }),
   mutant('no log check', 'faulty', { createLog: (source) => new BlindLog({ ...options, source }) }),
-  mutant('a log read by ascending ids', 'faulty', {
+  mutant('a log read by ascending ids', 'logged', {
     createLog: (source) =>
       new InvalidationLog({
         ...options,

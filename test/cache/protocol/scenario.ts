@@ -1,7 +1,16 @@
 import * as fc from 'fast-check';
 
 import { drive, driveOut } from './drive.js';
-import { BOTS, System, VIEWS, type Parts, type Process } from './system.js';
+import type { Scheduler } from './steps.js';
+import {
+  BOTS,
+  OUTSIDE_WRITES,
+  System,
+  VIEWS,
+  type OutsideWrite,
+  type Parts,
+  type Process,
+} from './system.js';
 
 const PROCESSES = 2;
 
@@ -13,7 +22,7 @@ type Step =
       readonly bot: string;
     }
   | { readonly do: 'update' | 'record'; readonly process: number; readonly bot: string }
-  | { readonly do: 'outside write'; readonly bot: string }
+  | { readonly do: 'outside write'; readonly what: OutsideWrite; readonly bot: string }
   | { readonly do: 'evict'; readonly kind: 'generation' | 'other'; readonly nth: number }
   | { readonly do: 'network'; readonly process: number; readonly is: 'up' | 'down' | 'late' }
   | { readonly do: 'poll'; readonly process: number }
@@ -22,6 +31,8 @@ type Step =
 /** The actions of concurrent clients, in order for each client. */
 export interface Scenario {
   readonly cluster: boolean;
+  /** Whether Redis works, so that no read may go backwards and each answer must be of one moment. */
+  readonly isOrdered: boolean;
   readonly delays: readonly number[];
   /** Whether every process reads the log again before the last reads; if not, generations alone must keep them right. */
   readonly pollsInTheEnd: boolean;
@@ -52,7 +63,11 @@ const eviction: fc.Arbitrary<Step> = fc.record({
   nth: fc.nat({ max: 9 }),
 });
 const poll: fc.Arbitrary<Step> = fc.record({ do: fc.constant('poll'), process });
-const outsideWrite: fc.Arbitrary<Step> = fc.record({ do: fc.constant('outside write'), bot });
+const outsideWrite: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant('outside write'),
+  what: fc.constantFrom(...OUTSIDE_WRITES),
+  bot,
+});
 const network: fc.Arbitrary<Step> = fc.record({
   do: fc.constant('network'),
   process,
@@ -68,6 +83,7 @@ const clients = fc.array(steps(5, read, read, read, mutation, mutation), { minLe
 /** Scenarios without faults, only evictions. */
 export const healthy: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
+  isOrdered: fc.constant(true),
   delays,
   pollsInTheEnd: fc.constant(false),
   clients: fc.tuple(clients, steps(4, eviction)).map(([users, evictions]) => [...users, evictions]),
@@ -91,6 +107,7 @@ export const narrow: fc.Arbitrary<Scenario> = fc
     });
     return fc.record({
       cluster: fc.constant(false),
+      isOrdered: fc.constant(true),
       delays,
       pollsInTheEnd: fc.constant(false),
       clients: fc.array(steps(3, one, one, change), { minLength: 3, maxLength: 4 }),
@@ -100,6 +117,7 @@ export const narrow: fc.Arbitrary<Scenario> = fc
 /** Scenarios in which Redis loses invalidations, in every possible way. */
 export const faulty: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
+  isOrdered: fc.constant(false),
   delays,
   pollsInTheEnd: fc.constant(true),
   clients: fc
@@ -112,13 +130,89 @@ export const faulty: fc.Arbitrary<Scenario> = fc.record({
     .map(([users, ...others]) => [...users, ...others]),
 });
 
-/** Runs a scenario in the order that the scheduler chooses. Returns the stale reads. */
+const clientsWithOutsideWrites = fc.array(steps(5, read, read, read, mutation, outsideWrite), {
+  minLength: 2,
+  maxLength: 3,
+});
+
+/** Scenarios in which Redis works, and SQL writes past all processes: only loads tell of these writes. */
+export const outside: fc.Arbitrary<Scenario> = fc.record({
+  cluster: fc.boolean(),
+  isOrdered: fc.constant(true),
+  delays,
+  pollsInTheEnd: fc.constant(true),
+  clients: fc
+    .tuple(clientsWithOutsideWrites, steps(3, eviction, poll))
+    .map(([users, others]) => [...users, others]),
+});
+
+/** The same for two bots in single reads, so that most actions interfere. */
+export const outsideNarrow: fc.Arbitrary<Scenario> = fc.nat({ max: PROCESSES - 1 }).chain((most) => {
+  const at = fc.nat({ max: most });
+  const one: fc.Arbitrary<Step> = fc.record({
+    do: fc.constant('read'),
+    process: at,
+    view: fc.constantFrom('bot', 'both bots', 'one bot, then the other'),
+    bot: fc.constantFrom(...BOTS),
+  });
+  const change: fc.Arbitrary<Step> = fc.record({
+    do: fc.constant('outside write'),
+    what: fc.constantFrom('one', 'both'),
+    bot: fc.constant(BOTS[0]),
+  });
+  return fc.record({
+    cluster: fc.boolean(),
+    isOrdered: fc.constant(true),
+    delays,
+    pollsInTheEnd: fc.constant(true),
+    clients: fc.array(steps(4, one, one, change), { minLength: 2, maxLength: 3 }),
+  });
+});
+
+/** Scenarios in which one process learns of writes by SQL mostly from the log, whose entries commit in any order. */
+export const logged: fc.Arbitrary<Scenario> = fc
+  .tuple(...BOTS.map((each) => fc.constant<Step>({ do: 'outside write', what: 'one', bot: each })))
+  .chain((writes) => {
+    const one: fc.Arbitrary<Step> = fc.constant({ do: 'read', process: 0, view: 'bot', bot: BOTS[0] });
+    const readLog: fc.Arbitrary<Step> = fc.constant({ do: 'poll', process: 0 });
+    return fc.record({
+      cluster: fc.constant(false),
+      isOrdered: fc.constant(true),
+      delays,
+      pollsInTheEnd: fc.constant(true),
+      clients: fc.tuple(
+        steps(3, one),
+        steps(4, readLog),
+        ...writes.map((write) => steps(2, fc.constant(write))),
+      ),
+    });
+  });
+
+/** Few actions on two bots, without faults: so small that a simulation reaches many orders of them. */
+export const small: fc.Arbitrary<Scenario> = fc.record({
+  cluster: fc.boolean(),
+  isOrdered: fc.constant(true),
+  delays: fc.oneof(fc.constant([0]), delays),
+  pollsInTheEnd: fc.constant(true),
+  clients: fc
+    .tuple(
+      fc.array(steps(3, read, read, mutation, outsideWrite), { minLength: 2, maxLength: 3 }),
+      steps(2, eviction, poll),
+    )
+    .map(([users, others]) => [...users, others]),
+});
+
+/**
+ * Runs a scenario in the order that the scheduler chooses. Returns what was wrong.
+ * @param onState called after each step
+ */
 export async function play(
-  scheduler: fc.Scheduler,
-  { cluster, delays, pollsInTheEnd, clients }: Scenario,
+  scheduler: Scheduler,
+  { cluster, isOrdered, delays, pollsInTheEnd, clients }: Scenario,
   parts: Parts,
+  onState: (system: System) => void = () => {},
 ): Promise<string[]> {
-  const system = new System(scheduler, parts, cluster, PROCESSES, delays);
+  const system = new System(scheduler, parts, cluster, PROCESSES, delays, isOrdered);
   const { processes, ledger } = system;
   await Promise.all(processes.map(async (each) => await each.start()));
   const perform = performer(system);
@@ -130,11 +224,12 @@ export async function play(
       }
     }),
   );
-  await drive(scheduler, all);
-  await driveOut(scheduler);
-  await drive(scheduler, settle(system, pollsInTheEnd));
+  const observe = () => onState(system);
+  await drive(scheduler, all, observe);
+  await driveOut(scheduler, observe);
+  await drive(scheduler, settle(system, pollsInTheEnd), observe);
   await Promise.all(processes.map(async (each) => await each.stop()));
-  return ledger.stale;
+  return ledger.violations;
 }
 
 function performer(system: System): (step: Step, who: string) => Promise<void> {
@@ -151,7 +246,7 @@ function performer(system: System): (step: Step, who: string) => Promise<void> {
         await system.mutate(at(step.process), step.do, step.bot, who);
         break;
       case 'outside write':
-        await system.writeOutside(step.bot, who);
+        await system.writeOutside(step.what, step.bot, who);
         break;
       case 'evict':
         redis.evict(step.kind, step.nth);

@@ -1,4 +1,12 @@
-import type * as fc from 'fast-check';
+/** Decides which step is next: fast-check's scheduler, or the simulation's. */
+export interface Scheduler {
+  /** Resolves when the step is taken. */
+  schedule(task: Promise<void>, label: string): Promise<void>;
+  /** Takes one of the waiting steps. */
+  waitOne(): Promise<void>;
+  /** The number of waiting steps. */
+  count(): number;
+}
 
 /** Everything that takes time waits for a step; the scheduler decides which step is next. */
 export class Steps {
@@ -6,7 +14,7 @@ export class Steps {
 
   /** @param delays the extra steps that each step waits; the list is repeated. */
   constructor(
-    private readonly scheduler: fc.Scheduler,
+    private readonly scheduler: Scheduler,
     private readonly delays: readonly number[],
   ) {}
 

@@ -1,29 +1,70 @@
-import type * as fc from 'fast-check';
 import { pino } from 'pino';
 
+import { MAX_EXECUTIONS } from '../../../src/cache/create-cache.js';
+import { MomentCheck } from '../../../src/cache/response/moment-check.js';
 import { ResponseCache } from '../../../src/cache/response/response-cache.js';
 import { CoherentCache } from '../../../src/cache/reader/coherent-cache.js';
 import { InvalidationLog, type LogSource } from '../../../src/cache/invalidation/invalidation-log.js';
+import { Helping } from '../../../src/cache/invalidation/helping.js';
 import { Invalidator } from '../../../src/cache/invalidation/invalidator.js';
+import { uncached } from '../../../src/cache/reader/uncached.js';
 import { KeySpace } from '../../../src/cache/core/keys.js';
 import { SILENT } from '../../../src/cache/core/observer.js';
 import { ResponseDependencies } from '../../../src/cache/response/response-dependencies.js';
 import type { CachedResource, Resource, Snapshotted } from '../../../src/cache/core/resource.js';
-import { tagFamily } from '../../../src/cache/core/tags.js';
-import { Ledger } from './ledger.js';
-import { ModelPostgres, type Bots, type Figures } from './model-postgres.js';
+import { EVERYTHING, tagFamily } from '../../../src/cache/core/tags.js';
+import { Ledger, type View } from './ledger.js';
+import { ModelPostgres, type Bots, type Change, type Figures, type ReadOnly } from './model-postgres.js';
 import { ModelRedis } from './model-redis.js';
 import { ModelStore } from './model-store.js';
-import { Steps } from './steps.js';
-
-/** The bots as a view shows them. */
-export type View = Readonly<Record<string, Partial<Figures>>>;
+import { Steps, type Scheduler } from './steps.js';
 
 export const BOTS = ['a', 'b'] as const;
-export const VIEWS = ['bot', 'stats', 'details', 'page', 'bot and stats', 'organization'] as const;
-export type ViewName = (typeof VIEWS)[number];
-
 const ORG = 'o';
+
+const RESOURCES = ['bot', 'stats', 'details', 'page', 'organization'] as const;
+type ResourceName = (typeof RESOURCES)[number];
+
+/** What a query reads: in each turn several values at once. */
+type Turns = readonly (readonly (readonly [ResourceName, id: string])[])[];
+
+const otherThan = (bot: string): string => BOTS.find((each) => each !== bot) as string;
+
+const QUERIES = {
+  bot: (bot) => [[['bot', bot]]],
+  stats: (bot) => [[['stats', bot]]],
+  details: (bot) => [[['details', bot]]],
+  page: () => [[['page', ORG]]],
+  organization: () => [[['organization', ORG]]],
+  'bot and stats': (bot) => [
+    [
+      ['bot', bot],
+      ['stats', bot],
+    ],
+  ],
+  'both bots': () => [
+    [
+      ['bot', BOTS[0]],
+      ['bot', BOTS[1]],
+    ],
+  ],
+  'one bot, then the other': (bot) => [[['bot', bot]], [['bot', otherThan(bot)]]],
+  'page, then details': (bot) => [[['page', ORG]], [['details', bot]]],
+  'bot, then organization': (bot) => [
+    [['bot', bot]],
+    [
+      ['organization', ORG],
+      ['page', ORG],
+    ],
+  ],
+} as const satisfies Record<string, (bot: string) => Turns>;
+
+export type ViewName = keyof typeof QUERIES;
+export const VIEWS = Object.keys(QUERIES) as ViewName[];
+
+/** What a write by SQL changes: one bot, both in one transaction, or so much that the log only says "everything". */
+export const OUTSIDE_WRITES = ['one', 'both', 'everything'] as const;
+export type OutsideWrite = (typeof OUTSIDE_WRITES)[number];
 const botTag = tagFamily('bot');
 const statsTag = tagFamily('bot', 'stats');
 const orgTag = tagFamily('org');
@@ -33,6 +74,8 @@ const orgStatsTag = tagFamily('org', 'stats');
 export interface Parts {
   readonly createStore: (...args: ConstructorParameters<typeof ModelStore>) => ModelStore;
   readonly createLog: (source: LogSource) => InvalidationLog;
+  readonly createHelping: (store: ModelStore, ...args: ConstructorParameters<typeof Helping>) => Helping;
+  readonly createCheck: (...args: ConstructorParameters<typeof MomentCheck>) => MomentCheck;
   /** Whether a writer invalidates before it commits. */
   readonly invalidatesEarly: boolean;
 }
@@ -43,6 +86,8 @@ export const REAL: Parts = {
   createStore: (...args) => new ModelStore(...args),
   // Polls are steps of a scenario, so the log's own timer must never fire.
   createLog: (source) => new InvalidationLog({ source, log, intervalMs: 3_600_000 }),
+  createHelping: (_, ...args) => new Helping(...args),
+  createCheck: (...args) => new MomentCheck(...args),
   invalidatesEarly: false,
 };
 
@@ -53,10 +98,11 @@ export class Process {
   private readonly log: InvalidationLog;
   private readonly answers: ResponseCache;
   private readonly recoveries: (() => Promise<void>)[] = [];
-  private readonly resources: Record<
-    'bot' | 'stats' | 'details' | 'page' | 'organization',
-    CachedResource<string, View>
-  >;
+  private readonly helping: Helping;
+  private readonly momentCheck: MomentCheck;
+  private readonly resources: Resources;
+  /** The same resources, read from one snapshot of the database. */
+  private readonly inOneSnapshot: () => Resources;
 
   constructor(
     readonly name: string,
@@ -65,7 +111,6 @@ export class Process {
     const { redis, postgres, steps, parts, cluster, ledger } = system;
     this.store = parts.createStore(redis, steps, name, cluster);
     this.log = parts.createLog(postgres.logSource(name, () => ledger.isRead(name, postgres.bots)));
-    this.log.onPoll(() => ledger.isPolled(name));
     const { store, recoveries, log: freshness } = this;
     const keys = new KeySpace({ prefix: '', cluster });
     const circuitBreaker = {
@@ -76,60 +121,34 @@ export class Process {
     };
     recoveries.push(async () => await this.log.confirm());
     this.invalidator = new Invalidator({ store, circuitBreaker, keys, log });
+    this.helping = parts.createHelping(store, { invalidationLog: this.log, invalidator: this.invalidator });
+    this.momentCheck = parts.createCheck({ store, freshness, helping: this.helping, observer: SILENT });
     this.answers = new ResponseCache({ store, freshness, observer: SILENT, maxBytes: 1_000_000 });
     const pause = async () => await steps.next(`${name} has waited`);
     const cache = new CoherentCache({
       store,
       keys,
       freshness,
+      helping: this.helping,
       pause,
       log,
       invalidator: this.invalidator,
       observer: SILENT,
       maxEntries: 10,
     });
-    const bind = (
-      resource: Pick<Resource<string, View>, 'name' | 'key' | 'tags' | 'maxKeys'>,
-      select: (bots: Bots, id: string) => View,
-      version?: (bots: Bots, id: string) => number,
-    ): CachedResource<string, View> => {
-      const whole: Resource<string, View> = {
-        ...resource,
-        shape: {},
-        ttlSeconds: 300,
-        params: (id) => ({ id }),
-        load: async (ids): Promise<readonly Snapshotted<View>[]> =>
-          await postgres.read(`${name}: ${resource.name}`, (bots) =>
-            ids.map((id) => ({
-              value: select(bots, id),
-              ...(version ? { version: version(bots, id) } : {}),
-            })),
-          ),
-      };
-      this.invalidator.register(whole, keys.valueKeyOf(whole));
-      return cache.resource(whole);
-    };
-    const of = (bots: Bots, id: string): Figures => bots[id] as Figures;
-    this.resources = {
-      bot: bind({ name: 'bot', key: 'bot:{id}', tags: [botTag] }, (bots, id) => ({
-        [id]: { version: of(bots, id).version },
-      })),
-      stats: bind(
-        { name: 'stats', key: 'bot:{id}:stats', tags: [statsTag] },
-        (bots, id) => ({ [id]: { total: of(bots, id).total } }),
-        (bots, id) => of(bots, id).total,
-      ),
-      details: bind({ name: 'details', key: 'bot:{id}:details', tags: [botTag, statsTag] }, (bots, id) => ({
-        [id]: of(bots, id),
-      })),
-      organization: bind(
-        { name: 'organization', key: 'org:{id}:stats', tags: [orgTag, orgStatsTag] },
-        (bots) => Object.fromEntries(Object.entries(bots).map(([id, { total }]) => [id, { total }])),
-      ),
-      page: bind({ name: 'page', key: 'bots:{id}', tags: [orgTag], maxKeys: 1_000 }, (bots) =>
-        Object.fromEntries(Object.entries(bots).map(([id, { version }]) => [id, { version }])),
-      ),
-    };
+    const bound = (
+      from: ReadOnly,
+      bind: (resource: Resource<string, View>) => CachedResource<string, View>,
+    ) =>
+      Object.fromEntries(
+        RESOURCES.map((resource) => [resource, bind(describe(name, resource, from))]),
+      ) as Resources;
+    this.resources = bound(postgres, (resource) => {
+      this.invalidator.register(resource, keys.valueKeyOf(resource));
+      return cache.resource(resource);
+    });
+    this.inOneSnapshot = () =>
+      bound(postgres.beginSnapshot(), (resource) => uncached(resource, this.helping));
   }
 
   async start(): Promise<void> {
@@ -140,24 +159,37 @@ export class Process {
     await this.log.stop();
   }
 
-  /** A query, whose response may be cached. */
-  async read(view: ViewName, bot: string): Promise<View> {
+  /** A query, whose response may be cached; executed again, as a server does, while it is of several moments. */
+  async read(view: ViewName, bot: string): Promise<readonly View[]> {
+    const { answers, momentCheck } = this;
     const question = `${view} ${bot}`;
-    const cached = await this.answers.find(question);
-    if (cached) return JSON.parse(cached.toString()) as View;
-    const dependencies = new ResponseDependencies();
-    const names = view === 'bot and stats' ? (['bot', 'stats'] as const) : [view];
-    const id = view === 'page' || view === 'organization' ? ORG : bot;
-    const seen = await Promise.all(
-      names.map(async (name) => (await this.resources[name].readMany([id], dependencies))[0] ?? {}),
-    );
-    const figures: Record<string, Partial<Figures>> = {};
-    for (const part of seen) {
-      for (const [each, shown] of Object.entries(part)) figures[each] = { ...figures[each], ...shown };
+    const cached = await answers.find(question);
+    if (cached) return JSON.parse(cached.toString()) as View[];
+    for (let execution = 1; execution <= MAX_EXECUTIONS; execution++) {
+      const dependencies = new ResponseDependencies(momentCheck.since);
+      const seen = await this.execute(view, bot, this.resources, dependencies);
+      dependencies.complete();
+      if (!(await momentCheck.holds(dependencies))) continue;
+      answers.keep(question, JSON.stringify(seen), dependencies);
+      return seen;
     }
-    dependencies.complete();
-    this.answers.keep(question, JSON.stringify(figures), dependencies);
-    return figures;
+    return await this.execute(view, bot, this.inOneSnapshot(), new ResponseDependencies(momentCheck.since));
+  }
+
+  private async execute(
+    view: ViewName,
+    bot: string,
+    resources: Resources,
+    dependencies: ResponseDependencies,
+  ): Promise<View[]> {
+    const seen: View[] = [];
+    for (const turn of QUERIES[view](bot) as Turns) {
+      const parts = await Promise.all(
+        turn.map(async ([name, id]) => (await resources[name].readMany([id], dependencies))[0] ?? {}),
+      );
+      seen.push(...parts);
+    }
+    return seen;
   }
 
   /** Updates a bot. Returns its new version. */
@@ -166,26 +198,34 @@ export class Process {
     const invalidate = async () =>
       await this.invalidator.invalidate([botTag, statsTag].map((tag) => tag.of(bot)).concat(orgTag.of(ORG)));
     if (parts.invalidatesEarly) await invalidate();
-    const version = await postgres.write(who, bot, 'version', [botTag.of(bot), orgTag.of(ORG)]);
+    const bots = await postgres.write(who, [{ bot, figure: 'version' }], [botTag.of(bot), orgTag.of(ORG)]);
     if (!parts.invalidatesEarly) await invalidate();
-    return version;
+    return of(bots, bot).version;
   }
 
   /** Records messages of a bot. Returns the new total. */
   async record(who: string, bot: string): Promise<number> {
     const { postgres } = this.system;
-    const made = await postgres.write(who, bot, 'total', [statsTag.of(bot), orgStatsTag.of(ORG)]);
-    const [newer] = await postgres.read(who, (bots) => {
-      const { total } = bots[bot] as Figures;
+    const tags = [statsTag.of(bot), orgStatsTag.of(ORG)];
+    const bots = await postgres.write(who, [{ bot, figure: 'total' }], tags);
+    const [newer] = await postgres.read(who, this.helping.since, (now) => {
+      const { total } = of(now, bot);
       return [{ value: { [bot]: { total } }, version: total }];
     });
     if (newer) await this.resources.stats.replace(bot, newer, [orgStatsTag.of(ORG)]);
-    return made;
+    return of(bots, bot).total;
+  }
+
+  /** What the process knows and has cached. */
+  get state(): string {
+    const { log, helping, answers, store } = this;
+    return [log.knownUpTo, helping.helped.snapshot, answers.size, store.network, store.available].join(' ');
   }
 
   /** Reads the log, as a server does ten times a second. */
   async poll(): Promise<void> {
     await this.log.confirm();
+    this.system.ledger.isPolled(this.name);
   }
 
   /** The network has recovered: does what a server does before it uses Redis again. */
@@ -193,8 +233,59 @@ export class Process {
     this.store.network = 'up';
     if (this.store.available) return;
     for (const work of this.recoveries) await work();
+    this.system.ledger.isPolled(this.name);
     this.store.close();
   }
+}
+
+type Resources = Readonly<Record<ResourceName, CachedResource<string, View>>>;
+
+const of = (bots: Bots, id: string): Figures => bots[id] as Figures;
+
+interface Described {
+  readonly description: Pick<Resource<string, View>, 'key' | 'tags' | 'maxKeys'>;
+  readonly select: (bots: Bots, id: string) => View;
+  readonly version?: (bots: Bots, id: string) => number;
+}
+
+const DESCRIBED: Readonly<Record<ResourceName, Described>> = {
+  bot: {
+    description: { key: 'bot:{id}', tags: [botTag] },
+    select: (bots, id) => ({ [id]: { version: of(bots, id).version } }),
+  },
+  stats: {
+    description: { key: 'bot:{id}:stats', tags: [statsTag] },
+    select: (bots, id) => ({ [id]: { total: of(bots, id).total } }),
+    version: (bots, id) => of(bots, id).total,
+  },
+  details: {
+    description: { key: 'bot:{id}:details', tags: [botTag, statsTag] },
+    select: (bots, id) => ({ [id]: of(bots, id) }),
+  },
+  organization: {
+    description: { key: 'org:{id}:stats', tags: [orgTag, orgStatsTag] },
+    select: (bots) => Object.fromEntries(Object.entries(bots).map(([id, { total }]) => [id, { total }])),
+  },
+  page: {
+    description: { key: 'bots:{id}', tags: [orgTag], maxKeys: 1_000 },
+    select: (bots) => Object.fromEntries(Object.entries(bots).map(([id, { version }]) => [id, { version }])),
+  },
+};
+
+/** A resource of a process, whose loads read from this database or transaction. */
+function describe(process: string, name: ResourceName, from: ReadOnly): Resource<string, View> {
+  const { description, select, version } = DESCRIBED[name];
+  return {
+    ...description,
+    name,
+    shape: {},
+    ttlSeconds: 300,
+    params: (id) => ({ id }),
+    load: async (ids, since): Promise<readonly Snapshotted<View>[]> =>
+      await from.read(`${process}: ${name}`, since, (bots) =>
+        ids.map((id) => ({ value: select(bots, id), ...(version ? { version: version(bots, id) } : {}) })),
+      ),
+  };
 }
 
 /** Several processes on one Redis and one PostgreSQL. */
@@ -206,15 +297,16 @@ export class System {
   readonly processes: readonly Process[];
 
   constructor(
-    scheduler: fc.Scheduler,
+    scheduler: Scheduler,
     readonly parts: Parts,
     readonly cluster: boolean,
     processes: number,
     delays: readonly number[],
+    isOrdered: boolean,
   ) {
     this.steps = new Steps(scheduler, delays);
     this.postgres = new ModelPostgres(this.steps, BOTS);
-    this.ledger = new Ledger(this.postgres.bots);
+    this.ledger = new Ledger(this.postgres.states, isOrdered);
     this.processes = Array.from({ length: processes }, (_, i) => new Process(`p${i}`, this));
   }
 
@@ -238,7 +330,16 @@ export class System {
   }
 
   /** Makes a write by SQL, which no process invalidates. */
-  async writeOutside(bot: string, who: string): Promise<void> {
-    await this.postgres.write(who, bot, 'version', [botTag.of(bot), orgTag.of(ORG)]);
+  async writeOutside(what: OutsideWrite, bot: string, who: string): Promise<void> {
+    const bots = what === 'one' ? [bot] : BOTS;
+    const changes = bots.map((each): Change => ({ bot: each, figure: 'version' }));
+    const tags = what === 'everything' ? [EVERYTHING] : [...bots.map(botTag.of), orgTag.of(ORG)];
+    await this.postgres.write(who, changes, tags);
+  }
+
+  /** Everything that decides what can happen next, except for the steps under way. */
+  get state(): string {
+    const { redis, postgres, ledger, processes } = this;
+    return [redis.state, postgres.state, ledger.state, ...processes.map(({ state }) => state)].join('\n');
   }
 }

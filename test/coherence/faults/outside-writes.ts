@@ -7,6 +7,7 @@ import type { Fault } from '../fault.js';
 import { WITHIN_TWO_SECONDS } from '../findings.js';
 import type { Server } from '../fleet.js';
 import { BotRecord } from '../history.js';
+import { FAULTLESS } from '../register.js';
 import { readBots, readOrganization, readPageWithStats } from '../readings.js';
 import type { CoherenceRun } from '../coherence-run.js';
 
@@ -94,12 +95,10 @@ async function updateMany(run: CoherenceRun, orgId: string): Promise<void> {
 async function truncateMessages({ sql, history, mutations, fixture, workload }: CoherenceRun): Promise<void> {
   const resume = await workload.holdMessages();
   const bots = fixture.orgIds.flatMap((orgId) => history.botsOf(orgId));
-  for (const bot of bots) {
-    bot.total.mayRestartFrom(0);
-    bot.failed.mayRestartFrom(0);
-  }
+  const haveVanished = history.messagesVanish(bots);
   await sql`truncate messages`;
   const at = performance.now();
+  haveVanished(at);
   for (const bot of bots) {
     bot.total.isCommitted(0, at);
     bot.failed.isCommitted(0, at);
@@ -135,9 +134,8 @@ async function checkMembership(run: CoherenceRun, guest: Guest, changedAt: numbe
     history.findings.count('access');
     history.findings.record(
       {
-        missedAnswered: undefined,
+        ...FAULTLESS,
         missedCommitted: isRight ? undefined : from - changedAt,
-        impossible: false,
       },
       () => `membership ${String(guest.isMember)} not seen by ${server.name}`,
     );

@@ -1,8 +1,8 @@
 import { eventually } from '../../support/eventually.js';
 import type { Direction, Hold } from '../../support/tcp-proxy.js';
 import { required, type Berth } from '../fleet.js';
-import { BotRecord } from '../history.js';
-import { readBots } from '../readings.js';
+import { BotPair, BotRecord } from '../history.js';
+import { describePair, readBots } from '../readings.js';
 import type { CoherenceRun } from '../coherence-run.js';
 
 const isOfLog = (opening: string): boolean => opening.includes('invalidation log');
@@ -64,6 +64,17 @@ export async function addBot(run: CoherenceRun): Promise<BotRecord> {
   const bot = history.learn(new BotRecord((row as { id: string }).id, orgId, 'even'));
   history.isCreated(bot, performance.now());
   return bot;
+}
+
+/** Adds two bots by SQL that are only changed together. */
+export async function addPair(run: CoherenceRun): Promise<BotPair> {
+  const bots = [await addBot(run), await addBot(run)] as const;
+  await run.sql`update bots set description = ${describePair(0)} where id = any(${bots.map(({ id }) => id)})`;
+  for (const { version } of bots) {
+    version.mayGrowBy(1);
+    version.isAnswered(2, performance.now());
+  }
+  return new BotPair([...bots]);
 }
 
 /** Reads a bot through each of these servers, `times` times. */

@@ -5,7 +5,7 @@ import { serverModule } from '../server-module.js';
 const { SingleFlight } = await serverModule<typeof SingleFlightModule>('cache/reader/single-flight');
 const { get, set } = SingleFlight.prototype;
 
-const keyAlone = (flight: string): string => flight.slice(0, flight.lastIndexOf('|'));
+const keyAlone = (flight: string): string => flight.slice(0, flight.indexOf('|'));
 
 SingleFlight.prototype.get = function (flight) {
   return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));

@@ -12,7 +12,7 @@ const anyGeneration = (entry: EntryKeys | undefined): string =>
 
 RedisStore.prototype.read = async function (entries) {
   const stored = await read.call(this, entries);
-  return stored.map(({ raw }, i) => ({ raw, generation: anyGeneration(entries[i]) }));
+  return stored.map((each, i) => ({ ...each, generation: anyGeneration(entries[i]) }));
 };
 
 RedisStore.prototype.claim = async function (entries, token) {
