@@ -29,4 +29,12 @@ RETURN (
   FROM (
     SELECT pg_current_snapshot() AS snapshot, coalesce((SELECT epoch FROM public.cache_log_state), '') AS epoch
   ) AS now
-);
+);--> statement-breakpoint
+
+-- The same for a statement that writes and returns rows: by then it may have waited for others to commit, and show their writes.
+-- So this takes a snapshot of its own, when it is evaluated.
+CREATE FUNCTION public.cache_moment_of_write(since text) RETURNS text LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  RETURN public.cache_moment(since);
+END $$;

@@ -2,9 +2,10 @@ import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
 
 import type { Writer } from '../auth/authorization.js';
 import { isWritersMembership, writerMayChange } from '../auth/write-condition.js';
+import type { MomentText } from '../cache/core/moment.js';
 import type { Snapshotted } from '../cache/core/resource.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
-import { moment, momentSince } from '../db/cache-moment.js';
+import { moment, momentOfWrite, momentSince } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships, organizations } from '../db/tables.js';
@@ -51,6 +52,12 @@ export interface BotPageQuery {
 /** A bot to be written. The statement itself checks whether the writer may. */
 export interface WritableBot extends Writer {
   readonly id: string;
+}
+
+/** A bot as a statement has changed it. It may also show writes that others have just committed. */
+export interface ChangedBot {
+  readonly bot: Bot;
+  readonly moment: MomentText;
 }
 
 /** Whether the organization of a query exists. */
@@ -158,14 +165,14 @@ export class BotRepository {
           sql`${bots.version} = coalesce(${sql.placeholder('expectedVersion')}::int, ${bots.version})`,
         ),
       )
-      .returning(botColumns)
+      .returning({ ...botColumns, moment: momentOfWrite })
       .prepare('bot_update');
 
     this.setStatus = db
       .update(bots)
       .set({ status: sql`${sql.placeholder('status')}::bot_status` })
       .where(and(editableBot, sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`))
-      .returning(botColumns)
+      .returning({ ...botColumns, moment: momentOfWrite })
       .prepare('bot_set_status');
 
     this.remove = db.delete(bots).where(editableBot).returning({ orgId: bots.orgId }).prepare('bot_delete');
@@ -277,7 +284,10 @@ export class BotRepository {
     return row && toBot(row);
   }
 
-  /** Returns the changed bot; undefined if it is missing, the writer may not change it, or its version is another. */
+  /**
+   * Returns the changed bot, and the moment that it shows; undefined if it is missing, the writer may not change it, or
+   * its version is another.
+   */
   async update(
     which: WritableBot,
     changes: {
@@ -285,18 +295,23 @@ export class BotRepository {
       description?: string | null | undefined;
       expectedVersion?: number | null | undefined;
     },
-  ): Promise<Bot | undefined> {
+    since: SnapshotText,
+  ): Promise<ChangedBot | undefined> {
     const { name = null, description = null, expectedVersion = null } = changes;
-    const [row] = await this.change.execute({ ...which, name, description, expectedVersion });
-    return row && toBot(row);
+    const [row] = await this.change.execute({ ...which, name, description, expectedVersion, since });
+    return row && { bot: toBot(row), moment: row.moment };
   }
 
   /**
-   * Returns the changed bot; undefined if it is missing, the writer may not change it, or it has that status already.
+   * As {@link update}; undefined if the bot is missing, the writer may not change it, or it has that status already.
    */
-  async updateStatus(which: WritableBot, status: BotStatus): Promise<Bot | undefined> {
-    const [row] = await this.setStatus.execute({ ...which, status });
-    return row && toBot(row);
+  async updateStatus(
+    which: WritableBot,
+    status: BotStatus,
+    since: SnapshotText,
+  ): Promise<ChangedBot | undefined> {
+    const [row] = await this.setStatus.execute({ ...which, status, since });
+    return row && { bot: toBot(row), moment: row.moment };
   }
 
   /**

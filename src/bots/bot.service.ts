@@ -1,3 +1,4 @@
+import type { MomentText } from '../cache/core/moment.js';
 import { Role } from '../auth/role.enum.js';
 import type { BotContext } from './bot.context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
@@ -56,11 +57,15 @@ export class BotService {
     const which = editableBot(context, id, Role.EDITOR);
     const isChange = changes.name != null || changes.description != null;
     const changed = isChange
-      ? await this.writeBot(context, which, async () => await this.repository.update(which, changes))
+      ? await this.writeBot(
+          context,
+          which,
+          async () => await this.repository.update(which, changes, this.invalidation.since),
+        )
       : undefined;
     if (changed) {
-      await this.changed(context, changed);
-      return changed;
+      await this.changed(context, changed.bot, changed.moment);
+      return changed.bot;
     }
     const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
     const { version: currentVersion } = current;
@@ -78,11 +83,11 @@ export class BotService {
       const changed = await this.writeBot(
         context,
         which,
-        async () => await this.repository.updateStatus(which, status),
+        async () => await this.repository.updateStatus(which, status, this.invalidation.since),
       );
       if (changed) {
-        await this.changed(context, changed);
-        return changed;
+        await this.changed(context, changed.bot, changed.moment);
+        return changed.bot;
       }
       const current = await this.refused.ofBot(context, which.id, Role.EDITOR);
       if (current.status === status) return current;
@@ -142,8 +147,8 @@ export class BotService {
     }
   }
 
-  private async changed(context: BotContext, bot: BotKey): Promise<void> {
-    await this.invalidation.botChanged(bot);
+  private async changed(context: BotContext, bot: BotKey, moment?: MomentText): Promise<void> {
+    await this.invalidation.botChanged(bot, moment);
     context.clearLoaders();
   }
 }

@@ -9,3 +9,6 @@ export const momentSince = (since: SnapshotText | Placeholder) =>
 
 /** The same in a prepared statement, whose parameter `since` it needs. */
 export const moment = momentSince(sql.placeholder('since'));
+
+/** The same in a prepared statement that writes: its moment is that of the rows that it returns. */
+export const momentOfWrite = sql<MomentText>`public.cache_moment_of_write(${sql.placeholder('since')})`;

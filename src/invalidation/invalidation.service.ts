@@ -1,6 +1,7 @@
 import type { Helping } from '../cache/invalidation/helping.js';
 import type { Invalidator } from '../cache/invalidation/invalidator.js';
 import type { CachedResource, Snapshotted } from '../cache/core/resource.js';
+import type { MomentText } from '../cache/core/moment.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
 import type { Tag } from '../cache/core/tags.js';
 import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
@@ -20,15 +21,24 @@ export class InvalidationService<Stats> {
   constructor(
     private readonly invalidator: Invalidator,
     private readonly botStats: CachedResource<string, Stats>,
-    private readonly helping: Pick<Helping, 'since' | 'confirm'>,
+    private readonly helping: Pick<Helping, 'since' | 'admit' | 'confirm'>,
   ) {}
 
   /**
    * A bot was created, changed, started, stopped or deleted. Outdates its values, and its organization's lists and
    * statistics.
+   * @param moment that of the changed bot, if the caller shows it: it may contain writes that others have not
+   * invalidated yet
    */
-  async botChanged(bot: BotKey): Promise<void> {
+  async botChanged(bot: BotKey, moment?: MomentText): Promise<void> {
+    const helped = moment === undefined ? undefined : this.helping.admit([moment]);
     await this.invalidator.invalidate([botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)]);
+    if (helped) await helped;
+  }
+
+  /** The argument of `cache_moment`, for a statement that is sent now. */
+  get since(): SnapshotText {
+    return this.helping.since;
   }
 
   /**

@@ -234,6 +234,14 @@ RETURN (
   ) AS now
 );
 
+-- The same for a statement that writes and returns rows: by then it may have waited for others to commit, and show their writes.
+-- So this takes a snapshot of its own, when it is evaluated.
+CREATE OR REPLACE FUNCTION public.cache_moment_of_write(since text) RETURNS text LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  RETURN public.cache_moment(since);
+END $$;
+
 DO $install$
 DECLARE
   wanted record;

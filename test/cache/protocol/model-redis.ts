@@ -1,14 +1,15 @@
 import { GENERATION_START } from '../../../src/cache/core/envelope.js';
+import { xminOf } from '../../../src/cache/core/snapshot.js';
 import type {
   Claim,
   CurrentGenerations,
   EntryKeys,
   Fill,
   Lock,
+  LoggedWrites,
   Removal,
   Replacement,
   Stored,
-  TagWrites,
 } from '../../../src/cache/redis/cache-store.js';
 
 /**
@@ -100,7 +101,7 @@ export class ModelRedis {
   replace(
     entry: EntryKeys,
     others: readonly string[],
-    { token, envelope, version, xmin }: Replacement,
+    { token, envelope, version, snapshot }: Replacement,
   ): void {
     const [generationKey = ''] = entry.generations;
     const raw = this.get(entry.key);
@@ -116,14 +117,14 @@ export class ModelRedis {
       return;
     }
     const isNewer = stored < version;
-    const unseen = xidsOf(generation).filter((xid) => !isNewer || Number(xid) >= xmin);
+    const unseen = xidsOf(generation).filter((xid) => !isNewer || Number(xid) >= xminOf(snapshot));
     this.set(generationKey, unseen.length > 0 ? `${token}:${unseen.join(',')}` : token);
     const stamped = raw.slice(0, GENERATION_START) + token + raw.slice(GENERATION_START + loadedUnder.length);
     this.set(entry.key, isNewer ? envelope : stamped);
   }
 
   /** `ADD_WRITES` */
-  addWrites(writes: readonly TagWrites[], token: string): void {
+  addWrites(writes: LoggedWrites['ofTags'], token: string): void {
     for (const { key, xids } of writes) {
       const generation = this.get(key);
       if (generation === undefined) continue;

@@ -11,8 +11,8 @@ import type {
   Replacement,
   EntryKeys,
   KeyIndex,
+  LoggedWrites,
   Stored,
-  TagWrites,
 } from '../../../src/cache/redis/cache-store.js';
 import { EVERYTHING_KEY, type ModelRedis } from './model-redis.js';
 import type { Steps } from './steps.js';
@@ -114,13 +114,9 @@ export class ModelStore implements CacheStore {
     await this.counted(this.each('remove', removals, name, all, whileOpen));
   }
 
-  async addWrites(
-    writes: readonly TagWrites[],
-    ofEverything: readonly number[],
-    whileOpen = false,
-  ): Promise<void> {
+  async addWrites({ ofTags, ofEverything }: LoggedWrites, whileOpen = false): Promise<void> {
     const token = freshGeneration();
-    const commands = writes.map((write) => ({
+    const commands = ofTags.map((write) => ({
       name: write.key,
       run: () => this.redis.addWrites([write], token),
     }));

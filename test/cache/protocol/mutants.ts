@@ -6,9 +6,9 @@ import type {
   CurrentGenerations,
   Fill,
   EntryKeys,
+  LoggedWrites,
   Removal,
   Stored,
-  TagWrites,
 } from '../../../src/cache/redis/cache-store.js';
 import { Helping } from '../../../src/cache/invalidation/helping.js';
 import { MomentCheck } from '../../../src/cache/response/moment-check.js';
@@ -105,12 +105,10 @@ class WithLateChecks extends ModelStore {
   }
 }
 
-type AfterWrites = [ofEverything: readonly number[], whileOpen?: boolean];
-
 /** A helper adds a write to the generation of one of its tags only. */
 class WithLonelyHelp extends ModelStore {
-  override async addWrites(writes: readonly TagWrites[], ...rest: AfterWrites): Promise<void> {
-    await super.addWrites(writes.slice(0, 1), ...rest);
+  override async addWrites(writes: LoggedWrites, whileOpen?: boolean): Promise<void> {
+    await super.addWrites({ ...writes, ofTags: writes.ofTags.slice(0, 1) }, whileOpen);
   }
 }
 

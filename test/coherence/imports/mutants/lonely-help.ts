@@ -6,5 +6,5 @@ const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/
 const { addWrites } = RedisStore.prototype;
 
 RedisStore.prototype.addWrites = async function (writes, ...rest) {
-  await addWrites.call(this, writes.slice(0, 1), ...rest);
+  await addWrites.call(this, { ...writes, ofTags: writes.ofTags.slice(0, 1) }, ...rest);
 };
