@@ -4,7 +4,6 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 
 import { BotRepository } from '../src/bots/bot.repository.js';
-import * as tables from '../src/db/tables.js';
 import { migrateDatabase } from '../src/db/migrate.js';
 import { BotStatsRepository } from '../src/stats/bot-stats.repository.js';
 import { SEARCHES } from './data/bulk.js';
@@ -56,7 +55,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
       if (plan) explained.push(plan);
     },
   });
-  const db = drizzle(sql, { schema: tables });
+  const db = drizzle(sql);
   const repository = new BotRepository(db);
   const stats = new BotStatsRepository(db);
   const page =

@@ -17,7 +17,7 @@ export async function measureBareUpdate(bench: Bench, iterations: number): Promi
   for (let i = 0; i < iterations; i++) {
     const id = botIds[i % 100] as string;
     const startedAt = performance.now();
-    await bots.update({ id, userId, roles }, { name: `Bare ${i} ${startedAt}` });
+    await bots.update({ id, userId, roles }, { name: `Bare ${i} ${startedAt}` }, '');
     await redis.unlink(`bot:${id}`, `org:${orgId}`);
     times.push(performance.now() - startedAt);
   }

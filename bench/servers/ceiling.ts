@@ -38,7 +38,7 @@ async function answer(url: string | undefined, body: string): Promise<Buffer | s
       'id' | 'orgId' | 'userId' | 'name',
       string
     >;
-    const bot = await bots.update({ id, userId, roles }, { name });
+    const bot = (await bots.update({ id, userId, roles }, { name }, ''))?.bot;
     await redis.unlink(`bot:${id}`, `org:${orgId}`);
     return JSON.stringify({ data: { id, version: bot?.version } });
   }

@@ -87,7 +87,7 @@ export class Operations {
   async update(caller: Caller, id: string, input: UpdateBotInput): Promise<Bot> {
     const botId = parseId('id', id);
     const changes = parseInput(updateBotRules, input);
-    const bot = await this.bots.update({ id: botId, ...caller.writer }, changes);
+    const bot = (await this.bots.update({ id: botId, ...caller.writer }, changes, ''))?.bot;
     if (!bot) throw notFound('Bot');
     return bot;
   }
