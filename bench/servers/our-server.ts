@@ -26,6 +26,7 @@ export interface Caching {
 const NOTHING_TO_HELP = {
   since: '',
   helped: { snapshot: '', xmax: -1, batches: 0 },
+  helpShown: async () => {},
   confirm: async () => {},
 } as unknown as Helping;
 

@@ -21,7 +21,7 @@ export class InvalidationService<Stats> {
   constructor(
     private readonly invalidator: Invalidator,
     private readonly botStats: CachedResource<string, Stats>,
-    private readonly helping: Pick<Helping, 'since' | 'admit' | 'confirm'>,
+    private readonly helping: Pick<Helping, 'since' | 'helpShown' | 'confirm'>,
   ) {}
 
   /**
@@ -31,9 +31,11 @@ export class InvalidationService<Stats> {
    * invalidated yet
    */
   async botChanged(bot: BotKey, moment?: MomentText): Promise<void> {
-    const helped = moment === undefined ? undefined : this.helping.admit([moment]);
-    await this.invalidator.invalidate([botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)]);
-    if (helped) await helped;
+    const tags = [botTag.of(bot.id), botStatsTag.of(bot.id), orgTag.of(bot.orgId)];
+    await Promise.all([
+      this.invalidator.invalidate(tags),
+      moment === undefined ? undefined : this.helping.helpShown(moment),
+    ]);
   }
 
   /** The argument of `cache_moment`, for a statement that is sent now. */

@@ -112,6 +112,23 @@ describe.each<TopologyKind>(['standalone', 'cluster'])('%s, after one process ha
     expect((await second.bot.readMany(ids)).map((bot) => bot?.name)).toEqual(['new', 'new', 'new']);
   });
 
+  test('a writer that shows others in its row helps them, and still learns its own write from the log', async () => {
+    const { cache, invalidation } = first;
+    const before = cache.helping.since;
+    const session = await database.sql.reserve();
+    await session`begin`;
+    await session`update bots set description = 'own' where id = ${id()}`;
+    // This transaction begins later and ends earlier.
+    await rename('by another', ids[1] as string);
+    const [row] = await session<{ moment: string }[]>`select cache_moment_of_write(${before}) as moment`;
+    await session`commit`;
+    session.release();
+    await invalidation.botChanged({ id: id(), orgId }, row?.moment);
+    expect(await second.nameOf(ids[1] as string)).toBe('by another');
+    await cache.invalidationLog.confirm();
+    expect(cache.invalidationLog.accepts([`bot:${id()}`], before)).toBe(false);
+  });
+
   test('values that have seen the write stay, however many processes help it', async () => {
     const third = await open();
     await rename('new', id());

@@ -124,7 +124,7 @@ export interface CachedResource<Id, Value> {
   /**
    * Invalidates the tags of a value. If the value was cached, stores the newer one in its place: a value that changes
    * very often would otherwise never be a hit. The caller must have read the newer value, with its version, after the
-   * write committed. One round trip; never fails.
+   * write committed. What the newer value shows is helped first: two round trips; never fails.
    * @param others further tags to invalidate, in the same round trip
    */
   replace(id: Id, newer: Snapshotted<Value>, others?: readonly Tag[]): Promise<void>;

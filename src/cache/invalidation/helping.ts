@@ -65,6 +65,18 @@ export class Helping {
     return isKnown ? this.underWay : this.confirm();
   }
 
+  /**
+   * Helps what a row shows that a transaction has written: the writes of others that it had waited for. Learns nothing
+   * of the log, because a snapshot taken within a transaction counts the transaction itself as seen before it has
+   * logged anything. Never fails.
+   * @param moment the result of `cache_moment_of_write`
+   */
+  async helpShown(moment: MomentText): Promise<void> {
+    const { snapshot, entries } = parseMoment(moment);
+    if (entries === undefined) await this.confirm();
+    else await Promise.all([this.underWay, this.parts.invalidator.addWrites(entries, epochOf(snapshot))]);
+  }
+
   /** Reads the log, and waits until everything that was committed before this call is invalidated. Never fails. */
   async confirm(): Promise<void> {
     await this.parts.invalidationLog.confirm();
