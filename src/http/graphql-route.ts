@@ -67,7 +67,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       if (cached !== undefined) return await reply.header('content-type', asked.contentType).send(cached);
     }
 
-    const answer = withinBytes(refuseLongBody(asked) ?? (await answerAnew(asked, key)), maxAnswerBytes);
+    const answer = refuseLongBody(asked) ?? (await answerAnew(asked, key));
     for (const [name, value] of answer.headers) reply.header(name, value);
     return await reply.code(answer.status).send(answer.text);
   };
@@ -110,11 +110,11 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       dependencies,
       maxCharacters: maxAnswerBytes,
     });
-    return (
+    const answer =
       (await executeKnown(asked, body, context)) ??
       refuseLargeDocument(asked, body) ??
-      (await askApollo(request, body, context))
-    );
+      (await askApollo(request, body, context));
+    return withinBytes(answer, maxAnswerBytes);
   }
 
   /** Executes an operation whose document is known, if the request has the usual form. */

@@ -352,12 +352,17 @@ async function catalogOf(
   return Object.fromEntries(rows.map(({ name, definition }) => [name, definition]));
 }
 
-/** Applies the migrations before this one. */
-async function migrateUntil(database: postgres.Sql, last: string): Promise<void> {
+/** When a migration was made (ms since 1970). */
+async function timeOf(migration: string): Promise<number> {
   const journal = JSON.parse(await readFile(`${MIGRATIONS}/meta/_journal.json`, 'utf8')) as {
     entries: { tag: string; when: number }[];
   };
-  const until = journal.entries.find(({ tag }) => tag === last)?.when ?? 0;
+  return journal.entries.find(({ tag }) => tag === migration)?.when ?? 0;
+}
+
+/** Applies the migrations before this one. */
+async function migrateUntil(database: postgres.Sql, last: string): Promise<void> {
+  const until = await timeOf(last);
   await database.unsafe('create schema drizzle; create table drizzle.__drizzle_migrations (hash text)');
   for (const { sql: statements, folderMillis } of readMigrationFiles({ migrationsFolder: MIGRATIONS })) {
     if (folderMillis >= until) continue;
@@ -367,9 +372,11 @@ async function migrateUntil(database: postgres.Sql, last: string): Promise<void>
   }
 }
 
-/** Applies the newest migration. */
+/** Applies the migration that puts the tables under watch. */
 async function migrateToWatches(database: postgres.Sql): Promise<void> {
-  const statements = readMigrationFiles({ migrationsFolder: MIGRATIONS }).at(-1)?.sql ?? [];
+  const time = await timeOf(WATCH_MIGRATION);
+  const files = readMigrationFiles({ migrationsFolder: MIGRATIONS });
+  const statements = files.find(({ folderMillis }) => folderMillis === time)?.sql ?? [];
   await database.begin(async (tx) => {
     for (const statement of statements) await tx.unsafe(statement);
   });
