@@ -53,8 +53,8 @@ const STABLE_AFTER_MS = 5_000;
  * more rights read nothing outdated.
  *
  * A call that timed out may still run later in Redis. That is harmless: fills check their generation when they run, and
- * every other command removes values or makes generations that no stored value carries. Replacements keep the newer of
- * two values, by their versions.
+ * other commands remove values, make generations that no stored value carries, or add transactions to generations,
+ * which never makes an outdated value current. Replacements keep the newer of two values, by their versions.
  */
 export class RedisCircuitBreaker {
   private readonly deadlines: SharedTimeout;
