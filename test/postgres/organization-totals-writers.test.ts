@@ -65,6 +65,27 @@ test('totals are right after concurrent writers of all kinds, without a deadlock
   expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 }, 60_000);
 
+test('a deletion of a bot waits for a change of its message without a deadlock', async () => {
+  const { sql } = database;
+  const [bot] = await addBots(sql, await addOrganization(sql), 1);
+  const [message] = await sql<{ id: string }[]>`
+    insert into messages (bot_id, conversation_id, contact_id, direction) values (${String(bot)}, 'c', 'p', 'INBOUND') returning id`;
+  const change = await writers.reserve();
+  await change`begin`;
+  await change`select from messages where id = ${String(message?.id)} for update`;
+  const deletion = writers`delete from bots where id = ${String(bot)}`.execute();
+  await eventually(async () => {
+    const waiting =
+      await sql`select from pg_stat_activity where query like 'delete from bots%' and wait_event_type = 'Lock'`;
+    return waiting.length === 1;
+  });
+  await change`update messages set status = 'FAILED' where id = ${String(message?.id)}`;
+  await change`commit`;
+  change.release();
+  await deletion;
+  expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
+});
+
 test('totals are right when they are recounted, deleted and truncated during writes', async () => {
   const { sql } = database;
   const org = await addOrganization(sql);
