@@ -1,6 +1,9 @@
+import { getTableName } from 'drizzle-orm';
+
 import { StatementError } from './failures.js';
 import type { ConnectionPool, Lease } from './pool.js';
 import type { StatementClient, StatementExecutor, StatementRunner } from './statements.js';
+import { TABLES_TO_READ } from './tables.js';
 
 interface SnapshotOptions {
   readonly statements: StatementRunner;
@@ -20,7 +23,10 @@ export async function inSnapshotTransaction<T>(
   const lease = await statements.begin(beginStatement(limits));
   const transaction = new SnapshotTransaction(statements, pool, lease);
   try {
-    return await transaction.withinLimit(limits.statementTimeoutMs, work);
+    return await transaction.withinLimit(limits.statementTimeoutMs, async (executor) => {
+      await executor.run(false, async ({ unsafe }) => await unsafe(LOCK_TABLES));
+      return await work(executor);
+    });
   } finally {
     // The caller does not wait: it has what it wanted, and this cannot fail.
     void transaction.end();
@@ -38,6 +44,12 @@ const beginStatement = ({ statementTimeoutMs, lockTimeoutMs }: SnapshotOptions['
     `set local lock_timeout = ${lockTimeoutMs}`,
     `set local idle_in_transaction_session_timeout = ${statementTimeoutMs}`,
   ].join('; ');
+
+/**
+ * A table that is truncated after the snapshot was taken looks empty in it, because TRUNCATE keeps no rows for older
+ * snapshots. So the tables are locked first, which takes no snapshot: a TRUNCATE waits, or is waited for.
+ */
+const LOCK_TABLES = `lock table ${TABLES_TO_READ.map((table) => `"${getTableName(table)}"`).join(', ')} in access share mode`;
 
 class SnapshotTransaction implements StatementExecutor {
   /** Settles when the statement that was given last has ended. */

@@ -239,6 +239,18 @@ export const conversations = pgTable(
   (table) => [primaryKey({ columns: [table.botId, table.conversationId] })],
 );
 
+/** The tables that answers are made of. */
+export const TABLES_TO_READ = [
+  organizations,
+  users,
+  memberships,
+  bots,
+  botCounts,
+  messages,
+  botStats,
+  organizationTotals,
+] as const;
+
 /** The log of the tags that each committed transaction has outdated; only triggers write it. */
 export const cacheInvalidations = pgTable(
   'cache_invalidations',

@@ -133,14 +133,38 @@ describe.each([
     await expectFree();
   });
 
+  test('a table that somebody truncates meanwhile does not look empty', async () => {
+    await database.sql`insert into messages (bot_id, conversation_id, contact_id, direction)
+      select id, 'c', 'p', 'INBOUND' from bots where org_id = ${orgId}`;
+    let truncation: Promise<unknown> | undefined;
+    const stats = await connection.inOneSnapshot(async (db) => {
+      const here = repositoriesOn(db, repositories);
+      await here.bots.findMany(ids, '');
+      truncation = database.sql`truncate bot_stats`.execute();
+      await Promise.race([
+        truncation,
+        eventually(async () => {
+          const waiting = await database.sql`select from pg_stat_activity
+            where query = 'truncate bot_stats' and wait_event_type = 'Lock'`;
+          return waiting.length === 1;
+        }),
+      ]);
+      return await here.stats.findMany(ids, '');
+    });
+    expect(stats.map(({ value }) => value?.totalMessages)).toEqual([1, 1, 1]);
+    await truncation;
+    await expectFree();
+  });
+
   test('each statement is counted, and none runs outside of the transaction', async () => {
     await connection.inOneSnapshot(async (db) => {
       const here = repositoriesOn(db, repositories);
       await Promise.all([here.bots.findMany(ids, ''), here.organizations.findMany([orgId], '')]);
     });
     await expectFree();
-    expect(sent.slice(0, 4).map((statement) => statement.slice(0, 6))).toEqual([
+    expect(sent.slice(0, 5).map((statement) => statement.slice(0, 6))).toEqual([
       'begin ',
+      'lock t',
       'select',
       'select',
       'commit',
