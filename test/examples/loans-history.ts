@@ -82,22 +82,18 @@ export class LoansHistory {
 
   private async reads(server: ExampleServer, offset: number, untilStale: boolean): Promise<void> {
     for (let i = offset; !this.isOver; i++) {
-      await this.read(server, QUERIES[i % QUERIES.length] ?? '');
+      const startedAt = performance.now();
+      const least = new Map(BOOKS.map((id) => [id, this.leastLoans(id, startedAt)]));
+      const answer = await server.ask<Answer>(QUERIES[i % QUERIES.length] ?? '');
+      for (const part of Object.values(answer)) {
+        for (const lent of 'books' in part ? part.books : [part]) this.check(lent, least.get(lent.id) ?? 0);
+      }
+      this.report.reads++;
+      for (const waiter of this.waiting) waiter.reads--;
+      for (const { go } of this.waiting.filter(({ reads }) => reads <= 0)) go();
+      this.waiting = this.waiting.filter(({ reads }) => reads > 0);
       if (untilStale && this.report.stale > 0) this.finish();
     }
-  }
-
-  private async read(server: ExampleServer, query: string): Promise<void> {
-    const startedAt = performance.now();
-    const least = new Map(BOOKS.map((id) => [id, this.leastLoans(id, startedAt)]));
-    const answer = await server.ask<Answer>(query);
-    for (const part of Object.values(answer)) {
-      for (const lent of 'books' in part ? part.books : [part]) this.check(lent, least.get(lent.id) ?? 0);
-    }
-    this.report.reads++;
-    for (const waiter of this.waiting) waiter.reads--;
-    for (const { go } of this.waiting.filter(({ reads }) => reads <= 0)) go();
-    this.waiting = this.waiting.filter(({ reads }) => reads > 0);
   }
 
   private leastLoans(id: number, now: number): number {
@@ -125,10 +121,6 @@ export class LoansHistory {
       await server.ask(`mutation { lend(bookId: ${id}) { id loans } }`);
       add(this.mutations, id);
       this.report.mutations++;
-      // The log soon outdates what no mutation has outdated, so the other process is asked at once.
-      for (const other of this.fleet.servers) {
-        if (other !== server) await this.read(other, `{ book(id: ${id}) { id loans } }`);
-      }
       await this.pause();
     }
   }

@@ -1,5 +1,4 @@
 import { Invalidator } from '../../dist/cache/invalidation/invalidator.js';
 
-/** Loaded before the example: neither its mutations nor the log tell Redis of a write. */
+/** Loaded before the example: its mutations leave the invalidation to the log. */
 Invalidator.prototype.invalidate = async () => {};
-Invalidator.prototype.addWrites = async () => {};
