@@ -1,4 +1,4 @@
-import { and, desc, eq, sql, type SQL } from 'drizzle-orm';
+import { and, desc, eq, sql, type Placeholder, type SQL } from 'drizzle-orm';
 
 import type { Writer } from '../auth/authorization.js';
 import { isWritersMembership, writerMayChange } from '../auth/write-condition.js';
@@ -11,7 +11,7 @@ import { toCount } from '../db/count.js';
 import { botCounts, bots, memberships, organizations } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
-import { containsText } from './bot-search.js';
+import { containsText, SEARCH_INDEXES, searchFor, type SearchIndex } from './bot-search.js';
 import { BotStatus, type Bot } from './bot.type.js';
 
 export type BotRow = typeof bots.$inferSelect;
@@ -65,6 +65,41 @@ const organizationExists = (orgId: SQL): SQL<boolean> =>
   sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
+/** A page of the bots that contain a text: its values, or their placeholders. */
+interface SearchedPage {
+  readonly position: number | Placeholder;
+  readonly orgId: string | Placeholder;
+  readonly index: SearchIndex;
+  readonly term: string | Placeholder;
+  readonly limit: number | Placeholder;
+  readonly skipped: number | Placeholder;
+}
+
+const matchingPage = ({ position, orgId, index, term, limit, skipped }: SearchedPage): SQL => sql`(
+  with matched as materialized (
+    select ${bots.id}, ${bots.createdAt} from ${bots}
+    where ${bots.orgId} = ${orgId} and ${containsText(index, term)}
+  )
+  select ${position}::int as position, (select count(*) from matched) as total, slice.id,
+    ${organizationExists(sql`${orgId}`)} as org_exists
+  from (select 1) as one left join (
+    select id from matched order by created_at desc, id desc limit ${limit} offset ${skipped}
+  ) as slice on true
+)`;
+
+const selectFound = (db: Database, pages: readonly SQL[], snapshot: typeof moment) =>
+  db
+    .select({
+      position: sql<number>`found.position`,
+      snapshot,
+      exists: sql<boolean>`found.org_exists`,
+      total: sql<number>`found.total`.mapWith(Number),
+      bot: botColumns,
+    })
+    .from(sql`(${sql.join([...pages], sql` union all `)}) as found`)
+    .leftJoin(bots, eq(bots.id, sql`found.id`))
+    .orderBy(sql`found.position`, ...newestFirst);
+
 /** How many bots precede a page. */
 const offsetOf = ({ page, limit }: BotPageQuery): number => (page - 1) * limit;
 
@@ -91,6 +126,8 @@ const botsOf = (rows: readonly { readonly bot: BotRow | null }[]): Bot[] =>
 export class BotRepository {
   private readonly byIds;
   private readonly pages;
+  /** One page of a search, by the index that finds its text. */
+  private readonly searches;
   private readonly byOrganizations;
   private readonly change;
   private readonly setStatus;
@@ -136,6 +173,24 @@ export class BotRepository {
       .leftJoin(bots, eq(bots.id, sql`slice.id`))
       .orderBy(sql`wanted.position`, ...newestFirst)
       .prepare('bots_pages');
+
+    const { placeholder } = sql;
+    this.searches = new Map(
+      SEARCH_INDEXES.map((index) => {
+        const page = {
+          position: placeholder('position'),
+          orgId: placeholder('orgId'),
+          index,
+          term: placeholder('term'),
+          limit: placeholder('limit'),
+          skipped: placeholder('skipped'),
+        };
+        return [
+          index,
+          selectFound(db, [matchingPage(page)], moment).prepare(`bots_search_${index}`),
+        ] as const;
+      }),
+    );
 
     // This has the name of the table, so that the columns of a bot are its columns.
     const newest = db
@@ -227,35 +282,19 @@ export class BotRepository {
     }));
   }
 
-  /** Not prepared: the number of texts, and the index that finds each, change the statement. */
   private async search(
     wanted: readonly (BotPageQuery & { readonly position: number })[],
     since: SnapshotText,
   ) {
-    const pages = wanted.map(
-      (query) => sql`(
-        with matched as materialized (
-          select ${bots.id}, ${bots.createdAt} from ${bots}
-          where ${bots.orgId} = ${query.orgId} and ${containsText(query.search)}
-        )
-        select ${query.position}::int as position, (select count(*) from matched) as total, slice.id,
-          ${organizationExists(sql`${query.orgId}`)} as org_exists
-        from (select 1) as one left join (
-          select id from matched order by created_at desc, id desc limit ${query.limit} offset ${offsetOf(query)}
-        ) as slice on true
-      )`,
-    );
-    return await this.db
-      .select({
-        position: sql<number>`found.position`,
-        snapshot: momentSince(since),
-        exists: sql<boolean>`found.org_exists`,
-        total: sql<number>`found.total`.mapWith(Number),
-        bot: botColumns,
-      })
-      .from(sql`(${sql.join(pages, sql` union all `)}) as found`)
-      .leftJoin(bots, eq(bots.id, sql`found.id`))
-      .orderBy(sql`found.position`, ...newestFirst);
+    const pages = wanted.map((query): SearchedPage => {
+      const { position, orgId, limit } = query;
+      return { position, orgId, limit, skipped: offsetOf(query), ...searchFor(query.search) };
+    });
+    const [first] = pages;
+    const prepared = first && pages.length === 1 ? this.searches.get(first.index) : undefined;
+    // Not prepared: the number of texts, and the index that finds each, change the statement.
+    if (!prepared) return await selectFound(this.db, pages.map(matchingPage), momentSince(since));
+    return await prepared.execute({ ...first, since });
   }
 
   /** The newest `limit` bots of each organization, newest first, aligned with the ids, in one statement. */

@@ -16,6 +16,7 @@ import { postgresRestarted } from './faults/postgres-restarted.js';
 import { redisFull } from './faults/redis-full.js';
 import { redisFrozen } from './faults/redis-frozen.js';
 import { redisKilled } from './faults/redis-killed.js';
+import { redisOff } from './faults/redis-off.js';
 import { redisOldDump } from './faults/redis-old-dump.js';
 import { redisShortOfMemory } from './faults/redis-short-of-memory.js';
 import { redisSlow } from './faults/redis-slow.js';
@@ -79,6 +80,7 @@ export const FAULT_RUNS: readonly FaultRun[] = [
     redisFrozen,
     redisSlow,
     redisOldDump,
+    redisOff,
   ].map(onOneRedis),
   faultRun(clusterAlone, async () => await ClusterHost.start()),
   faultRun(clusterNodeCutOff, async () => await ClusterHost.start()),
