@@ -44,10 +44,12 @@ const CAUGHT_MS = 15_000;
 /** Waits until a message is held back. @throws Error if none comes: the schedule no longer matches the server's code */
 export async function caught(hold: Hold): Promise<Hold> {
   let timer: NodeJS.Timeout | undefined;
+  // Made here, so that its stack names the caller.
+  const missing = new Error('The message to be held back has not been sent');
   const never = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       hold.release();
-      reject(new Error('The message to be held back has not been sent'));
+      reject(missing);
     }, CAUGHT_MS);
   });
   await Promise.race([hold.caught, never]).finally(() => clearTimeout(timer));

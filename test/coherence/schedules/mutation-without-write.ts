@@ -18,7 +18,7 @@ export const mutationWithoutWrite: Schedule = {
     await readEverywhere(run, bot, 2);
     await workload.perform(readOrganization(bot.orgId), reader.server);
     await delayLogs(run);
-    const removal = required(writer.redis).hold((text) => text.includes(bot.id) && !/mget/i.test(text));
+    const removal = required(writer.redis).hold((text) => text.includes(bot.id) && /unlink/i.test(text));
     const writing = mutations.setRunning(writer.server, bot, true);
     await caught(removal);
     await mutations.setRunning(reader.server, bot, true);
