@@ -9,7 +9,7 @@ import type { Schedule } from '../schedule.js';
 import { addBot, caught, delayLogs, holdRow, readerAndWriter, readEverywhere } from './gates.js';
 
 /** Long enough for a reader to reach the point where it could join another read (ms). */
-const JOINED_MS = 60;
+const JOINED_MS = 250;
 
 const lateJoin = (
   name: string,
