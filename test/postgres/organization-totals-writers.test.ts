@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import postgres from 'postgres';
 
@@ -82,6 +83,29 @@ test('a deletion of a bot waits for a change of its message without a deadlock',
   await change`update messages set status = 'FAILED' where id = ${String(message?.id)}`;
   await change`commit`;
   change.release();
+  await deletion;
+  expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
+});
+
+test('a deletion of a bot waits for a creation in its organization without a deadlock', async () => {
+  const { sql } = database;
+  const org = await addOrganization(sql);
+  const [bot] = await addBots(sql, org, 1);
+  await sql`insert into messages (bot_id, conversation_id, contact_id, direction) values (${String(bot)}, 'c', 'p', 'INBOUND')`;
+  const creation = await writers.reserve();
+  await creation`begin`;
+  await creation`insert into bots (org_id, name) values (${org}, 'first')`;
+  const deletion = writers`delete from bots where id = ${String(bot)}`.execute();
+  await eventually(async () => {
+    const waiting =
+      await sql`select from pg_stat_activity where query like 'delete from bots%' and wait_event_type = 'Lock'`;
+    return waiting.length === 1;
+  });
+  // The totals of this bot are in the same shard as those of the deleted one.
+  const sameShard = randomUUID().slice(0, -2) + String(bot).slice(-2);
+  await creation`insert into bots (id, org_id, name, status) values (${sameShard}, ${org}, 'second', 'RUNNING')`;
+  await creation`commit`;
+  creation.release();
   await deletion;
   expect(await storedTotals(sql)).toEqual(await countedTotals(sql));
 });
