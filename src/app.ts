@@ -95,7 +95,12 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const { invalidator, helping } = cache;
   const resolvers = createResolvers({ repositories, resources, invalidator, helping });
   const schema = await buildGraphQLSchema(resolvers);
-  const graphql = createGraphQLServer({ schema, introspection: config.http.introspection, log });
+  const graphql = createGraphQLServer({
+    schema,
+    introspection: config.http.introspection,
+    log,
+    onExecution: metrics.executed,
+  });
   await graphql.apollo.start();
 
   const probe = new DatabaseProbe(config.database.url);

@@ -33,13 +33,19 @@ export function createRequestContext<Described extends PrincipalResources>(
 ): RequestContext<Described> {
   const { requestId, identity, dependencies, maxCharacters } = request;
   const loaders = createLoaders(resources, dependencies);
+  const answerBudget = new AnswerBudget(maxCharacters);
   const { principal } = loaders as Loaders<BoundResources<PrincipalResources>>;
   return {
     requestId,
     authorization: new Authorization(identity, principal),
     loaders,
     dependencies,
-    answerBudget: new AnswerBudget(maxCharacters),
+    answerBudget,
     clearLoaders: () => clearLoaders(loaders),
+    startAgain() {
+      clearLoaders(loaders);
+      answerBudget.restart();
+      dependencies.restart();
+    },
   };
 }

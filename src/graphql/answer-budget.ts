@@ -7,13 +7,17 @@ import {
   isListType,
   isObjectType,
   type FieldNode,
+  type GraphQLField,
+  type GraphQLFieldResolver,
   type GraphQLNamedType,
+  type GraphQLOutputType,
   type GraphQLResolveInfo,
   type GraphQLSchema,
+  type SelectionNode,
 } from 'graphql';
 
 import { badInput } from '../errors.js';
-import { includedWith, mergeSelections, selectionSetsOf } from './selection.js';
+import { includedWith, mergeSelections, selectionSetsOf, type Fragments } from './selection.js';
 
 /** The maximum number of fields in the items of all lists in one answer: they execute in about 100 ms. */
 const MAX_FIELDS = 50_000;
@@ -27,6 +31,8 @@ export interface BudgetedContext {
   readonly answerBudget: AnswerBudget;
 }
 
+type Resolver = GraphQLFieldResolver<unknown, BudgetedContext>;
+
 /**
  * The remaining size of one answer. A list is charged with its actual items before they are completed, so that no
  * selection can make an answer too large for the event loop and the memory: nested lists and aliases multiply, and
@@ -39,13 +45,18 @@ export class AnswerBudget {
   /** @param maxCharacters the maximum size of the answer, in characters of JSON */
   constructor(private readonly maxCharacters: number) {}
 
+  /** Forgets what was charged, because the operation is executed again. */
+  restart(): void {
+    this.fields = 0;
+    this.characters = 0;
+  }
+
   /** @throws ApiError BAD_USER_INPUT naming the list, if the answer would be larger than allowed */
-  chargeList(items: readonly unknown[], info: GraphQLResolveInfo): void {
-    const { fields, names, texts } = selectionOf(info);
+  charge(items: readonly unknown[], { fields, names, texts }: ItemSelection, fieldName: string): void {
     this.fields += items.length * fields;
     if (this.fields > MAX_FIELDS) {
       throw badInput(
-        info.fieldName,
+        fieldName,
         `makes the answer too expensive: the items of its lists have more than ${MAX_FIELDS} fields; ask for fewer, or page by page`,
       );
     }
@@ -57,7 +68,7 @@ export class AnswerBudget {
         if (typeof value === 'string') this.characters += value.length * times;
       }
     }
-    if (this.characters > this.maxCharacters) throw this.tooLarge(info.fieldName);
+    if (this.characters > this.maxCharacters) throw this.tooLarge(fieldName);
   }
 
   private tooLarge(field: string): Error {
@@ -69,20 +80,19 @@ export class AnswerBudget {
 }
 
 /** The selection of each item of a list: the number of fields, the length of their names, and the texts among them. */
-interface ItemSelection {
+export interface ItemSelection {
   readonly fields: number;
   readonly names: number;
   /** How often the answer contains each text of the item, or of an object in it. */
   readonly texts: readonly { readonly path: readonly string[]; readonly times: number }[];
 }
 
-function selectionOf({
-  fieldNodes,
-  fragments,
-  returnType,
-  variableValues,
-}: GraphQLResolveInfo): ItemSelection {
-  const isIncluded = includedWith(variableValues);
+function selectionOf(
+  fieldNodes: readonly FieldNode[],
+  returnType: GraphQLOutputType,
+  fragments: Fragments,
+  isIncluded: (selection: SelectionNode) => boolean,
+): ItemSelection {
   const texts = new Map<string, { readonly path: readonly string[]; times: number }>();
   let fields = 0;
   let names = 0;
@@ -106,24 +116,47 @@ function selectionOf({
   return { fields, names, texts: [...texts.values()] };
 }
 
+/** How the fields with lists are resolved without charging. */
+const uncharged = new WeakMap<object, GraphQLFieldResolver<unknown, unknown>>();
+
+/**
+ * For plans, which know the selection of a list's items before they are executed: how the list is resolved without
+ * being charged, and what must be charged. Undefined if the field is no list.
+ */
+export function chargeableList(
+  { resolve, type }: GraphQLField<unknown, unknown>,
+  fieldNodes: readonly FieldNode[],
+  fragments: Fragments,
+  isIncluded: (selection: SelectionNode) => boolean,
+):
+  | { readonly resolve: GraphQLFieldResolver<unknown, unknown>; readonly selection: ItemSelection }
+  | undefined {
+  const original = resolve && uncharged.get(resolve);
+  return original && { resolve: original, selection: selectionOf(fieldNodes, type, fragments, isIncluded) };
+}
+
 /** Makes every list of a schema charge the request's budget. Long lists let other requests run between their items. */
 export function chargeLists(schema: GraphQLSchema): void {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type) || isIntrospectionType(type)) continue;
     for (const field of Object.values(type.getFields())) {
       if (!isListType(getNullableType(field.type))) continue;
-      const resolve = field.resolve ?? defaultFieldResolver;
+      const resolve: Resolver = field.resolve ?? defaultFieldResolver;
       const finish = (items: unknown, context: BudgetedContext, info: GraphQLResolveInfo): unknown => {
         if (!Array.isArray(items)) return items;
-        context.answerBudget.chargeList(items, info);
+        const { fieldNodes, returnType, fragments, variableValues } = info;
+        const selection = selectionOf(fieldNodes, returnType, fragments, includedWith(variableValues));
+        context.answerBudget.charge(items, selection, info.fieldName);
         return inTurns(items);
       };
-      field.resolve = (source, args, context: BudgetedContext, info) => {
+      const charged: Resolver = (source, args, context, info) => {
         const items: unknown = resolve(source, args, context, info);
         return items instanceof Promise
           ? items.then((list: unknown) => finish(list, context, info))
           : finish(items, context, info);
       };
+      uncharged.set(charged, resolve as GraphQLFieldResolver<unknown, unknown>);
+      field.resolve = charged;
     }
   }
 }

@@ -81,7 +81,7 @@ export class DocumentCache {
 }
 
 /** The approximate memory of a parsed document, in bytes. Its tokens are a linked list. */
-function memoryOf(document: DocumentNode): number {
+export function memoryOf(document: DocumentNode): number {
   let tokens = 0;
   for (let token = document.loc?.startToken; token; token = token.next ?? undefined) tokens++;
   return BYTES_PER_ENTRY + 2 * (document.loc?.end ?? 0) + tokens * BYTES_PER_TOKEN;

@@ -13,6 +13,7 @@ import { EXECUTION_OPTIONS } from './execution.js';
 import type { Logger } from '../logger.js';
 import { refuseUnacceptable } from './content-negotiation.js';
 import { errorReporting, formatError } from './error-masking.js';
+import { QueryPlans } from './plan/query-plans.js';
 
 /** Tells the dependencies of a response when a query has been executed. */
 const executedQueries: ApolloServerPlugin<OperationContext> = {
@@ -31,6 +32,7 @@ export interface GraphQLServer {
   readonly apollo: ApolloServer<OperationContext>;
   /** The documents that need not go through Apollo Server again. */
   readonly documents: DocumentCache;
+  readonly plans: QueryPlans;
   /** Whether clients may read the schema, and errors may suggest similar names of it. */
   readonly introspection: boolean;
 }
@@ -40,8 +42,10 @@ export function createGraphQLServer(options: {
   schema: GraphQLSchema;
   introspection: boolean;
   log: Logger;
+  /** Called for each operation of a known document: whether a plan or graphql-js has executed it. */
+  onExecution?: (by: 'plan' | 'graphql-js') => void;
 }): GraphQLServer {
-  const { schema, introspection, log } = options;
+  const { schema, introspection, log, onExecution } = options;
   const documents = new DocumentCache();
   const apollo = new ApolloServer<OperationContext>({
     schema,
@@ -70,5 +74,5 @@ export function createGraphQLServer(options: {
       refuseUnacceptable,
     ],
   });
-  return { schema, apollo, documents, introspection };
+  return { schema, apollo, documents, plans: new QueryPlans(schema, onExecution), introspection };
 }

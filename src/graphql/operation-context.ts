@@ -10,4 +10,6 @@ export interface OperationContext {
   readonly dependencies: { complete(outcome: { readonly hasErrors: boolean }): void };
   /** The remaining size of the answer. */
   readonly answerBudget: AnswerBudget;
+  /** Forgets everything that was read and charged, because the operation is executed from the beginning. */
+  startAgain(): void;
 }

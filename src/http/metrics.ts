@@ -54,6 +54,12 @@ export function createMetrics() {
     ['how'],
   );
 
+  const executions = counter(
+    'flovo_graphql_executions_total',
+    'Executions of operations whose document was known, by a plan or by graphql-js',
+    ['by'],
+  );
+
   const durations = new Histogram({
     name: 'flovo_http_request_duration_seconds',
     help: 'Time to answer an HTTP request',
@@ -64,6 +70,7 @@ export function createMetrics() {
   const durationOf = remembered((route, status) => durations.labels({ route, status }));
   const hitOf = remembered((resource) => hits.labels({ resource }));
   const missOf = remembered((resource, reason) => misses.labels({ resource, reason }));
+  const executionOf = remembered((by) => executions.labels({ by }));
   const roundTripOf = remembered((operation) => roundTrips.labels({ operation }));
 
   const observer: CacheObserver = {
@@ -89,6 +96,8 @@ export function createMetrics() {
     registry,
     observer,
     statements: new Counter({ name: 'flovo_sql_statements_total', help: 'SQL statements sent', registers }),
+    /** Counts an execution of an operation. */
+    executed: (by: 'plan' | 'graphql-js') => executionOf(by).inc(),
     /** Records the duration of an answer, in seconds. */
     answered(route: string, status: number, seconds: number) {
       durationOf(route, String(status)).observe(seconds);

@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Extensions, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
 
 import { Role } from '../auth/role.enum.js';
 import { requireBot } from '../bots/bot.service.js';
@@ -6,6 +6,19 @@ import { Bot } from '../bots/bot.type.js';
 import type { StatsContext } from './bot-stats.context.js';
 import { parseId } from '../validation.js';
 import { BotDetails, BotStats, noMessages, withErrorsBeyondInt } from './bot-stats.type.js';
+
+/** A bot of a list may be deleted after the list was read. That must not fail the rest of the list. */
+const withDeleted = (bot: Readonly<Bot>, stats: BotStats | null): BotStats => stats ?? noMessages(bot.id);
+
+/** The statistics of bots, for plans. */
+async function statsOfBots(
+  bots: readonly Readonly<Bot>[],
+  _args: unknown,
+  context: StatsContext,
+): Promise<readonly BotStats[]> {
+  const found = await context.loaders.botStats.loadAll(bots.map(({ id }) => id));
+  return bots.map((bot, i) => withDeleted(bot, found[i] ?? null));
+}
 
 @Resolver(() => BotStats)
 export class BotStatsResolver {
@@ -54,9 +67,9 @@ export class BotDetailsResolver {
 
 @Resolver(() => Bot)
 export class BotStatsFieldResolver {
+  @Extensions({ resolveMany: statsOfBots })
   @FieldResolver(() => BotStats)
   async stats(@Ctx() context: StatsContext, @Root() bot: Readonly<Bot>): Promise<BotStats> {
-    // A bot of a list may be deleted after the list was read. That must not fail the rest of the list.
-    return (await context.loaders.botStats.load(bot.id)) ?? noMessages(bot.id);
+    return withDeleted(bot, await context.loaders.botStats.load(bot.id));
   }
 }

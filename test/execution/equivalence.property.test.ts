@@ -137,7 +137,10 @@ describe('the server', () => {
   });
 
   test('used its fast paths while it was compared', async () => {
-    expect(await sides.cachedAnswers()).toBeGreaterThan(1_000);
+    expect(await sides.counter('flovo_cache_hits_total{resource="response"}')).toBeGreaterThan(1_000);
+    expect(await sides.counter('flovo_graphql_executions_total{by="plan"}')).toBeGreaterThan(1_000);
+    // After an error in a plan, and for mutations.
+    expect(await sides.counter('flovo_graphql_executions_total{by="graphql-js"}')).toBeGreaterThan(100);
   });
 
   /** Fails with the number of differences of each kind, and small requests that show some of them. */

@@ -160,11 +160,11 @@ export class Sides {
     return kindOfDifference(server, await this.oracle.answer(request, first)) === undefined;
   }
 
-  /** The number of the server's hits in the response cache. */
-  async cachedAnswers(): Promise<number> {
+  /** The value of one of the server's counters, by its name and labels. */
+  async counter(series: string): Promise<number> {
     const metrics = await (await fetch(new URL('/metrics', this.server.url))).text();
-    const [, count] = /^flovo_cache_hits_total\{resource="response"\} (\d+)/m.exec(metrics) ?? [];
-    return Number(count);
+    const line = metrics.split('\n').find((each) => each.startsWith(`${series} `));
+    return Number(line?.slice(series.length));
   }
 
   /** The contents of both databases. */

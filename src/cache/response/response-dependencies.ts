@@ -25,6 +25,14 @@ export class ResponseDependencies implements ReadDependencies {
     if (this.isSettled && !isHelped(snapshot, this.since)) this.isSettled = false;
   }
 
+  /** Forgets the values that were read, because the response is made from the beginning. */
+  restart(): void {
+    this.reads.length = 0;
+    this.expiresAt = Infinity;
+    this.isUncacheable = false;
+    this.isSettled = true;
+  }
+
   /** Marks the response as the result of a query, which may be executed again, and may be cached if it has no errors. */
   complete({ hasErrors }: { readonly hasErrors: boolean } = { hasErrors: false }): void {
     this.isQuery = true;
