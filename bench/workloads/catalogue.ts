@@ -1,6 +1,6 @@
 import type { StandardData } from '../data/standard.js';
 import { graphqlRequest, type GraphQLRequest } from '../support/client.js';
-import { DETAILS, LIST, SELECTIONS, STATS, UPDATE } from './documents.js';
+import { DETAILS, LIST, SEARCH, SELECTIONS, STATS, UPDATE } from './documents.js';
 
 /** A workload: the requests that every server gets under load. */
 export interface Workload {
@@ -66,11 +66,33 @@ export function workloads(data: StandardData, coldReads: number): readonly Workl
       },
     },
     { id: 'cold', title: 'list page, every read a miss', requests: coldPages(data, coldReads), cold: true },
+    {
+      id: 'search',
+      title: 'list page of a new search, every read a miss',
+      requests: coldSearches(data, coldReads),
+      cold: true,
+    },
   ];
 }
 
 const pages = (token: string, orgId: string, count: number): GraphQLRequest[] =>
   Array.from({ length: count }, (_, i) => listRequest(token, orgId, i + 1));
+
+/** Words that an eighth of {@link insertBots}' rows have in their names, each another eighth. */
+const WORDS = ['support', 'sales', 'onboarding', 'billing', 'booking', 'returns', 'survey', 'careers'];
+
+/** Distinct pages of searches, of distinct bots. */
+function coldSearches(data: StandardData, count: number): GraphQLRequest[] {
+  const pagesEach = Math.floor(data.botsOfAColdOrganization / WORDS.length / PAGE_LENGTH);
+  const most = data.cold.length * WORDS.length * pagesEach;
+  if (count > most) throw new Error(`There are only ${most} pages of searches that nothing else reads.`);
+  return Array.from({ length: count }, (_, i) => {
+    const { token, orgId } = data.cold[i % data.cold.length] as StandardData['cold'][number];
+    const n = Math.floor(i / data.cold.length);
+    const page = Math.floor(n / WORDS.length) + 1;
+    return graphqlRequest(token, SEARCH, { orgId, page, search: WORDS[n % WORDS.length] });
+  });
+}
 
 /** Distinct pages of organizations that no other workload reads, each requested by its own user. */
 function coldPages(data: StandardData, count: number): GraphQLRequest[] {

@@ -33,8 +33,7 @@ fragment StatsFields on BotStats {
   ${STATS_FIELDS.join('\n  ')}
 }`;
 
-export const LIST = `query List($orgId: ID!, $page: Int) {
-  bots(orgId: $orgId, page: $page, limit: 20) {
+const PAGE = `{
     total
     page
     hasNextPage
@@ -44,7 +43,15 @@ export const LIST = `query List($orgId: ID!, $page: Int) {
         ...StatsFields
       }
     }
-  }
+  }`;
+
+export const LIST = `query List($orgId: ID!, $page: Int) {
+  bots(orgId: $orgId, page: $page, limit: 20) ${PAGE}
+}
+${FRAGMENTS}`;
+
+export const SEARCH = `query Search($orgId: ID!, $page: Int, $search: String) {
+  bots(orgId: $orgId, page: $page, limit: 20, search: $search) ${PAGE}
 }
 ${FRAGMENTS}`;
 
