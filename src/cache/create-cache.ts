@@ -17,7 +17,8 @@ import { KeySpace } from './core/keys.js';
 import { SILENT, type CacheObserver, type RedisState } from './core/observer.js';
 import { connectRedis, type RedisTarget } from './redis/redis-client.js';
 import { RedisCircuitBreaker } from './redis/redis-circuit-breaker.js';
-import { GENERATION_LIFE_MS, CLAIM_LIFE_MS, RedisStore } from './redis/redis-store.js';
+import { CLAIM_LIFE_MS } from './redis/claims.js';
+import { GENERATION_LIFE_MS, RedisStore } from './redis/redis-store.js';
 import { bindAll, type BoundResources, type CachedResource, type Resource } from './core/resource.js';
 import type { Tag } from './core/tags.js';
 

@@ -91,7 +91,10 @@ describe('the number of commands, statements and round trips of an operation', (
     readonly name: string;
     readonly document: DocumentNode;
     readonly variables: () => unknown;
-    /** Nothing is cached, not even the caller. */
+    /**
+     * Nothing is cached, not even the caller. Values that were never looked up are claimed in the round trip that reads
+     * them; those of earlier tests take another one.
+     */
     readonly cold: Cost;
     /** Every value is cached, but not the response. */
     readonly warm: Cost;
@@ -102,63 +105,63 @@ describe('the number of commands, statements and round trips of an operation', (
       name: 'me',
       document: MeDocument,
       variables: () => ({}),
-      cold: { read: 2, claim: 2, fill: 2, sql: 2 },
+      cold: { read: 2, fill: 2, sql: 2 },
       warm: { read: 2 },
     },
     {
       name: 'bot',
       document: BotDocument,
       variables: () => ({ id: botIds[0] }),
-      cold: { read: 2, claim: 3, fill: 3, sql: 3 },
+      cold: { read: 2, claim: 2, fill: 3, sql: 3 },
       warm: { read: 2 },
     },
     {
       name: 'botDetails',
       document: BotDetailsDocument,
       variables: () => ({ id: botIds[1] }),
-      cold: { read: 1, claim: 2, fill: 2, sql: 2 },
+      cold: { read: 1, claim: 1, fill: 2, sql: 2 },
       warm: { read: 1 },
     },
     {
       name: 'botStats',
       document: BotStatsDocument,
       variables: () => ({ id: botIds[2] }),
-      cold: { read: 1, claim: 3, fill: 3, sql: 3 },
+      cold: { read: 1, claim: 1, fill: 3, sql: 3 },
       warm: { read: 1 },
     },
     {
       name: 'bots',
       document: BotsDocument,
       variables: () => ({ orgId }),
-      cold: { read: 1, claim: 2, fill: 2, sql: 2 },
+      cold: { read: 1, claim: 1, fill: 2, sql: 2 },
       warm: { read: 1 },
     },
     {
       name: 'bots that are searched',
       document: BotsDocument,
       variables: () => ({ orgId, search: 'bot 1' }),
-      cold: { read: 1, claim: 2, fill: 2, sql: 2 },
+      cold: { read: 1, claim: 1, fill: 2, sql: 2 },
       warm: { read: 1 },
     },
     {
       name: 'bots with statistics',
       document: BotsWithStatsDocument,
       variables: () => ({ orgId }),
-      cold: { read: 2, claim: 3, fill: 3, sql: 3 },
+      cold: { read: 2, claim: 2, fill: 3, sql: 3 },
       warm: { read: 2 },
     },
     {
       name: 'organization with its bots',
       document: OrganizationBotsDocument,
       variables: () => ({ id: orgId }),
-      cold: { read: 2, claim: 3, fill: 3, sql: 3 },
+      cold: { read: 2, claim: 2, fill: 3, sql: 3 },
       warm: { read: 2 },
     },
     {
       name: 'organization with its statistics',
       document: OrganizationStatsDocument,
       variables: () => ({ id: orgId }),
-      cold: { read: 2, claim: 3, fill: 3, sql: 3 },
+      cold: { read: 2, claim: 2, fill: 3, sql: 3 },
       warm: { read: 2 },
     },
   ];
@@ -238,7 +241,7 @@ describe('the number of commands, statements and round trips of an operation', (
       name: 'addMessages',
       document: AddMessagesDocument,
       variables: () => ({ botId: botIds[8], messages: [message, message] }),
-      cost: { invalidate: 1, read: 1, claim: 1, fill: 1, sql: 3 },
+      cost: { invalidate: 1, read: 1, fill: 1, sql: 3 },
     },
   ];
 

@@ -35,12 +35,12 @@ export class Entries<Id> {
   of(asked: Id): Entry<Id> {
     const known = this.entries.get(this.valueKeys.of(asked));
     if (known) return known;
-    // A substring of a document keeps the whole document in memory, so remember a copy.
-    const id = structuredClone(asked);
+    const id = copyOf(asked);
     const key = this.valueKeys.of(id);
     const entityId = entityIdOf(this.resource, id);
-    const entry = {
+    const entry: Entry<Id> = {
       id,
+      wasRead: false,
       tags: this.resource.tags.map((family) => family.of(entityId)),
       keys: {
         entityId,
@@ -60,3 +60,9 @@ export class Entries<Id> {
     if (bytes > this.largestBytes) this.largestBytes = bytes;
   }
 }
+
+/** A copy to remember: a substring of a document keeps the whole document in memory. */
+const copyOf = <Id>(id: Id): Id =>
+  typeof id === 'string'
+    ? (Buffer.from(id, 'utf16le').toString('utf16le') as Id & string)
+    : structuredClone(id);

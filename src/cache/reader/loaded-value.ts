@@ -8,6 +8,8 @@ export interface Entry<Id> {
   readonly id: Id;
   readonly keys: EntryKeys;
   readonly tags: readonly Tag[];
+  /** Whether this process has looked the value up before. If not, it is probably missing. */
+  wasRead: boolean;
 }
 
 /** A value, and the conditions under which it is current. */

@@ -11,13 +11,13 @@ import type { Helping } from '../invalidation/helping.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 import type { Invalidator } from '../invalidation/invalidator.js';
 import type { Tag } from '../core/tags.js';
-import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
+import { NOT_LOADED, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { CacheObserver, MissReason } from '../core/observer.js';
-import type { CacheStore, Stored } from '../redis/cache-store.js';
+import type { CacheStore, ReadOrClaimed, Stored } from '../redis/cache-store.js';
 import type { KeySpace } from '../core/keys.js';
 import { parseMoment } from '../core/moment.js';
 import type { ReadDependencies, Resource, Snapshotted } from '../core/resource.js';
-import { SingleFlight } from './single-flight.js';
+import { SingleFlight, type Flight } from './single-flight.js';
 import type { ValueKeys } from './value-keys.js';
 
 /** TTL of "there is no such row", in seconds. */
@@ -104,10 +104,11 @@ export class ResourceReader<Id, Value> {
   private async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { store, observer } = this.parts;
     const { name } = this.resource;
-    let stored: Stored[];
+    let stored: readonly Stored[];
+    let claims: Claims;
     try {
       if (!store) throw new CacheUnavailableError('off');
-      stored = await store.read(reads.map(({ entry }) => entry.keys));
+      ({ stored, claims } = await this.look(store, reads));
     } catch (error) {
       rethrowUnlessUnavailable(error);
       observer.miss(name, 'unavailable', reads.length);
@@ -128,7 +129,16 @@ export class ResourceReader<Id, Value> {
     });
     for (const [reason, count] of misses) observer.miss(name, reason, count);
     if (missing.length < reads.length) observer.hit(name, reads.length - missing.length);
-    if (missing.length > 0) await this.readMissing(store, missing);
+    if (missing.length > 0) await this.readMissing(store, missing, claims);
+  }
+
+  /** Reads the stored values, and claims those that this process has never looked up if none of them is stored. */
+  private async look(store: CacheStore, reads: readonly PendingRead<Id, Value>[]): Promise<ReadOrClaimed> {
+    const keys = reads.map(({ entry }) => entry.keys);
+    const areNew = reads.every(({ entry }) => !entry.wasRead);
+    for (const { entry } of reads) entry.wasRead = true;
+    if (areNew) return await store.readOrClaim(keys, freshGeneration());
+    return { stored: await store.read(keys), claims: undefined };
   }
 
   /** Returns the stored value if it may be used; otherwise the reason of the miss. */
@@ -140,11 +150,17 @@ export class ResourceReader<Id, Value> {
     return this.parts.freshness.accepts(entry.tags, parsed.snapshot) ? parsed : 'distrusted';
   }
 
-  /** Joins loads under way where that is allowed, and claims the other values. */
-  private async readMissing(store: CacheStore, missing: readonly PendingRead<Id, Value>[]): Promise<void> {
+  /** Joins loads under way where that is allowed, and claims the other values unless they are claimed. */
+  private async readMissing(
+    store: CacheStore,
+    missing: readonly PendingRead<Id, Value>[],
+    claims: Claims,
+  ): Promise<void> {
+    if (claims) return await this.claimAndLoad(store, missing, claims);
     const pending: Promise<void>[] = [];
     const unclaimed = missing.filter((read) => {
-      const flight = this.loads.get(flightKey(read));
+      // Every registered load has generations.
+      const flight = read.generation === undefined ? undefined : this.loads.get(flightKey(read));
       if (flight) pending.push(this.join(flight, read));
       return flight === undefined;
     });
@@ -153,16 +169,18 @@ export class ResourceReader<Id, Value> {
   }
 
   /** Loads the values that this process claimed, and waits for those that other processes load. */
-  private async claimAndLoad(store: CacheStore, missing: readonly PendingRead<Id, Value>[]): Promise<void> {
+  private async claimAndLoad(
+    store: CacheStore,
+    missing: readonly PendingRead<Id, Value>[],
+    claimed?: Claims,
+  ): Promise<void> {
     const pending: Promise<void>[] = [];
     const mine: ClaimedRead<Id, Value>[] = [];
     const others: ClaimedRead<Id, Value>[] = [];
     const unclaimed: PendingRead<Id, Value>[] = [];
     try {
-      const claims = await store.claim(
-        missing.map(({ entry }) => entry.keys),
-        freshGeneration(),
-      );
+      const keys = missing.map(({ entry }) => entry.keys);
+      const claims = claimed ?? (await store.claim(keys, freshGeneration()));
       missing.forEach((read, i) => {
         const claim = claims[i];
         read.generation = claim?.generation;
@@ -177,7 +195,7 @@ export class ResourceReader<Id, Value> {
     }
     if (mine.length > 0) {
       const loading = this.load(mine.map(({ read }) => read));
-      pending.push(...this.share(mine, loading));
+      pending.push(this.share(mine, loading));
       // If the load fails, its readers get the failure, and nothing is cached.
       void loading.then(
         (loaded) => this.fills?.fill(mine, loaded),
@@ -185,27 +203,28 @@ export class ResourceReader<Id, Value> {
       );
     }
     if (unclaimed.length > 0) pending.push(this.databaseFallback.read(unclaimed));
-    if (others.length > 0) pending.push(...this.share(others, this.waitForOthers(store, others)));
+    if (others.length > 0) pending.push(this.share(others, this.waitForOthers(store, others)));
     await Promise.all(pending);
   }
 
   /** Completes claimed reads from a batch that is under way, and lets later readers join it. */
-  private share(
+  private async share(
     claimed: readonly ClaimedRead<Id, Value>[],
     batch: Promise<readonly LoadedValue<Value>[]>,
-  ): Promise<void>[] {
-    return claimed.map(({ read }, i) => {
-      const flight = pick(batch, i);
-      this.loads.set(flightKey(read), flight);
-      return flight.then((loaded) => {
-        read.loaded = loaded;
-      });
+  ): Promise<void> {
+    this.loads.set(
+      claimed.map(({ read }) => flightKey(read)),
+      batch,
+    );
+    const loaded = await batch;
+    claimed.forEach(({ read }, i) => {
+      read.loaded = loaded[i];
     });
   }
 
-  private async join(flight: Promise<LoadedValue<Value>>, read: PendingRead<Id, Value>): Promise<void> {
+  private async join({ batch, at }: Flight<LoadedValue<Value>>, read: PendingRead<Id, Value>): Promise<void> {
     this.parts.observer.joined(this.resource.name);
-    const loaded = await flight;
+    const loaded = (await batch)[at] ?? NOT_LOADED;
     if (this.parts.freshness.accepts(read.entry.tags, loaded.snapshot)) read.loaded = loaded;
     else await this.databaseFallback.read([read]);
   }
@@ -277,9 +296,9 @@ export class ResourceReader<Id, Value> {
   }
 }
 
-/**
- * The key of a load under way: the value key, the claimed generations, and what changed everything before. Every
- * registered load has generations.
- */
+/** The claims of a batch of values, aligned; undefined if they are not claimed. */
+type Claims = ReadOrClaimed['claims'];
+
+/** The key of a load under way: the value key, the claimed generations, and what changed everything before. */
 const flightKey = ({ entry, generation = '', everything }: PendingRead<unknown, unknown>): string =>
   `${entry.keys.key}|${generation}|${everything}`;

@@ -1,17 +1,26 @@
-/** Shares a load under way among all readers that may use its result. */
-export class SingleFlight<Result> {
-  private readonly flights = new Map<string, Promise<Result>>();
+/** A load under way of many values, and the position of one of them. */
+export interface Flight<Result> {
+  readonly batch: Promise<readonly Result[]>;
+  readonly at: number;
+}
 
-  get(key: string): Promise<Result> | undefined {
+/** Shares loads under way among all readers that may use their results. */
+export class SingleFlight<Result> {
+  private readonly flights = new Map<string, Flight<Result>>();
+
+  get(key: string): Flight<Result> | undefined {
     return this.flights.get(key);
   }
 
-  /** Registers a load until it settles. If the key already has a load, that one stays. */
-  set(key: string, flight: Promise<Result>): void {
-    if (this.flights.has(key)) return;
-    this.flights.set(key, flight);
-    const forget = () => this.flights.delete(key);
-    flight.then(forget, forget);
+  /** Registers a load of many values until it settles. The results are aligned. A key that has a load keeps it. */
+  set(keys: readonly string[], batch: Promise<readonly Result[]>): void {
+    keys.forEach((key, at) => {
+      if (!this.flights.has(key)) this.flights.set(key, { batch, at });
+    });
+    const forget = () => {
+      for (const key of keys) if (this.flights.get(key)?.batch === batch) this.flights.delete(key);
+    };
+    batch.then(forget, forget);
   }
 
   get size(): number {

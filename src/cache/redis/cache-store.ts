@@ -61,6 +61,13 @@ export interface Claim {
   readonly lock: Lock;
 }
 
+/** The outcome of a read of values that were probably missing. */
+export interface ReadOrClaimed {
+  readonly stored: readonly Stored[];
+  /** Undefined if a value was found, or nothing could be claimed. */
+  readonly claims: readonly (Claim | undefined)[] | undefined;
+}
+
 /** A loaded value on its way into Redis. */
 export interface Fill {
   readonly keys: EntryKeys;
@@ -103,6 +110,12 @@ export interface CacheStore {
    * @param onSend called just before the request is sent or fails: later callers must send their own request
    */
   readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations>;
+  /**
+   * Reads values that are probably missing. If all are, it also claims their load, in the same round trip where that is
+   * possible; the claims are aligned with `entries`.
+   * @param token as for {@link claim}
+   */
+  readOrClaim(entries: readonly EntryKeys[], token: string): Promise<ReadOrClaimed>;
   /**
    * Claims the load of missing values. The result is aligned with `entries`; undefined where nothing can be claimed,
    * because a cluster is moving the keys.

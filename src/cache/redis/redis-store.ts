@@ -6,6 +6,7 @@ import type {
   KeyIndex,
   Lock,
   LoggedWrites,
+  ReadOrClaimed,
   Removal,
   Replacement,
   CurrentGenerations,
@@ -15,20 +16,13 @@ import { freshGeneration } from '../core/fresh-generation.js';
 import { hashTagOf } from '../core/keys.js';
 import { epochOf, xminOf } from '../core/snapshot.js';
 import { isSplit, unlessSplit, unlink, unlinkEach } from './moving-slots.js';
+import { claimGroup, CLAIM_LIFE_MS } from './claims.js';
 import { costOf, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import type { RedisClient } from './redis-client.js';
 import { refusalOf } from './redis-refusal.js';
 import { sendAll, sendEach, type Command } from './round-trips.js';
-import {
-  ADD_WRITES,
-  ADD_WRITES_OF_EVERYTHING,
-  CLAIM,
-  DROP_INDEXED,
-  FILL,
-  RELEASE,
-  REPLACE,
-} from './scripts.js';
+import { ADD_WRITES, ADD_WRITES_OF_EVERYTHING, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 import { SharedReads } from './shared-reads.js';
 
 /**
@@ -36,13 +30,8 @@ import { SharedReads } from './shared-reads.js';
  * a generation expires early, the next one is another random token, so no old value becomes current again.
  */
 export const GENERATION_LIFE_MS = 720_000;
-/**
- * TTL of a generation that was made for a load which may find nothing (ms): as long as any load may take. With a
- * longer TTL, requests for ids that do not exist would fill Redis with generations.
- */
-export const CLAIM_LIFE_MS = 60_000;
-/** Longer than nearly every load (ms). If a lock expires early, a second process loads as well. */
-const LOCK_LIFE_MS = 2_000;
+/** The maximum number of values that are read and claimed in one command, so that it has few enough keys. */
+const MAX_CLAIMED_WITH_READ = 50;
 /** Enough for the generations and the snapshot of nearly every envelope (bytes); a longer head counts as outdated. */
 const HEAD_BYTES = 2_047;
 /** The estimated cost of removing all keys that an index lists. */
@@ -74,6 +63,13 @@ export class RedisStore implements CacheStore {
 
   readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations> {
     return this.reads.readGenerations(keys, onSend);
+  }
+
+  async readOrClaim(entries: readonly EntryKeys[], token: string): Promise<ReadOrClaimed> {
+    // The keys of a cluster are on several nodes.
+    if (this.cluster || entries.length > MAX_CLAIMED_WITH_READ)
+      return { stored: await this.read(entries), claims: undefined };
+    return await this.reads.readOrClaim(entries, token);
   }
 
   async claim(entries: readonly EntryKeys[], token: string): Promise<(Claim | undefined)[]> {
@@ -231,33 +227,6 @@ export class RedisStore implements CacheStore {
     if (refusal) this.circuitBreaker.noteRefusal('invalidate', refusal);
     return refusal !== undefined;
   }
-}
-
-/** Runs {@link CLAIM} for entries of one node. */
-async function claimGroup(
-  client: RedisClient,
-  group: readonly EntryKeys[],
-  token: string,
-): Promise<readonly (Claim | undefined)[]> {
-  const [first] = group;
-  if (!first) return [];
-  const lockKey = `${first.key}:lock`;
-  const keys = [lockKey];
-  for (const { generations } of group) keys.push(...generations);
-  const reply = await unlessSplit(
-    client.eval(CLAIM, keys.length, ...keys, token, CLAIM_LIFE_MS, LOCK_LIFE_MS),
-    undefined,
-  );
-  if (reply === undefined) return group.map(() => undefined);
-  const [outcome = '', ...tokens] = reply as string[];
-  const mine = outcome.startsWith('+');
-  const lock = { key: lockKey, holds: outcome.slice(1) };
-  const each = first.generations.length;
-  return group.map((_, i) => ({
-    mine,
-    lock,
-    generation: each === 1 ? (tokens[i] ?? '') : tokens.slice(i * each, (i + 1) * each).join('.'),
-  }));
 }
 
 /** Runs {@link FILL} for values that were claimed together. */

@@ -31,6 +31,36 @@ table.insert(gens, 1, (mine and '+' or '-') .. holds)
 return gens`;
 
 /**
+ * Reads values with their generations, and prepares the load as {@link CLAIM} does if all values are missing.
+ *
+ * KEYS: the list of the transactions that changed everything, the lock, then each value and its `n` generations.
+ * ARGV: as for {@link CLAIM}, then n.
+ * Returns the list, then what {@link CLAIM} returns first (nothing if a value was found), then the values and
+ * generations.
+ */
+export const READ_OR_CLAIM = `
+local each, found = ARGV[4] + 1, redis.call('MGET', unpack(KEYS, 3))
+local reply, tokens = {redis.call('GET', KEYS[1]), false, unpack(found)}, {}
+for i = 1, #found, each do
+  if found[i] then return reply end
+end
+for i = 1, #found do
+  if (i - 1) % each > 0 then
+    if not found[i] then
+      reply[i + 2] = ARGV[1]
+      redis.call('SET', KEYS[i + 2], ARGV[1], 'PX', ARGV[2])
+    end
+    tokens[#tokens + 1] = reply[i + 2]
+  end
+end
+local holds = table.concat(tokens, '.')
+if #holds > 100 then holds = redis.sha1hex(holds) end
+local mine = redis.call('GET', KEYS[2]) ~= holds
+if mine then redis.call('SET', KEYS[2], holds, 'PX', ARGV[3]) end
+reply[2] = (mine and '+' or '-') .. holds
+return reply`;
+
+/**
  * Stores loaded values whose generations still have their tokens, and frees their lock. A fill that arrives after the
  * removal of a generation stores nothing. Readers see from its snapshot whether a value has seen the transactions that
  * were added since.

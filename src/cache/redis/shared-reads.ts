@@ -1,7 +1,8 @@
 import { Command } from 'ioredis';
 
 import { CacheUnavailableError } from '../core/errors.js';
-import type { CurrentGenerations, EntryKeys, Stored } from './cache-store.js';
+import type { CurrentGenerations, EntryKeys, ReadOrClaimed, Stored } from './cache-store.js';
+import { readOrClaimGroup } from './claims.js';
 import { hashTagOf } from '../core/keys.js';
 import { unlessSplit } from './moving-slots.js';
 import { costOf, cut, cutForCommands } from './pieces.js';
@@ -17,6 +18,9 @@ const GENERATION_BYTES = 40;
 /** A read that was not sent yet, or has no reply yet. */
 interface Batch {
   readonly keys: KeyList;
+  /** Commands that are sent with the read, in the same round trip. */
+  readonly others: ((client: RedisClient) => Promise<void>)[];
+  cost: number;
   readonly beforeSend: (() => void)[];
   readonly replies: Promise<(string | null)[]>;
 }
@@ -50,6 +54,18 @@ export class SharedReads {
     return positions.map((each) => storedAt(each, replies, everything));
   }
 
+  /** See {@link CacheStore.readOrClaim}. The entries must be few enough for one command, and on one node. */
+  async readOrClaim(entries: readonly EntryKeys[], token: string): Promise<ReadOrClaimed> {
+    const batch = this.openBatch();
+    let result: ReadOrClaimed = { stored: [], claims: undefined };
+    batch.others.push(async (client) => {
+      result = await readOrClaimGroup(client, this.everything, entries, token);
+    });
+    batch.cost += costOf(entries.length * (1 + (entries[0]?.generations.length ?? 1)));
+    await batch.replies;
+    return result;
+  }
+
   /** See {@link CacheStore.readGenerations}. */
   async readGenerations(keys: readonly string[], onSend: () => void): Promise<CurrentGenerations> {
     if (!this.circuitBreaker.available) onSend();
@@ -68,7 +84,7 @@ export class SharedReads {
    * for all who share it. Once it is large enough for a round trip, later readers begin another.
    */
   private openBatch(): Batch {
-    if (this.batch && this.batch.keys.cost < MAX_ROUND_TRIP_COST) return this.batch;
+    if (this.batch && this.batch.keys.cost + this.batch.cost < MAX_ROUND_TRIP_COST) return this.batch;
     if (!this.circuitBreaker.available) throw new CacheUnavailableError(this.circuitBreaker.outage);
     const keys = new KeyList();
     keys.position(this.everything, GENERATION_BYTES);
@@ -78,12 +94,24 @@ export class SharedReads {
     }).then(async () => {
       if (this.batch === batch) this.batch = undefined;
       for (const notify of beforeSend) notify();
-      const readAll = this.cluster ? readFromCluster : readFromOne;
-      return await this.circuitBreaker.run('read', async (client) => await readAll(client, keys), keys.cost);
+      return await this.circuitBreaker.run(
+        'read',
+        async (client) => await this.send(client, batch),
+        keys.cost + batch.cost,
+      );
     });
-    const batch: Batch = { keys, replies, beforeSend };
+    const batch: Batch = { keys, others: [], cost: 0, replies, beforeSend };
     this.batch = batch;
     return batch;
+  }
+
+  private async send(client: RedisClient, { keys, others }: Batch): Promise<(string | null)[]> {
+    const readAll = this.cluster ? readFromCluster : readFromOne;
+    if (others.length === 0) return await readAll(client, keys);
+    // The list of what changed everything is the first key.
+    const reading = keys.list.length > 1 ? readAll(client, keys) : [];
+    const [replies] = await Promise.all([reading, ...others.map(async (send) => await send(client))]);
+    return replies;
   }
 }
 

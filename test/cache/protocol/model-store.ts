@@ -7,6 +7,7 @@ import type {
   CurrentGenerations,
   Fill,
   Lock,
+  ReadOrClaimed,
   Removal,
   Replacement,
   EntryKeys,
@@ -73,6 +74,13 @@ export class ModelStore implements CacheStore {
     const all = (group: readonly string[]) => group.map((key) => this.redis.get(key) ?? null);
     const [everything, ...generations] = await this.each('check', names, hashTagOf, all);
     return { generations, everything: everything ?? '' };
+  }
+
+  /** In two steps, so that anything can happen between them: the server's one step is a case of it. */
+  async readOrClaim(entries: readonly EntryKeys[], token: string): Promise<ReadOrClaimed> {
+    const stored: (Stored | undefined)[] = await this.read(entries);
+    const isMissing = stored.every((each) => !each?.raw);
+    return { stored: stored as Stored[], claims: isMissing ? await this.claim(entries, token) : undefined };
   }
 
   async claim(entries: readonly EntryKeys[], token: string): Promise<Claim[]> {

@@ -176,8 +176,8 @@ const joinedByKey: Mutant = {
     SingleFlight.prototype.get = function (flight) {
       return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));
     };
-    SingleFlight.prototype.set = function (flight, load) {
-      set.call(this, keyAlone(flight), load);
+    SingleFlight.prototype.set = function (flights, batch) {
+      set.call(this, flights.map(keyAlone), batch);
     };
     try {
       return await use(REAL);

@@ -10,6 +10,6 @@ const keyAlone = (flight: string): string => flight.slice(0, flight.indexOf('|')
 SingleFlight.prototype.get = function (flight) {
   return get.call<typeof this, [string], ReturnType<typeof this.get>>(this, keyAlone(flight));
 };
-SingleFlight.prototype.set = function (flight, load) {
-  set.call(this, keyAlone(flight), load);
+SingleFlight.prototype.set = function (flights, batch) {
+  set.call(this, flights.map(keyAlone), batch);
 };
