@@ -2,6 +2,7 @@ import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import type { TransactionSql } from 'postgres';
 
 import type { Sql } from './driver.js';
+import { rowMapper, type SelectedField } from './row-mapper.js';
 import type { StatementClient, StatementExecutor } from './statements.js';
 
 export type Database = PostgresJsDatabase;
@@ -20,6 +21,9 @@ const executions = new WeakMap<object, ExecuteOn>();
 interface PreparedQuery {
   execute(values?: Record<string, unknown>): Promise<unknown>;
   getQuery(): { readonly sql: string };
+  readonly fields?: readonly SelectedField[] | undefined;
+  /** Known only after the query was prepared. */
+  readonly joinsNotNullableMap?: Readonly<Record<string, boolean>>;
 }
 
 interface Session {
@@ -38,11 +42,17 @@ export function drizzleOn(statements: StatementExecutor, begin: Begin = refuseTr
   executors.set(db, statements);
   session.prepareQuery = (...description) => {
     const prepared = prepareQuery(...description);
-    const { execute } = prepared;
+    const { execute, fields } = prepared;
     const isRead = /^\s*select\b/i.test(prepared.getQuery().sql);
     const on = (client: StatementClient): unknown => Object.assign(Object.create(prepared), { client });
     const executeOn: ExecuteOn = async (executor, values) =>
       await executor.run(isRead, async (client) => await execute.call(on(client), values));
+    if (fields) {
+      let mapper: ReturnType<typeof rowMapper> | undefined;
+      Object.defineProperty(prepared, 'customResultMapper', {
+        get: () => (mapper ??= rowMapper(fields, prepared.joinsNotNullableMap)),
+      });
+    }
     prepared.execute = async (values) => await executeOn(statements, values);
     executions.set(prepared, executeOn);
     return prepared;
