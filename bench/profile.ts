@@ -14,7 +14,7 @@ import { workloads } from './workloads/catalogue.js';
 
 const CONNECTIONS = 64;
 const SHOWN = 25;
-const COLD_READS = 2_000;
+const COLD_READS = 1_600;
 
 /**
  * `npm run bench -- profile [server] [workload] [seconds]`: where a server's CPU time goes under one workload

@@ -34,7 +34,7 @@ const cache = createCache({
 });
 
 const tagsOf = <Id>(resource: Pick<Resource<Id, unknown>, 'tags' | 'key' | 'params'>, id: Id): string[] =>
-  resource.tags.map((family) => family.of(entityIdOf(resource, id)));
+  resource.tags.map((family) => family.of(entityIdOf(resource)(id)));
 
 function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> {
   const keyOf = keys.valueKeyOf(resource);

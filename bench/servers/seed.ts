@@ -48,7 +48,7 @@ function cached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Va
   return {
     name: resource.name,
     readMany,
-    replace: async (id) => await deletePattern(redis, `bot:${entityIdOf(resource, id)}*`),
+    replace: async (id) => await deletePattern(redis, `bot:${entityIdOf(resource)(id)}*`),
   };
 }
 

@@ -35,6 +35,7 @@ export const botResources = (bots: BotRepository, ttl: Ttls) => ({
     params: ({ search, ...query }) => ({ ...query, search: encodeKeyText(search) }),
     tags: [orgTag],
     maxKeys: 1_000,
+    seldomReadAgain: ({ search }) => search !== '',
     shape: { items: [BOT_SHAPE], total: 'number' },
     ttlSeconds: ttl.botPage,
     load: async (queries, since) => await bots.findPages(queries, since),

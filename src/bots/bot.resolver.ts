@@ -1,17 +1,30 @@
-import { Arg, Args, Ctx, ID, Mutation, Query, Resolver } from 'type-graphql';
+import { Arg, Args, Ctx, Extensions, ID, Mutation, Query, Resolver } from 'type-graphql';
 
 import { Role } from '../auth/role.enum.js';
 import type { BotContext } from './bot.context.js';
+import { isUuid } from '../uuid.js';
 import { parseId, parseInput } from '../validation.js';
 import { BotsArgs, botsRules, CreateBotInput, UpdateBotInput } from './bot.input.js';
-import { BotPage } from './bot-page.type.js';
+import { BotPage, type BotPageContent } from './bot-page.type.js';
 import { requireBot, type BotService } from './bot.service.js';
 import { Bot, BotStatus } from './bot.type.js';
+
+/** The page as it was when this process last read it, for plans. Searches are seldom read again. */
+const expectedPage = (args: BotsArgs, { loaders }: BotContext): BotPageContent | undefined =>
+  args.search || !isUuid(args.orgId)
+    ? undefined
+    : loaders.botPage.lastSeen({
+        orgId: args.orgId.toLowerCase(),
+        page: args.page ?? 1,
+        limit: args.limit ?? 20,
+        search: '',
+      });
 
 @Resolver(() => Bot)
 export class BotResolver {
   constructor(private readonly service: BotService) {}
 
+  @Extensions({ expect: expectedPage })
   @Query(() => BotPage, { description: "A page of an organization's bots, newest first." })
   async bots(@Ctx() context: BotContext, @Args(() => BotsArgs) args: BotsArgs): Promise<BotPage> {
     context.authorization.requireToken();

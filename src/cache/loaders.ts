@@ -48,6 +48,11 @@ export class ResourceLoader<Id, Value> extends DataLoader<Id, Value | null, stri
     return places.map(({ batch, at }) => values.get(batch)?.[at] ?? null);
   }
 
+  /** See {@link CachedResource.lastSeen}. */
+  lastSeen(id: Id): Value | undefined {
+    return this.cached.lastSeen?.(id);
+  }
+
   override clearAll(): this {
     this.places.clear();
     return super.clearAll();

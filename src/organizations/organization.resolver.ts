@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Ctx, Extensions, FieldResolver, ID, Query, Resolver, Root } from 'type-graphql';
 
 import { Role } from '../auth/role.enum.js';
 import { MAX_BOTS_UNPAGED } from '../bots/bot.cache.js';
@@ -22,8 +22,7 @@ export class OrganizationResolver {
       context.loaders.organization.load(orgId),
       context.authorization.require(Role.VIEWER, orgId, 'Organization'),
     ]);
-    if (!organization) throw notFound('Organization');
-    return organization;
+    return required(organization);
   }
 
   @FieldResolver(() => [Bot], { description: 'All bots, newest first. Large organizations: use Query.bots.' })
@@ -46,13 +45,27 @@ export class OrganizationResolver {
   }
 }
 
+/** The organizations of bots, for plans. */
+async function organizationsOf(
+  bots: readonly Readonly<Bot>[],
+  _args: unknown,
+  context: OrganizationContext,
+): Promise<readonly Organization[]> {
+  const found = await context.loaders.organization.loadAll(bots.map(({ orgId }) => orgId));
+  return found.map(required);
+}
+
+function required(organization: Organization | null): Organization {
+  if (!organization) throw notFound('Organization');
+  return organization;
+}
+
 /** The organization of a bot. Callers who may see the bot may see its organization. */
 @Resolver(() => Bot)
 export class BotOrganizationResolver {
+  @Extensions({ resolveMany: organizationsOf })
   @FieldResolver(() => Organization)
   async organization(@Ctx() context: OrganizationContext, @Root() bot: Readonly<Bot>): Promise<Organization> {
-    const organization = await context.loaders.organization.load(bot.orgId);
-    if (!organization) throw notFound('Organization');
-    return organization;
+    return required(await context.loaders.organization.load(bot.orgId));
   }
 }

@@ -51,6 +51,7 @@ export class BotStatsResolver {
   }
 
   /** Not part of the value, because it would change the cached form. */
+  @Extensions({ resolveMany: (stats: readonly BotStats[]) => stats.map(({ botId }) => botId) })
   @FieldResolver(() => ID, { description: "The bot's id, by which caches of clients know the statistics." })
   id(@Root() stats: Readonly<BotStats>): string {
     return stats.botId;

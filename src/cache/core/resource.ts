@@ -34,6 +34,11 @@ interface Description<Id, Value> {
    * that they can be removed without searching the keyspace.
    */
   readonly maxKeys?: number;
+  /**
+   * Whether a value is seldom read again (the page of a search text). Such a value is stored only when this process is
+   * asked for it a second time: claiming and storing it costs as much as loading it does.
+   */
+  readonly seldomReadAgain?: (id: Id) => boolean;
   /** The fields of a value. If two releases differ in it, each ignores the values of the other. */
   readonly shape: ShapeOf<Value>;
   /** TTL in seconds, before jitter. */
@@ -72,11 +77,11 @@ export function cached<Value, Id = string>(
   return { params: (id) => ({ [entity]: String(id) }), ...description };
 }
 
-/** The id of the entity that a value belongs to. */
-export const entityIdOf = <Id>(
-  { key, params }: Pick<Cacheable<Id, unknown>, 'key' | 'params'>,
-  id: Id,
-): string => String(params(id)[entityPlaceholder(key)]);
+/** Returns the id of the entity that a value belongs to, by the value's id. */
+export function entityIdOf<Id>({ key, params }: Pick<Cacheable<Id, unknown>, 'key' | 'params'>) {
+  const entity = entityPlaceholder(key);
+  return (id: Id): string => String(params(id)[entity]);
+}
 
 type Bound<Described> =
   Described extends Cacheable<infer Id, infer Value> ? CachedResource<Id, Value> : never;
@@ -121,6 +126,11 @@ export interface CachedResource<Id, Value> {
    * @param dependencies collects the dependencies of the values
    */
   readMany(ids: readonly Id[], dependencies?: ReadDependencies): Promise<(Value | null)[]>;
+  /**
+   * A value as this process last read it from Redis, however old: only to guess what will be read.
+   * Undefined if there is none.
+   */
+  lastSeen?(id: Id): Value | undefined;
   /**
    * Invalidates the tags of a value. If the value was cached, stores the newer one in its place: a value that changes
    * very often would otherwise never be a hit. The caller must have read the newer value, with its version, after the

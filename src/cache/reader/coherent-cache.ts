@@ -23,6 +23,7 @@ export class CoherentCache {
     return {
       name: resource.name,
       readMany: async (ids, dependencies) => await reader.readMany(ids, dependencies),
+      lastSeen: (id) => reader.lastSeen(id),
       replace: async (id, newer, others) => await reader.replace(id, newer, others),
     };
   }

@@ -13,6 +13,7 @@ const INITIAL_BYTES = 512;
 export class Entries<Id> {
   private readonly entries: LRUCache<string, Entry<Id>>;
   private readonly generationsOf: readonly KeyOf<{ id: string }>[];
+  private readonly entityIdOf: (id: Id) => string;
   private readonly indexOf: ((entityId: string) => KeyIndex) | undefined;
   /** The size of the largest value seen so far, in bytes: the assumed size of an unknown value. */
   private largestBytes = INITIAL_BYTES;
@@ -26,6 +27,7 @@ export class Entries<Id> {
   ) {
     const { name, tags, maxKeys } = resource;
     this.entries = new LRUCache({ max: maxEntries });
+    this.entityIdOf = entityIdOf(resource);
     this.generationsOf = tags.map(({ entity, facet }) => keys.generation(entity, facet));
     if (maxKeys === undefined) return;
     const indexKey = keys.index(tags[0]?.entity ?? name);
@@ -33,11 +35,11 @@ export class Entries<Id> {
   }
 
   of(asked: Id): Entry<Id> {
-    const known = this.entries.get(this.valueKeys.of(asked));
+    const askedKey = this.valueKeys.of(asked);
+    const known = this.entries.get(askedKey);
     if (known) return known;
-    const id = copyOf(asked);
-    const key = this.valueKeys.of(id);
-    const entityId = entityIdOf(this.resource, id);
+    const [id, key] = [copyOf(asked), copyOf(askedKey)];
+    const entityId = this.entityIdOf(id);
     const entry: Entry<Id> = {
       id,
       wasRead: false,

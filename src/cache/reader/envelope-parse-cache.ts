@@ -40,6 +40,11 @@ export class EnvelopeParseCache<Value> {
     });
   }
 
+  /** A value that was stored under the key at some time. */
+  lastSeen(key: string): Value | undefined {
+    return this.memo.peek(key)?.value ?? undefined;
+  }
+
   /** The stored value, if it is an envelope of the current generations and the value has the expected shape. */
   parse(key: string, { raw, generation, everything }: Stored): ParsedEnvelope<Value> | undefined {
     if (raw === null || generation === undefined) return undefined;

@@ -39,6 +39,8 @@ export interface PendingRead<Id, Value> {
   generation: GenerationText | undefined;
   /** The transactions that changed everything, as Redis listed them. */
   everything: string;
+  /** Whether the value is returned without being stored, see `seldomReadAgain`. */
+  readonly passes: boolean;
   /** The value for the reader, once it is available. */
   loaded: LoadedValue<Value> | undefined;
 }

@@ -61,7 +61,7 @@ export class ResourceReader<Id, Value> {
   constructor(
     private readonly resource: Resource<Id, Value>,
     private readonly parts: CacheParts,
-    valueKeys: ValueKeys<Id>,
+    private readonly valueKeys: ValueKeys<Id>,
   ) {
     const { keys, maxEntries = MAX_ENTRIES, store } = parts;
     this.entries = new Entries(resource, valueKeys, keys, maxEntries);
@@ -75,12 +75,12 @@ export class ResourceReader<Id, Value> {
   }
 
   async readMany(ids: readonly Id[], dependencies: ReadDependencies | undefined): Promise<(Value | null)[]> {
-    const reads = ids.map((id): PendingRead<Id, Value> => ({
-      entry: this.entries.of(id),
-      generation: undefined,
-      everything: '',
-      loaded: undefined,
-    }));
+    const { seldomReadAgain } = this.resource;
+    const reads = ids.map((id): PendingRead<Id, Value> => {
+      const entry = this.entries.of(id);
+      const passes = !entry.wasRead && seldomReadAgain !== undefined && seldomReadAgain(entry.id);
+      return { entry, generation: undefined, everything: '', passes, loaded: undefined };
+    });
     await this.read(reads);
     return reads.map(({ entry, loaded = NOT_LOADED }) => {
       const { value, generation, snapshot, expiresAt } = loaded;
@@ -88,6 +88,11 @@ export class ResourceReader<Id, Value> {
       dependencies?.add({ tags, generationKeys: keys.generations, generation, snapshot, expiresAt });
       return value;
     });
+  }
+
+  /** See {@link CachedResource.lastSeen}. */
+  lastSeen(id: Id): Value | undefined {
+    return this.parsed.lastSeen(this.valueKeys.of(id));
   }
 
   /** See {@link CachedResource.replace}. */
@@ -137,7 +142,8 @@ export class ResourceReader<Id, Value> {
     const keys = reads.map(({ entry }) => entry.keys);
     const areNew = reads.every(({ entry }) => !entry.wasRead);
     for (const { entry } of reads) entry.wasRead = true;
-    if (areNew) return await store.readOrClaim(keys, freshGeneration());
+    if (areNew && !reads.some(({ passes }) => passes))
+      return await store.readOrClaim(keys, freshGeneration());
     return { stored: await store.read(keys), claims: undefined };
   }
 
@@ -158,7 +164,10 @@ export class ResourceReader<Id, Value> {
   ): Promise<void> {
     if (claims) return await this.claimAndLoad(store, missing, claims);
     const pending: Promise<void>[] = [];
+    const passing = missing.filter(({ passes }) => passes);
+    if (passing.length > 0) pending.push(this.databaseFallback.read(passing));
     const unclaimed = missing.filter((read) => {
+      if (read.passes) return false;
       // Every registered load has generations.
       const flight = read.generation === undefined ? undefined : this.loads.get(flightKey(read));
       if (flight) pending.push(this.join(flight, read));

@@ -96,7 +96,7 @@ export class SharedReads {
       for (const notify of beforeSend) notify();
       return await this.circuitBreaker.run(
         'read',
-        async (client) => await this.send(client, batch),
+        (client) => this.send(client, batch),
         keys.cost + batch.cost,
       );
     });
@@ -105,13 +105,14 @@ export class SharedReads {
     return batch;
   }
 
-  private async send(client: RedisClient, { keys, others }: Batch): Promise<(string | null)[]> {
+  private send(client: RedisClient, { keys, others }: Batch): Promise<(string | null)[]> {
     const readAll = this.cluster ? readFromCluster : readFromOne;
-    if (others.length === 0) return await readAll(client, keys);
+    if (others.length === 0) return readAll(client, keys);
     // The list of what changed everything is the first key.
     const reading = keys.list.length > 1 ? readAll(client, keys) : [];
-    const [replies] = await Promise.all([reading, ...others.map(async (send) => await send(client))]);
-    return replies;
+    return Promise.all([reading, ...others.map(async (send) => await send(client))]).then(
+      ([replies]) => replies,
+    );
   }
 }
 

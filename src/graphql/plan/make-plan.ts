@@ -16,8 +16,7 @@ import {
 } from 'graphql';
 
 import { chargeableList, type ItemSelection } from '../answer-budget.js';
-import type { OperationContext } from '../operation-context.js';
-import { mergeSelections, selectionSetsOf, type Fragments } from '../selection.js';
+import { mergeSelections, selectionSetsOf, type Fragments, type MergedFields } from '../selection.js';
 import {
   completeLeaf,
   completeList,
@@ -26,22 +25,12 @@ import {
   type Complete,
   type Select,
 } from './completion.js';
+import type { FieldExtensions } from './field-extensions.js';
+import { readAheadOf, type ReadAhead } from './read-ahead.js';
 import { andThen, collect, NotPlannedError, type Eventually, type PathOf, type PlanRun } from './plan-run.js';
 
 /** The maximum number of fields in the items of one list that are completed in one turn of the event loop. */
 const MAX_FIELDS_AT_ONCE = 5_000;
-
-/** Resolves one field of many objects together. Returns the values aligned with the objects. */
-export type ResolveMany = (
-  sources: readonly unknown[],
-  args: Readonly<Record<string, unknown>>,
-  context: OperationContext,
-) => Eventually<readonly unknown[]>;
-
-/** `extensions` of a field in the schema. */
-interface FieldExtensions {
-  readonly resolveMany?: ResolveMany;
-}
 
 /** The fields of a selection set that are known without calling a resolver, or one that needs a resolver. */
 interface Step {
@@ -84,7 +73,7 @@ export class PlanMaker {
       if (leaves.length > 0) steps.push({ prefix: '', column: leavesOf(leaves) });
       leaves = [];
     };
-    for (const [name, nodes] of mergeSelections(selectionSets, this.fragments, this.isIncluded)) {
+    for (const [name, nodes] of this.merge(selectionSets)) {
       if (++this.fields > this.maxFields || name === '__proto__') throw new NotPlannedError();
       const prefix = `${JSON.stringify(name)}:`;
       const definition = fieldOf(type, nodes);
@@ -110,11 +99,14 @@ export class PlanMaker {
       const text = JSON.stringify(parentType.name);
       return (sources) => sources.map(() => text);
     }
-    const complete = this.completionOf(definition.type, selectionSetsOf(nodes));
+    const selectionSets = selectionSetsOf(nodes);
+    const complete = this.completionOf(definition.type, selectionSets);
+    const { expect } = definition.extensions as FieldExtensions;
+    const readAhead = expect && readAheadOf(definition.type, selectionSets, (sets) => this.merge(sets));
     const list = chargeableList(definition, nodes, this.fragments, this.isIncluded);
     const resolve = list?.resolve ?? definition.resolve;
     const resolved = resolve
-      ? resolverOf(parentType, definition, name, nodes, resolve)
+      ? resolverOf({ parentType, definition, name, fieldNodes: nodes, resolve, readAhead })
       : (sources: readonly unknown[]) =>
           sources.map((source) => refuseFunction((source as Record<string, unknown>)[definition.name]));
     return (sources, run, pathOf) => {
@@ -124,6 +116,10 @@ export class PlanMaker {
         return complete(values, run, pathOfField);
       });
     };
+  }
+
+  private merge(selectionSets: readonly SelectionSetNode[]): MergedFields {
+    return mergeSelections(selectionSets, this.fragments, this.isIncluded);
   }
 
   private completionOf(type: GraphQLOutputType, selectionSets: readonly SelectionSetNode[]): Complete {
@@ -184,21 +180,27 @@ const selectSteps =
         }),
     );
 
+/** A field that has a resolver. */
+interface ResolvedField {
+  readonly parentType: GraphQLObjectType;
+  readonly definition: GraphQLField<unknown, unknown>;
+  readonly name: string;
+  readonly fieldNodes: readonly FieldNode[];
+  readonly resolve: GraphQLFieldResolver<unknown, unknown>;
+  readonly readAhead: ReadAhead | undefined;
+}
+
 /** Calls a field's resolver for many objects together, or else for each. */
-function resolverOf(
-  parentType: GraphQLObjectType,
-  definition: GraphQLField<unknown, unknown>,
-  name: string,
-  fieldNodes: readonly FieldNode[],
-  resolve: GraphQLFieldResolver<unknown, unknown>,
-) {
-  const { resolveMany } = definition.extensions as FieldExtensions;
+function resolverOf({ parentType, definition, name, fieldNodes, resolve, readAhead }: ResolvedField) {
+  const { resolveMany, expect } = definition.extensions as FieldExtensions;
   const [node] = fieldNodes;
   if (!node) throw new NotPlannedError();
   return (sources: readonly unknown[], run: PlanRun, pathOf: PathOf): Eventually<readonly unknown[]> => {
     const { schema, operation, variableValues, contextValue } = run;
     const args = getArgumentValues(definition, node, variableValues);
     if (resolveMany) return resolveMany(sources, args, contextValue);
+    const expected = readAhead && expect?.(args, contextValue);
+    if (expected !== undefined) readAhead?.([expected], contextValue);
     return collect(sources, (source, n) =>
       resolve(source, args, contextValue, {
         fieldName: definition.name,
