@@ -103,14 +103,20 @@ async function load(
 async function measure(bench: Bench, server: Server, workload: Workload, round: number): Promise<Round> {
   const { warmUpMs, measureMs } = bench.options.pace;
   const admin = bench.adminOf(server);
+  const requests = workload.requestsOf?.(round) ?? workload.requests;
   await prepare(bench, server, workload);
   if (!workload.cold) await load(bench, server, workload, { durationMs: warmUpMs });
   const [counters, use, cpu] = [await server.counters(), await redisUse(admin), cpuMicroseconds(server.pid)];
-  const result = await load(bench, server, workload, {
-    order: workload.cold ? 'once' : 'random',
-    durationMs: measureMs,
-    seed: round,
-  });
+  const result = await load(
+    bench,
+    server,
+    { ...workload, requests },
+    {
+      order: workload.cold ? 'once' : 'random',
+      durationMs: measureMs,
+      seed: round,
+    },
+  );
   const cpuAfter = cpuMicroseconds(server.pid);
   const [countersAfter, useAfter] = [await server.counters(), await redisUse(admin)];
 

@@ -9,6 +9,8 @@ export interface Workload {
   readonly requests: readonly GraphQLRequest[];
   /** Whether the cache is emptied first and each request sent once, so that every read is a miss. */
   readonly cold: boolean;
+  /** Requests that no earlier round has sent, for workloads that must not repeat any. */
+  readonly requestsOf?: (round: number) => readonly GraphQLRequest[];
   readonly updates?: { readonly requests: readonly GraphQLRequest[]; readonly part: number };
 }
 
@@ -69,7 +71,8 @@ export function workloads(data: StandardData, coldReads: number): readonly Workl
     {
       id: 'search',
       title: 'list page of a new search, every read a miss',
-      requests: coldSearches(data, coldReads),
+      requests: coldSearches(data, coldReads, 0),
+      requestsOf: (round) => coldSearches(data, coldReads, round),
       cold: true,
     },
   ];
@@ -81,8 +84,8 @@ const pages = (token: string, orgId: string, count: number): GraphQLRequest[] =>
 /** Words that an eighth of {@link insertBots}' rows have in their names, each another eighth. */
 const WORDS = ['support', 'sales', 'onboarding', 'billing', 'booking', 'returns', 'survey', 'careers'];
 
-/** Distinct pages of searches, of distinct bots. */
-function coldSearches(data: StandardData, count: number): GraphQLRequest[] {
+/** Pages of texts that no other round searches for, each of other bots. */
+function coldSearches(data: StandardData, count: number, round: number): GraphQLRequest[] {
   const pagesEach = Math.floor(data.botsOfAColdOrganization / WORDS.length / PAGE_LENGTH);
   const most = data.cold.length * WORDS.length * pagesEach;
   if (count > most) throw new Error(`There are only ${most} pages of searches that nothing else reads.`);
@@ -90,9 +93,14 @@ function coldSearches(data: StandardData, count: number): GraphQLRequest[] {
     const { token, orgId } = data.cold[i % data.cold.length] as StandardData['cold'][number];
     const n = Math.floor(i / data.cold.length);
     const page = Math.floor(n / WORDS.length) + 1;
-    return graphqlRequest(token, SEARCH, { orgId, page, search: WORDS[n % WORDS.length] });
+    const search = inCapitals(WORDS[n % WORDS.length] ?? '', round);
+    return graphqlRequest(token, SEARCH, { orgId, page, search });
   });
 }
+
+/** Writes letters as capitals where the number has a bit: the same search in other words. */
+const inCapitals = (word: string, bits: number): string =>
+  [...word].map((letter, i) => ((bits >> i) & 1 ? letter.toUpperCase() : letter)).join('');
 
 /** Distinct pages of organizations that no other workload reads, each requested by its own user. */
 function coldPages(data: StandardData, count: number): GraphQLRequest[] {
