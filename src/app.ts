@@ -17,6 +17,7 @@ import { buildGraphQLSchema } from './schema.js';
 import type { Logger } from './logger.js';
 import { Drain } from './http/drain.js';
 import { createGraphQLServer } from './graphql/graphql-server.js';
+import { QueryPlans } from './graphql/plan/query-plans.js';
 import type { Readiness } from './http/health.js';
 import { createHttpServer } from './http/http-server.js';
 import { createMetrics } from './http/metrics.js';
@@ -99,7 +100,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     schema,
     introspection: config.http.introspection,
     log,
-    onExecution: metrics.executed,
+    plans: new QueryPlans(schema, metrics.executed),
   });
   await graphql.apollo.start();
 

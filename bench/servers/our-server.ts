@@ -10,6 +10,7 @@ import { buildGraphQLSchema } from '../../src/schema.js';
 import { createLogger } from '../../src/logger.js';
 import { Drain } from '../../src/http/drain.js';
 import { createGraphQLServer } from '../../src/graphql/graphql-server.js';
+import { QueryPlans } from '../../src/graphql/plan/query-plans.js';
 import type { MomentCheck } from '../../src/cache/response/moment-check.js';
 import { createHttpServer } from '../../src/http/http-server.js';
 import { createMetrics } from '../../src/http/metrics.js';
@@ -46,7 +47,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
       helping: NOTHING_TO_HELP,
     }),
   );
-  const graphql = createGraphQLServer({ schema, introspection: false, log });
+  const graphql = createGraphQLServer({ schema, introspection: false, log, plans: new QueryPlans(schema) });
   await graphql.apollo.start();
   const http = await createHttpServer({
     config: config.http,

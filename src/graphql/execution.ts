@@ -10,7 +10,6 @@ import {
 import type { OperationContext } from './operation-context.js';
 import type { DocumentCache } from './document-cache.js';
 import { MAX_ERRORS } from './error-limits.js';
-import type { QueryPlans } from './plan/query-plans.js';
 
 /** The body of a POST request whose form needs none of Apollo Server's rules. */
 interface PlainRequest {
@@ -30,6 +29,22 @@ export interface ExecutedOperation {
 /** Options of graphql-js, here and in Apollo Server. It adds one error that says that there are too many. */
 export const EXECUTION_OPTIONS = { maxCoercionErrors: MAX_ERRORS - 1 } as const;
 
+/** What a request asks of a document. */
+export interface PlannedRequest {
+  readonly document: DocumentNode;
+  readonly operationName: string | null | undefined;
+  readonly variables: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Executes queries by plans that were made for their documents. */
+export interface Plans {
+  /**
+   * Executes a query of a valid document. Returns its `data` as JSON; undefined if graphql-js must execute the
+   * operation. Never fails.
+   */
+  execute(request: PlannedRequest, contextValue: OperationContext): Promise<string | undefined> | undefined;
+}
+
 /** The `data` of a query that was executed without errors, as JSON. */
 export interface PlannedAnswer {
   readonly dataText: string;
@@ -48,7 +63,7 @@ export async function executeKnownDocument(
     schema,
     documents,
     plans,
-  }: { readonly schema: GraphQLSchema; readonly documents: DocumentCache; readonly plans: QueryPlans },
+  }: { readonly schema: GraphQLSchema; readonly documents: DocumentCache; readonly plans: Plans },
   body: unknown,
   contextValue: OperationContext,
 ): Promise<PlannedAnswer | ExecutedOperation | undefined> {

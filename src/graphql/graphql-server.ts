@@ -9,11 +9,10 @@ import type { OperationContext } from './operation-context.js';
 import { DocumentCache } from './document-cache.js';
 import { DOCUMENT_LIMITS } from './document-limits.js';
 import { MAX_ERRORS } from './error-limits.js';
-import { EXECUTION_OPTIONS } from './execution.js';
+import { EXECUTION_OPTIONS, type Plans } from './execution.js';
 import type { Logger } from '../logger.js';
 import { refuseUnacceptable } from './content-negotiation.js';
 import { errorReporting, formatError } from './error-masking.js';
-import { QueryPlans } from './plan/query-plans.js';
 
 /** Tells the dependencies of a response when a query has been executed. */
 const executedQueries: ApolloServerPlugin<OperationContext> = {
@@ -32,7 +31,7 @@ export interface GraphQLServer {
   readonly apollo: ApolloServer<OperationContext>;
   /** The documents that need not go through Apollo Server again. */
   readonly documents: DocumentCache;
-  readonly plans: QueryPlans;
+  readonly plans: Plans;
   /** Whether clients may read the schema, and errors may suggest similar names of it. */
   readonly introspection: boolean;
 }
@@ -42,10 +41,9 @@ export function createGraphQLServer(options: {
   schema: GraphQLSchema;
   introspection: boolean;
   log: Logger;
-  /** Called for each operation of a known document: whether a plan or graphql-js has executed it. */
-  onExecution?: (by: 'plan' | 'graphql-js') => void;
+  plans: Plans;
 }): GraphQLServer {
-  const { schema, introspection, log, onExecution } = options;
+  const { schema, introspection, log, plans } = options;
   const documents = new DocumentCache();
   const apollo = new ApolloServer<OperationContext>({
     schema,
@@ -74,5 +72,5 @@ export function createGraphQLServer(options: {
       refuseUnacceptable,
     ],
   });
-  return { schema, apollo, documents, plans: new QueryPlans(schema, onExecution), introspection };
+  return { schema, apollo, documents, plans, introspection };
 }

@@ -12,6 +12,7 @@ import {
 import { LRUCache } from 'lru-cache';
 
 import { memoryOf } from '../document-cache.js';
+import type { PlannedRequest, Plans } from '../execution.js';
 import type { OperationContext } from '../operation-context.js';
 import { includedWith } from '../selection.js';
 import type { Select } from './completion.js';
@@ -37,13 +38,6 @@ interface DocumentPlans {
   bytes: number;
 }
 
-/** What a request asks of a document. */
-export interface PlannedRequest {
-  readonly document: DocumentNode;
-  readonly operationName: string | null | undefined;
-  readonly variables: Readonly<Record<string, unknown>> | undefined;
-}
-
 /**
  * Plans of execution: closures that are made once for each query, and then execute it field by field over all objects of
  * a level (breadth-first), so that a batch costs one call. They write JSON at once.
@@ -54,7 +48,7 @@ export interface PlannedRequest {
  *
  * Executing breadth-first is after Shopify's https://github.com/Shopify/graphql-breadth-exec.
  */
-export class QueryPlans {
+export class QueryPlans implements Plans {
   private readonly plans = new LRUCache<DocumentNode, DocumentPlans>({
     maxSize: MAX_PLAN_BYTES,
     sizeCalculation: ({ bytes }) => bytes,
@@ -65,10 +59,6 @@ export class QueryPlans {
     private readonly onExecution: (by: 'plan' | 'graphql-js') => void = () => {},
   ) {}
 
-  /**
-   * Executes a query of a valid document. Returns its `data` as JSON; undefined if graphql-js must execute the
-   * operation. Never fails.
-   */
   execute(request: PlannedRequest, contextValue: OperationContext): Promise<string | undefined> | undefined {
     const executing = this.begin(request, contextValue);
     this.onExecution(executing ? 'plan' : 'graphql-js');
