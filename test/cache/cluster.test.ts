@@ -63,13 +63,16 @@ describe('a Redis Cluster', () => {
   test('stores all keys of one bot, or of one organization, in one slot', async () => {
     const cache = await open();
     const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+    const search = { orgId, page: 1, limit: 20, search: 'any {text}' };
+    // A text is stored when it is searched for again.
+    await cache.botPage.readMany([search]);
     await Promise.all([
       cache.bot.readMany([id]),
       cache.botDetails.readMany([id]),
       cache.botStats.readMany([id]),
       cache.organizationBots.readMany([orgId]),
       cache.organization.readMany([orgId]),
-      cache.botPage.readMany([{ orgId, page: 1, limit: 20, search: 'any {text}' }]),
+      cache.botPage.readMany([search]),
     ]);
     const keysOf = async (one: string) =>
       (await Promise.all(redis.nodes.map(async ({ admin }) => await admin.keys(`*${one}*`)))).flat();

@@ -166,8 +166,11 @@ describe.each(OUTAGES)('while a %s Redis %s', (kind, _, makeFault) => {
     for (const fault of faults) await fault.strike();
     // A demoted master still answers reads, so a process notices the change only at its next write.
     await eventually(async () => {
-      for (const { user: reader } of apps)
-        await reader.ask(BotsDocument, { orgId, search: `${Math.random()}` });
+      for (const { user: reader } of apps) {
+        // A text is stored when it is searched for again.
+        const variables = { orgId, search: `${Math.random()}` };
+        for (let time = 0; time < 2; time++) await reader.ask(BotsDocument, { ...variables, time });
+      }
       return !(await Promise.all(apps.map(isUp))).some(Boolean);
     });
     await exerciseApi([user, other], orgId, database);

@@ -216,7 +216,7 @@ describe.each([
         cache.bot.readMany(ids),
         cache.botDetails.readMany([id]),
         cache.botStats.readMany(ids),
-        cache.botPage.readMany([{ orgId, page: round + 1, limit: 10, search: `${round}` }]),
+        cache.botPage.readMany([{ orgId, page: (round % 5) + 1, limit: 10, search: `${round % 5}` }]),
         cache.organizationBots.readMany([orgId]),
         cache.principal.readMany([userId]),
         round % 3 === 0 ? cache.invalidation.botChanged({ id, orgId }) : undefined,
@@ -244,6 +244,8 @@ describe.each([
     const read = async (search: string) =>
       (await cache.botPage.readMany([{ orgId, page: 1, limit: 100, search }]))[0]?.total;
     const cold = await Promise.all(NASTY_TEXTS.map(read));
+    // A text is stored when it is searched for again.
+    expect(await Promise.all(NASTY_TEXTS.map(read))).toEqual(cold);
     const prefix = `bots:org:${topology.idInKey(orgId)}:page:1:limit:100:search:`;
     const keys = await eventually(async () => {
       const found = (await topology.keys()).filter((key) => key.startsWith(prefix) && !key.endsWith(':lock'));

@@ -4,7 +4,11 @@ import { serverModule } from '../server-module.js';
 
 /** Generations count up from 1 instead of being random, so an evicted one returns to an earlier value. */
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
-const { claim, remove } = RedisStore.prototype;
+const { readOrClaim, claim, remove } = RedisStore.prototype;
+
+RedisStore.prototype.readOrClaim = async function (entries) {
+  return await readOrClaim.call(this, entries, '1');
+};
 
 RedisStore.prototype.claim = async function (entries) {
   return await claim.call(this, entries, '1');

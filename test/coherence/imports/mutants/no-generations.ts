@@ -5,7 +5,7 @@ import { serverModule } from '../server-module.js';
 
 /** Reads and fills ignore generations: the cache is plain GET, SET and DEL. */
 const { RedisStore } = await serverModule<typeof RedisStoreModule>('cache/redis/redis-store');
-const { read, claim } = RedisStore.prototype;
+const { read, readOrClaim, claim } = RedisStore.prototype;
 
 const anyGeneration = (entry: EntryKeys | undefined): string =>
   (entry?.generations ?? []).map(() => 'any').join('.');
@@ -13,6 +13,14 @@ const anyGeneration = (entry: EntryKeys | undefined): string =>
 RedisStore.prototype.read = async function (entries) {
   const stored = await read.call(this, entries);
   return stored.map((each, i) => ({ ...each, generation: anyGeneration(entries[i]) }));
+};
+
+RedisStore.prototype.readOrClaim = async function (entries, token) {
+  const { stored, claims } = await readOrClaim.call(this, entries, token);
+  return {
+    stored: stored.map((each, i) => ({ ...each, generation: anyGeneration(entries[i]) })),
+    claims: claims?.map((claimed, i) => claimed && { ...claimed, generation: anyGeneration(entries[i]) }),
+  };
 };
 
 RedisStore.prototype.claim = async function (entries, token) {
