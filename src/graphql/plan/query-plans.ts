@@ -28,14 +28,26 @@ const MAX_FIELDS = 1_000;
 /** The maximum number of plans of a document: one for each of its operations and each choice of its fields. */
 const MAX_VARIANTS = 8;
 
+/** The maximum number of executions that are left to graphql-js after failures. */
+const MAX_LEFT = 64;
+
+/** The plan of one operation. */
+interface Variant {
+  /** null: it cannot be planned. */
+  readonly select: Select | null;
+  /** How many executions in a row have failed. Each was begun twice, which must not become a habit. */
+  failures: number;
+  /** How many executions are left to graphql-js from now on. */
+  left: number;
+}
+
 /** The plans of one document, by operation and by the values of the variables that include or skip fields. */
 interface DocumentPlans {
   readonly fragments: Readonly<Record<string, FragmentDefinitionNode>>;
   /** The variables in `@skip` and `@include`. */
   readonly conditions: readonly string[];
-  /** null: it cannot be planned. */
-  readonly variants: Map<string, Select | null>;
-  bytes: number;
+  readonly variants: Map<string, Variant>;
+  readonly bytes: number;
 }
 
 /**
@@ -79,18 +91,33 @@ export class QueryPlans implements Plans {
     });
     if (!variableValues) return undefined;
     const plans = this.plansOf(document);
-    const plan = this.planOf(plans, document, operation, variableValues);
+    const variant = this.variantOf(plans, document, operation, variableValues);
+    if (!variant?.select) return undefined;
+    if (variant.left > 0) {
+      variant.left--;
+      return undefined;
+    }
     const { fragments } = plans;
-    return plan && this.run(plan, { schema, document, operation, fragments, variableValues, contextValue });
+    return this.run(variant, variant.select, {
+      schema,
+      document,
+      operation,
+      fragments,
+      variableValues,
+      contextValue,
+    });
   }
 
-  private async run(plan: Select, run: PlanRun): Promise<string | undefined> {
+  private async run(variant: Variant, select: Select, run: PlanRun): Promise<string | undefined> {
     try {
-      const [text] = await plan([undefined], run, () => undefined);
+      const [text] = await select([undefined], run, () => undefined);
+      variant.failures = 0;
       return text;
     } catch {
       // graphql-js meets the same error again, and reports it.
       this.onExecution('graphql-js');
+      variant.left = Math.min(2 ** variant.failures, MAX_LEFT);
+      variant.failures++;
       run.contextValue.startAgain();
       return undefined;
     }
@@ -106,47 +133,40 @@ export class QueryPlans implements Plans {
     const plans = {
       fragments,
       conditions: conditionsOf(document),
-      variants: new Map<string, Select | null>(),
+      variants: new Map<string, Variant>(),
       bytes: memoryOf(document),
     };
     this.plans.set(document, plans);
     return plans;
   }
 
-  private planOf(
+  private variantOf(
     plans: DocumentPlans,
     document: DocumentNode,
     operation: OperationDefinitionNode,
     variableValues: Readonly<Record<string, unknown>>,
-  ): Select | undefined {
+  ): Variant | undefined {
     const { conditions, variants } = plans;
     const choice = conditions.map((name) => String(variableValues[name])).join();
-    const variant = `${operation.name?.value ?? ''} ${choice}`;
-    let plan = variants.get(variant);
-    if (plan === undefined) {
+    const key = `${operation.name?.value ?? ''} ${choice}`;
+    let variant = variants.get(key);
+    if (!variant) {
       if (variants.size >= MAX_VARIANTS) return undefined;
-      plan = this.make(plans, operation, variableValues);
-      variants.set(variant, plan);
-      // Counts the size again.
-      this.plans.set(document, plans);
+      const maker = new PlanMaker(plans.fragments, includedWith(variableValues), MAX_FIELDS);
+      variant = { select: this.make(maker, operation), failures: 0, left: 0 };
+      variants.set(key, variant);
+      this.plans.set(document, { ...plans, bytes: plans.bytes + maker.size * BYTES_PER_FIELD });
     }
-    return plan ?? undefined;
+    return variant;
   }
 
-  private make(
-    plans: DocumentPlans,
-    operation: OperationDefinitionNode,
-    variableValues: Readonly<Record<string, unknown>>,
-  ): Select | null {
+  private make(maker: PlanMaker, operation: OperationDefinitionNode): Select | null {
     const root = this.schema.getRootType(operation.operation);
-    if (!root) return null;
-    const maker = new PlanMaker(plans.fragments, includedWith(variableValues), MAX_FIELDS);
     try {
-      return maker.select(root, [operation.selectionSet]);
+      return root ? maker.select(root, [operation.selectionSet]) : null;
     } catch {
+      // What plans do not know, or a directive that graphql-js will report.
       return null;
-    } finally {
-      plans.bytes += maker.size * BYTES_PER_FIELD;
     }
   }
 }
