@@ -286,8 +286,9 @@ describe('search', () => {
     for (const character of 'ab🤖%') texts.push(character.repeat(200));
     const keyPrefix = `bots:org:${orgId}:page:1:limit:20:search:`;
     for (const text of texts) {
-      const search = ` ${text} `;
-      await fixture.viewer.ask(BotsDocument, { orgId, search });
+      const variables = { orgId, search: ` ${text} ` };
+      // A text is stored when it is searched for again.
+      for (let time = 0; time < 2; time++) await fixture.viewer.ask(BotsDocument, { ...variables, time });
     }
     const different = new Set(texts).size;
     const keys = await askUntil(
