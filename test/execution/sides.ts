@@ -151,13 +151,20 @@ export class Sides {
       : await this.oracle.answer(request);
   }
 
-  /** Whether the oracle gives the same answer if the fields that failed at the server fail first. */
+  /**
+   * Whether the oracle gives the same answer if the fields that failed at the server fail first: all of them, or those
+   * that the server reports first.
+   */
   private async mayFailFirst(ask: Ask, server: Answer): Promise<boolean> {
     if (/mutation/.test(ask.text)) return false;
     const { errors = [] } = JSON.parse(server.body) as { errors?: { path?: (string | number)[] }[] };
-    const first = new Set(errors.map(({ path = [] }) => path.join('.')));
+    const paths = errors.map(({ path = [] }) => path.join('.'));
     const request = requestOf(ask, this.authorizations[ask.caller], 0);
-    return kindOfDifference(server, await this.oracle.answer(request, first)) === undefined;
+    for (let count = paths.length; count > 0; count--) {
+      const first = new Set(paths.slice(0, count));
+      if (kindOfDifference(server, await this.oracle.answer(request, first)) === undefined) return true;
+    }
+    return false;
   }
 
   /** The value of one of the server's counters, by its name and labels. */
