@@ -29,6 +29,12 @@ import type { FieldExtensions } from './field-extensions.js';
 import { readAheadOf, type ReadAhead } from './read-ahead.js';
 import { andThen, collect, NotPlannedError, type Eventually, type PathOf, type PlanRun } from './plan-run.js';
 
+/**
+ * The maximum number of fields in the items of one list: a plan completes them in one turn of the event loop, in up to
+ * 10 ms. graphql-js executes longer lists in many turns.
+ */
+const MAX_FIELDS_AT_ONCE = 10_000;
+
 /** The fields of a selection set that are known without calling a resolver, or one that needs a resolver. */
 interface Step {
   /** What precedes the texts of the column in JSON. */
@@ -228,6 +234,8 @@ function charge(
   { contextValue }: PlanRun,
 ): void {
   for (const value of values) {
-    if (Array.isArray(value)) contextValue.answerBudget.charge(value, selection, fieldName);
+    if (!Array.isArray(value)) continue;
+    if (value.length * selection.fields > MAX_FIELDS_AT_ONCE) throw new NotPlannedError();
+    contextValue.answerBudget.charge(value, selection, fieldName);
   }
 }
