@@ -6,6 +6,19 @@ import { GENERATION_START } from '../core/envelope.js';
  */
 
 /**
+ * A function that takes a batch's lock for a time (ms), unless another process holds it under the same generations.
+ * Returns `+` (the caller holds it) or `-` (another process does), and the lock's content.
+ */
+const TAKE_LOCK = `
+local function take(lock, gens, life)
+  local holds = table.concat(gens, '.')
+  if #holds > 100 then holds = redis.sha1hex(holds) end
+  local mine = redis.call('GET', lock) ~= holds
+  if mine then redis.call('SET', lock, holds, 'PX', life) end
+  return (mine and '+' or '-') .. holds
+end`;
+
+/**
  * Prepares the load of a batch of missing values: creates the missing generations, and takes the batch's lock, unless
  * another process holds it for the same values under the same generations. One lock serves the batch, so that the
  * cost does not grow with it. The lock contains all the generations: an invalidation of any of them frees it, and a
@@ -15,7 +28,7 @@ import { GENERATION_START } from '../core/envelope.js';
  * ARGV: a fresh token, life of a new generation (ms), life of the lock (ms).
  * Returns `+` (the caller holds the lock) or `-` (another process does) and the lock's content, then the generations.
  */
-export const CLAIM = `
+export const CLAIM = `${TAKE_LOCK}
 local gens = redis.call('MGET', unpack(KEYS, 2))
 for i = 1, #gens do
   if not gens[i] then
@@ -23,11 +36,7 @@ for i = 1, #gens do
     redis.call('SET', KEYS[i + 1], ARGV[1], 'PX', ARGV[2])
   end
 end
-local holds = table.concat(gens, '.')
-if #holds > 100 then holds = redis.sha1hex(holds) end
-local mine = redis.call('GET', KEYS[1]) ~= holds
-if mine then redis.call('SET', KEYS[1], holds, 'PX', ARGV[3]) end
-table.insert(gens, 1, (mine and '+' or '-') .. holds)
+table.insert(gens, 1, take(KEYS[1], gens, ARGV[3]))
 return gens`;
 
 /**
@@ -38,7 +47,7 @@ return gens`;
  * Returns the list, then what {@link CLAIM} returns first (nothing if a value was found), then the values and
  * generations.
  */
-export const READ_OR_CLAIM = `
+export const READ_OR_CLAIM = `${TAKE_LOCK}
 local each, found = ARGV[4] + 1, redis.call('MGET', unpack(KEYS, 3))
 local reply, tokens = {redis.call('GET', KEYS[1]), false, unpack(found)}, {}
 for i = 1, #found, each do
@@ -53,11 +62,7 @@ for i = 1, #found do
     tokens[#tokens + 1] = reply[i + 2]
   end
 end
-local holds = table.concat(tokens, '.')
-if #holds > 100 then holds = redis.sha1hex(holds) end
-local mine = redis.call('GET', KEYS[2]) ~= holds
-if mine then redis.call('SET', KEYS[2], holds, 'PX', ARGV[3]) end
-reply[2] = (mine and '+' or '-') .. holds
+reply[2] = take(KEYS[2], tokens, ARGV[3])
 return reply`;
 
 /**
