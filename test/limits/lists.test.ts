@@ -47,6 +47,16 @@ describe('lists in an answer', () => {
     expect(data?.organization.bots).toHaveLength(1_000);
   });
 
+  test('lists are charged once, although a query that fails is executed again', async () => {
+    const client = await member(largeOrgId);
+    const bots = 'organization(id: $id) { bots { id orgId name description status version createdAt } }';
+    const text = `query ($id: ID!) { a: ${bots} b: ${bots} c: ${bots} d: ${bots} bot(id: $id) { id } }`;
+    for (let time = 0; time < 2; time++) {
+      const { errors } = await client.sendText(text, { id: largeOrgId, time });
+      expect(errors).toMatchObject([{ path: ['bot'], extensions: { code: 'NOT_FOUND' } }]);
+    }
+  });
+
   test('more bots than a list may have are refused, naming the field and the alternative', async () => {
     const client = await member(fullOrgId);
     const { data, errors } = await client.sendText(
