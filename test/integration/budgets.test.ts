@@ -47,6 +47,7 @@ describe('the number of commands, statements and round trips of an operation', (
   let admin: Redis;
   let app: TestApp;
   let token: string;
+  let userId: string;
   let orgId: string;
   let botIds: string[];
 
@@ -55,7 +56,7 @@ describe('the number of commands, statements and round trips of an operation', (
     admin = new Redis(redis.url);
     orgId = await addOrganization(database.sql);
     botIds = await addBots(database.sql, orgId, 30);
-    ({ token } = await addUser(database.sql, { [orgId]: 'OWNER' }));
+    ({ id: userId, token } = await addUser(database.sql, { [orgId]: 'OWNER' }));
     app = await startApp({ DATABASE_URL: database.url, REDIS_URL: redis.url });
   });
 
@@ -179,6 +180,20 @@ describe('the number of commands, statements and round trips of an operation', (
       expect(await costOf(text, variables())).toEqual({ read: 1 });
     },
   );
+
+  test('a search of bots that nobody has looked up stores neither its page nor their statistics', async () => {
+    const otherOrg = await addOrganization(database.sql, 'Searched');
+    await addBots(database.sql, otherOrg, 30);
+    await database.sql`
+      insert into memberships (user_id, org_id, role) values (${userId}, ${otherOrg}, 'VIEWER')`;
+    await costOf('{ me { id } }', {});
+    const search = async (text: string) =>
+      await costOf(print(BotsWithStatsDocument), { orgId: otherOrg, search: text });
+    expect(await search('bot')).toEqual({ read: 2, sql: 2 });
+    // The page of another search with the same bots: it is new, but their statistics are not.
+    expect(await search('BOT ')).toEqual({ read: 2, claim: 1, fill: 1, sql: 2 });
+    expect(await search('ot')).toEqual({ read: 2, sql: 1 });
+  });
 
   const message = {
     conversationId: 'conversation',

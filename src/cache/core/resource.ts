@@ -36,7 +36,8 @@ interface Description<Id, Value> {
   readonly maxKeys?: number;
   /**
    * Whether a value is seldom read again (the page of a search text). Such a value is stored only when this process is
-   * asked for it a second time: claiming and storing it costs as much as loading it does.
+   * asked for it a second time: claiming and storing it costs as much as loading it does. The same holds for the values
+   * that a response shows beside it, if they are new to this process.
    */
   readonly seldomReadAgain?: (id: Id) => boolean;
   /** The fields of a value. If two releases differ in it, each ignores the values of the other. */
@@ -116,6 +117,8 @@ export interface Dependency {
 /** Collects the values that are read for one response. */
 export interface ReadDependencies {
   add(dependency: Dependency): void;
+  /** Whether the response shows a value that is seldom read again, and was not stored. The cache sets it. */
+  isSeldomReadAgain: boolean;
 }
 
 /** Reads and replaces the values of one resource. */

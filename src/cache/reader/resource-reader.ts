@@ -75,18 +75,36 @@ export class ResourceReader<Id, Value> {
   }
 
   async readMany(ids: readonly Id[], dependencies: ReadDependencies | undefined): Promise<(Value | null)[]> {
-    const { seldomReadAgain } = this.resource;
-    const reads = ids.map((id): PendingRead<Id, Value> => {
-      const entry = this.entries.of(id);
-      const passes = !entry.wasRead && seldomReadAgain !== undefined && seldomReadAgain(entry.id);
-      return { entry, generation: undefined, everything: '', passes, loaded: undefined };
-    });
+    const reads = this.begin(
+      ids.map((id) => this.entries.of(id)),
+      dependencies,
+    );
     await this.read(reads);
     return reads.map(({ entry, loaded = NOT_LOADED }) => {
       const { value, generation, snapshot, expiresAt } = loaded;
       const { tags, keys } = entry;
       dependencies?.add({ tags, generationKeys: keys.generations, generation, snapshot, expiresAt });
       return value;
+    });
+  }
+
+  /**
+   * Decides which values are returned without being stored: those that are seldom read again, and the values of a
+   * response that has such a value, if this process has not looked most of them up before. One statement loads these
+   * values, so all of them are stored, or none.
+   */
+  private begin(
+    entries: readonly Entry<Id>[],
+    dependencies: ReadDependencies | undefined,
+  ): PendingRead<Id, Value>[] {
+    const { seldomReadAgain } = this.resource;
+    const areMostNew = () => entries.filter(({ wasRead }) => !wasRead).length > entries.length / 2;
+    const allPass = dependencies?.isSeldomReadAgain === true && areMostNew();
+    return entries.map((entry) => {
+      const isSeldomReadAgain = !entry.wasRead && seldomReadAgain?.(entry.id) === true;
+      if (isSeldomReadAgain && dependencies) dependencies.isSeldomReadAgain = true;
+      const passes = allPass || isSeldomReadAgain;
+      return { entry, generation: undefined, everything: '', passes, loaded: undefined };
     });
   }
 

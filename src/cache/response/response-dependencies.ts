@@ -9,6 +9,7 @@ export class ResponseDependencies implements ReadDependencies {
   readonly reads: Dependency[] = [];
   /** When the first of the values expires (ms since 1970). */
   expiresAt = Infinity;
+  isSeldomReadAgain = false;
   private isQuery = false;
   private hasErrors = false;
   private isUncacheable = false;
@@ -29,6 +30,7 @@ export class ResponseDependencies implements ReadDependencies {
   restart(): void {
     this.reads.length = 0;
     this.expiresAt = Infinity;
+    this.isSeldomReadAgain = false;
     this.isUncacheable = false;
     this.isSettled = true;
   }
