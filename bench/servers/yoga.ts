@@ -11,7 +11,7 @@ import type { BotsArgs, UpdateBotInput } from '../../src/bots/bot.input.js';
 import type { Bot } from '../../src/bots/bot.type.js';
 import { DateTime } from '../../src/graphql/date-time.scalar.js';
 import type { MessageInput } from '../../src/messages/message.input.js';
-import type { BotStats } from '../../src/stats/bot-stats.type.js';
+import type { BotDetails, BotStats } from '../../src/stats/bot-stats.type.js';
 import type { Caller } from './callers.js';
 import { createOpponent, SDL } from './opponent.js';
 import { Tally } from './report.js';
@@ -62,6 +62,9 @@ const yoga = createYoga<object, Context>({
         botStats: async (_: unknown, { id }: { id: string }, { caller }: Context) =>
           await operations.statsOf(caller, id),
       },
+      // The response cache asks every type that has an id for it.
+      BotDetails: { id: ({ bot }: BotDetails) => bot.id },
+      BotStats: { id: ({ botId }: BotStats) => botId },
       Bot: { stats: async (bot: Bot, _: unknown, { stats }: Context) => await stats.load(bot.id) },
       Mutation: {
         updateBot: async (_: unknown, args: { id: string; input: UpdateBotInput }, { caller }: Context) =>
