@@ -120,6 +120,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const drain = new Drain();
   const http = await createHttpServer({
     config: config.http,
+    production: config.production,
     log,
     graphql,
     resources,

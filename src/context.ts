@@ -1,7 +1,8 @@
 import { Authorization, type Identity } from './auth/authorization.js';
 import type { PrincipalResources } from './auth/principal.cache.js';
-import { clearLoaders, createLoaders, type Loaders } from './cache/loaders.js';
+import { clearLoaders, createLoaders, observedLoaders, type Loaders } from './cache/loaders.js';
 import type { BoundResources } from './cache/core/resource.js';
+import type { CacheReport } from './cache/response/cache-report.js';
 import type { ResponseDependencies } from './cache/response/response-dependencies.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
 import type { OperationContext } from './graphql/operation-context.js';
@@ -29,13 +30,15 @@ export function createRequestContext<Described extends PrincipalResources>(
     readonly dependencies: ResponseDependencies;
     /** The maximum size of the answer, in characters. */
     readonly maxCharacters: number;
+    /** Lists what the fields read, if that was asked for. */
+    readonly report?: CacheReport | undefined;
   },
 ): RequestContext<Described> {
-  const { requestId, identity, dependencies, maxCharacters } = request;
+  const { requestId, identity, dependencies, maxCharacters, report } = request;
   const loaders = createLoaders(resources, dependencies);
   const answerBudget = new AnswerBudget(maxCharacters);
   const { principal } = loaders as Loaders<BoundResources<PrincipalResources>>;
-  return {
+  const context: RequestContext<Described> = {
     requestId,
     authorization: new Authorization(identity, principal),
     loaders,
@@ -48,4 +51,10 @@ export function createRequestContext<Described extends PrincipalResources>(
       dependencies.restart();
     },
   };
+  if (!report) return context;
+  const at = (path: string): RequestContext<Described> => ({
+    ...context,
+    loaders: observedLoaders(loaders, (resource, id) => report.asked(resource, id, path)),
+  });
+  return { ...context, at };
 }

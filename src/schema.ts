@@ -7,6 +7,7 @@ import { BotOrganizationResolver, OrganizationResolver } from './organizations/o
 import { BotDetailsResolver, BotStatsFieldResolver, BotStatsResolver } from './stats/bot-stats.resolver.js';
 import { MembershipResolver, UserResolver } from './users/user.resolver.js';
 import { chargeLists } from './graphql/answer-budget.js';
+import { passFieldPaths } from './graphql/field-paths.js';
 import { DateTime } from './graphql/date-time.scalar.js';
 
 /**
@@ -39,6 +40,7 @@ export async function buildGraphQLSchema(instances: readonly object[]): Promise<
     // The input rules check inputs, because their errors can name the field and the rule.
     validate: false,
   });
+  passFieldPaths(schema);
   chargeLists(schema);
   return schema;
 }

@@ -58,8 +58,10 @@ export async function measureThroughput(
   return results;
 }
 
-const canServe = ({ contender }: Server, { cold, updates }: Workload): boolean =>
-  contender.onlyReads !== true || (!cold && updates === undefined);
+/** The ceiling has stored the answers of the first round, so it cannot answer what only a later round asks. */
+const canServe = ({ contender }: Server, { cold, updates, requestsOf }: Workload): boolean =>
+  (contender.onlyReads !== true || (!cold && updates === undefined)) &&
+  (contender.id !== 'ceiling' || requestsOf === undefined);
 
 /** Empties or fills the cache, as the workload requires. */
 async function prepare(bench: Bench, server: Server, workload: Workload): Promise<void> {

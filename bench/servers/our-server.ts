@@ -50,6 +50,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
   const graphql = createGraphQLServer({ schema, introspection: false, log, plans: new QueryPlans(schema) });
   await graphql.apollo.start();
   const http = await createHttpServer({
+    production: true,
     config: config.http,
     log,
     graphql,

@@ -53,6 +53,20 @@ export class ResourceLoader<Id, Value> extends DataLoader<Id, Value | null, stri
     return this.cached.lastSeen?.(id);
   }
 
+  /** This loader, whose requests for values are told to `onAsk`. */
+  observedBy(onAsk: (resource: string, id: unknown) => void): this {
+    const { name } = this.cached;
+    const load: this['load'] = async (id) => {
+      onAsk(name, id);
+      return await this.load(id);
+    };
+    const loadAll: this['loadAll'] = async (ids) => {
+      for (const id of ids) onAsk(name, id);
+      return await this.loadAll(ids);
+    };
+    return Object.assign(Object.create(this) as this, { load, loadAll });
+  }
+
   override clearAll(): this {
     this.places.clear();
     return super.clearAll();
@@ -138,6 +152,19 @@ function kindOf(resources: object): typeof RequestLoaders {
     });
   }
   return kind;
+}
+
+/** The same loaders for one reader, whose requests for values are told to `onAsk`. */
+export function observedLoaders<Observed extends object>(
+  loaders: Observed,
+  onAsk: (resource: string, id: unknown) => void,
+): Observed {
+  return new Proxy(loaders, {
+    get(target, name) {
+      const loader: unknown = Reflect.get(target, name);
+      return loader instanceof ResourceLoader ? loader.observedBy(onAsk) : loader;
+    },
+  });
 }
 
 /** Clears loaders, so that the rest of the request reads again. */

@@ -72,7 +72,10 @@ export async function executeKnownDocument(
   if (!document) return undefined;
   const { operationName } = body;
   const variables = body.variables ?? undefined;
-  const dataText = await plans.execute({ document, operationName, variables }, contextValue);
+  // A plan calls the resolvers of many fields together, so it does not tell what each of them reads.
+  const dataText = contextValue.at
+    ? undefined
+    : await plans.execute({ document, operationName, variables }, contextValue);
   if (dataText !== undefined) return { dataText };
   const result = await execute({
     schema,

@@ -10,6 +10,8 @@ export interface OperationContext {
   readonly dependencies: { complete(outcome: { readonly hasErrors: boolean }): void };
   /** The remaining size of the answer. */
   readonly answerBudget: AnswerBudget;
+  /** The context of the field at a path, such as `bots.items.0.stats`, if it is to be known what each field reads. */
+  readonly at?: (path: string) => OperationContext;
   /** Forgets everything that was read and charged, because the operation is executed from the beginning. */
   startAgain(): void;
 }

@@ -1,5 +1,6 @@
 import type { GraphQLError } from 'graphql';
 
+import type { CacheReport } from '../cache/response/cache-report.js';
 import { badInput } from '../errors.js';
 import { formatErrors } from '../graphql/error-masking.js';
 
@@ -11,8 +12,17 @@ export interface GraphQLAnswer {
 }
 
 /** Writes a result as Apollo Server does: the errors come first. */
-export const toText = (result: { readonly errors?: readonly unknown[]; readonly data?: unknown }): string =>
-  `${JSON.stringify(result)}\n`;
+export const toText = (result: {
+  readonly errors?: readonly unknown[];
+  readonly data?: unknown;
+  readonly extensions?: object;
+}): string => `${JSON.stringify(result)}\n`;
+
+/** Adds the report to a complete answer, as `extensions.cache`. */
+export function withReport(text: string, report: CacheReport): string {
+  const answer = JSON.parse(text) as { readonly extensions?: object };
+  return toText({ ...answer, extensions: { ...answer.extensions, cache: report } });
+}
 
 /** The answer to a request that is refused before it is executed. */
 export const refusal = (

@@ -7,6 +7,7 @@ import type { CacheObserver } from '../cache/core/observer.js';
 import { MAX_EXECUTIONS } from '../cache/create-cache.js';
 import type { MomentCheck } from '../cache/response/moment-check.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
+import { CacheReport } from '../cache/response/cache-report.js';
 import { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import { createRequestContext, type RequestContext } from '../context.js';
 import type { Resources } from '../resources.js';
@@ -16,7 +17,7 @@ import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
 import { responseTypeFor } from '../graphql/content-negotiation.js';
 import { formatErrors, reportErrors } from '../graphql/error-masking.js';
-import { refusal, toText, withinBytes, type GraphQLAnswer } from './graphql-answer.js';
+import { refusal, withReport, toText, withinBytes, type GraphQLAnswer } from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { parseJsonBody } from './json-body.js';
 import { checkVariableLimits } from '../graphql/variable-limits.js';
@@ -35,6 +36,8 @@ export interface GraphQLRouteOptions {
   readonly log: Logger;
   /** The maximum size of an answer, in bytes. */
   readonly maxAnswerBytes: number;
+  /** Whether the sender of a request may see where its values came from. @throws HttpFailure if not */
+  readonly wantsReport: (request: FastifyRequest) => boolean;
 }
 
 /** The maximum length of a body that is parsed without a valid token. */
@@ -48,6 +51,8 @@ interface Asked {
   readonly identity: Identity;
   /** The content type of the answer; undefined if the client accepts none of the available ones. */
   readonly contentType: string | undefined;
+  /** Lists where the values of the answer came from, if that was asked for. */
+  readonly report: CacheReport | undefined;
 }
 
 /** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
@@ -59,17 +64,22 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     reply.header('cache-control', 'no-store');
     const found = authenticate(request.headers.authorization);
     const identity = found instanceof Promise ? await found : found;
-    const asked: Asked = { request, identity, contentType: responseTypeFor(request.headers.accept) };
+    const contentType = responseTypeFor(request.headers.accept);
+    const report = options.wantsReport(request) ? new CacheReport() : undefined;
+    const asked: Asked = { request, identity, contentType, report };
 
     const key = responseCache && answerKey(asked);
     if (key !== undefined && asked.contentType !== undefined) {
-      const cached = await responseCache?.find(key);
-      if (cached !== undefined) return await reply.header('content-type', asked.contentType).send(cached);
+      const cached = await responseCache?.find(key, report);
+      if (cached !== undefined) {
+        const body = report ? withReport(cached.toString(), report) : cached;
+        return await reply.header('content-type', asked.contentType).send(body);
+      }
     }
 
     const answer = refuseLongBody(asked) ?? (await answerAnew(asked, key));
     for (const [name, value] of answer.headers) reply.header(name, value);
-    return await reply.code(answer.status).send(answer.text);
+    return await reply.code(answer.status).send(report ? withReport(answer.text, report) : answer.text);
   };
 
   /**
@@ -83,7 +93,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     if (refused) return refused;
     for (let execution = 1; execution <= MAX_EXECUTIONS; execution++) {
       if (execution > 1) observer.executedAgain('once more');
-      const dependencies = new ResponseDependencies(momentCheck.since);
+      asked.report?.restart();
+      const dependencies = new ResponseDependencies(momentCheck.since, asked.report);
       const answer = await answerOnce(asked, body, resources, dependencies);
       const holds = momentCheck.holds(dependencies);
       if (holds !== true && !(await holds)) continue;
@@ -91,10 +102,11 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       return answer;
     }
     observer.executedAgain('in one transaction');
-    return await inOneSnapshot(
-      async (snapshot) =>
-        await answerOnce(asked, body, snapshot, new ResponseDependencies(momentCheck.since)),
-    );
+    return await inOneSnapshot(async (snapshot) => {
+      asked.report?.restart();
+      const dependencies = new ResponseDependencies(momentCheck.since, asked.report);
+      return await answerOnce(asked, body, snapshot, dependencies);
+    });
   }
 
   async function answerOnce(
@@ -103,12 +115,13 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     from: Resources,
     dependencies: ResponseDependencies,
   ): Promise<GraphQLAnswer> {
-    const { request, identity } = asked;
+    const { request, identity, report } = asked;
     const context = createRequestContext(from, {
       requestId: request.id,
       identity,
       dependencies,
       maxCharacters: maxAnswerBytes,
+      report,
     });
     const answer =
       (await executeKnown(asked, body, context)) ??

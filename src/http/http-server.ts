@@ -38,6 +38,7 @@ const EXPOSED_HEADERS = [
 
 export interface HttpOptions {
   readonly config: Config['http'];
+  readonly production: boolean;
   readonly log: Logger;
   readonly graphql: GraphQLServer;
   readonly resources: Resources;
@@ -105,6 +106,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     ...options,
     observer: metrics.observer,
     maxAnswerBytes: config.maxAnswerBytes,
+    wantsReport: ({ headers }) => !options.production && headers['x-cache-report'] === '1',
   });
   app.route({
     method: ['GET', 'POST'],

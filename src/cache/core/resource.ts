@@ -1,6 +1,7 @@
 import { entityPlaceholder, type KeyParams } from './keys.js';
 import type { GenerationText } from './generation.js';
 import type { MomentText } from './moment.js';
+import type { ReportedRead } from './read-report.js';
 import type { ShapeOf } from './shape.js';
 import type { SnapshotText } from './snapshot.js';
 import type { Tag, TagFamily } from './tags.js';
@@ -104,6 +105,9 @@ export function bindAll<Described extends Readonly<Record<string, object>>>(
 
 /** A value that was read, and the conditions under which it is current. */
 export interface Dependency {
+  /** The name of the resource, and the value's key. */
+  readonly resource: string;
+  readonly key: string;
   readonly tags: readonly Tag[];
   /** The keys of the tags' generations. */
   readonly generationKeys: readonly string[];
@@ -119,6 +123,8 @@ export interface ReadDependencies {
   add(dependency: Dependency): void;
   /** Whether the response shows a value that is seldom read again, and was not stored. The cache sets it. */
   isSeldomReadAgain: boolean;
+  /** Is told how each value was read, if somebody wants to know. */
+  readonly onRead?: ((id: unknown, read: ReportedRead) => void) | undefined;
 }
 
 /** Reads and replaces the values of one resource. */

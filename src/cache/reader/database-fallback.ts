@@ -36,7 +36,10 @@ export class DatabaseFallback<Id, Value> {
         const loaded = results[i] ?? NOT_LOADED;
         const isOurs = (flights[i]?.startedAt ?? 0) >= arrivedAt;
         if (!isOurs && !freshness.accepts(read.entry.tags, loaded.snapshot)) return true;
-        if (!isOurs) onJoin();
+        if (!isOurs) {
+          onJoin();
+          read.outcome = 'joined';
+        }
         read.loaded = loaded;
         return false;
       });

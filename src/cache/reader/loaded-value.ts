@@ -1,6 +1,8 @@
 import type { GenerationText } from '../core/generation.js';
 import type { EntryKeys } from '../redis/cache-store.js';
 import type { SnapshotText } from '../core/snapshot.js';
+import type { MissReason } from '../core/observer.js';
+import type { ReadOutcome } from '../core/read-report.js';
 import type { Tag } from '../core/tags.js';
 
 /** A requested id, and the keys derived from it. */
@@ -41,6 +43,10 @@ export interface PendingRead<Id, Value> {
   everything: string;
   /** Whether the value is returned without being stored, see `seldomReadAgain`. */
   readonly passes: boolean;
+  /** Why the value was no hit; undefined if it was one. */
+  missed: MissReason | undefined;
+  /** How the value was got, see `ReadOutcome`. */
+  outcome: ReadOutcome;
   /** The value for the reader, once it is available. */
   loaded: LoadedValue<Value> | undefined;
 }

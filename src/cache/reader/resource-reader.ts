@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import hashSlotOf from 'cluster-key-slot';
 import type { Logger } from '../core/logger.js';
 
 import { DatabaseFallback } from './database-fallback.js';
@@ -23,6 +24,8 @@ import type { ValueKeys } from './value-keys.js';
 /** TTL of "there is no such row", in seconds. */
 const NEGATIVE_TTL_SECONDS = 10;
 const TTL_JITTER = 0.1;
+/** The number of hash slots of a Redis Cluster: keys are spread over them evenly. */
+const HASH_SLOTS = 16_384;
 
 /** How long a reader waits for another process to store a value before it loads the value itself (ms, in total). */
 const MAX_WAIT_MS = 150;
@@ -75,15 +78,19 @@ export class ResourceReader<Id, Value> {
   }
 
   async readMany(ids: readonly Id[], dependencies: ReadDependencies | undefined): Promise<(Value | null)[]> {
+    const startedAt = dependencies?.onRead && performance.now();
     const reads = this.begin(
       ids.map((id) => this.entries.of(id)),
       dependencies,
     );
     await this.read(reads);
+    if (startedAt !== undefined) this.report(ids, reads, performance.now() - startedAt, dependencies);
+    const { name: resource } = this.resource;
     return reads.map(({ entry, loaded = NOT_LOADED }) => {
       const { value, generation, snapshot, expiresAt } = loaded;
       const { tags, keys } = entry;
-      dependencies?.add({ tags, generationKeys: keys.generations, generation, snapshot, expiresAt });
+      const { key, generations: generationKeys } = keys;
+      dependencies?.add({ resource, key, tags, generationKeys, generation, snapshot, expiresAt });
       return value;
     });
   }
@@ -104,7 +111,31 @@ export class ResourceReader<Id, Value> {
       const isSeldomReadAgain = !entry.wasRead && seldomReadAgain?.(entry.id) === true;
       if (isSeldomReadAgain && dependencies) dependencies.isSeldomReadAgain = true;
       const passes = allPass || isSeldomReadAgain;
-      return { entry, generation: undefined, everything: '', passes, loaded: undefined };
+      return {
+        entry,
+        generation: undefined,
+        everything: '',
+        passes,
+        missed: undefined,
+        outcome: 'loaded',
+        loaded: undefined,
+      };
+    });
+  }
+
+  private report(
+    ids: readonly Id[],
+    reads: readonly PendingRead<Id, Value>[],
+    ms: number,
+    dependencies: ReadDependencies | undefined,
+  ): void {
+    const now = Date.now();
+    reads.forEach(({ entry, outcome, missed, loaded = NOT_LOADED }, i) => {
+      const ttlMs = loaded.expiresAt - now;
+      const ageMs = this.lifeOf(entry, loaded.value) - ttlMs;
+      const { tags, keys } = entry;
+      const { name: resource } = this.resource;
+      dependencies?.onRead?.(ids[i], { resource, key: keys.key, outcome, missed, tags, ageMs, ttlMs, ms });
     });
   }
 
@@ -118,9 +149,10 @@ export class ResourceReader<Id, Value> {
     const { value, version = 0 } = newer;
     const { snapshot } = parseMoment(newer.snapshot);
     await this.parts.helping.admit([newer.snapshot]);
-    const expiresAt = this.expiryOf(value);
+    const entry = this.entries.of(id);
+    const expiresAt = Date.now() + this.lifeOf(entry, value);
     const loaded = { value, snapshot, version, generation: undefined, expiresAt };
-    await this.fills?.replace(this.entries.of(id), loaded, others);
+    await this.fills?.replace(entry, loaded, others);
   }
 
   /** Completes reads with the values in Redis that may be used; {@link readMissing} completes the others. */
@@ -135,6 +167,7 @@ export class ResourceReader<Id, Value> {
     } catch (error) {
       rethrowUnlessUnavailable(error);
       observer.miss(name, 'unavailable', reads.length);
+      for (const read of reads) read.missed = 'unavailable';
       await this.databaseFallback.read(reads);
       return;
     }
@@ -143,8 +176,10 @@ export class ResourceReader<Id, Value> {
       const hit = this.tryHit(read.entry, stored[i]);
       if (typeof hit !== 'string') {
         read.loaded = hit;
+        read.outcome = 'hit';
         return false;
       }
+      read.missed = hit;
       read.generation = stored[i]?.generation;
       read.everything = stored[i]?.everything ?? '';
       misses.set(hit, (misses.get(hit) ?? 0) + 1);
@@ -251,9 +286,13 @@ export class ResourceReader<Id, Value> {
 
   private async join({ batch, at }: Flight<LoadedValue<Value>>, read: PendingRead<Id, Value>): Promise<void> {
     this.parts.observer.joined(this.resource.name);
+    read.outcome = 'joined';
     const loaded = (await batch)[at] ?? NOT_LOADED;
     if (this.parts.freshness.accepts(read.entry.tags, loaded.snapshot)) read.loaded = loaded;
-    else await this.databaseFallback.read([read]);
+    else {
+      read.outcome = 'loaded';
+      await this.databaseFallback.read([read]);
+    }
   }
 
   /**
@@ -279,6 +318,7 @@ export class ResourceReader<Id, Value> {
           const hit = this.tryHit(read.entry, stored[i]);
           if (typeof hit === 'string') return true;
           observer.waited(this.resource.name);
+          read.outcome = 'waited';
           read.loaded = hit;
           return false;
         });
@@ -308,18 +348,22 @@ export class ResourceReader<Id, Value> {
     const loaded = await this.resource.load(ids, helping.since);
     const helped = helping.admit(loaded.map(({ snapshot }) => snapshot));
     if (helped) await helped;
-    return missing.map(({ generation }, i) => {
+    return missing.map(({ entry, generation }, i) => {
       const { value, snapshot: moment, version = 0 } = loaded[i] ?? NOT_LOADED;
       const { snapshot } = parseMoment(moment);
-      return { value, snapshot, version, generation, expiresAt: this.expiryOf(value) };
+      return { value, snapshot, version, generation, expiresAt: Date.now() + this.lifeOf(entry, value) };
     });
   }
 
-  /** The end of the life of a value that is loaded now (ms since 1970). */
-  private expiryOf(value: Value | null): number {
+  /**
+   * The life of a value that is loaded now (ms). The key decides the jitter, so that the age of a stored value follows
+   * from the end of its life.
+   */
+  private lifeOf({ keys }: Entry<Id>, value: Value | null): number {
     const { ttlSeconds } = this.resource;
     const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
-    return Date.now() + Math.ceil(seconds * 1_000 * (1 - Math.random() * TTL_JITTER));
+    const jitter = (TTL_JITTER * hashSlotOf(keys.key)) / HASH_SLOTS;
+    return Math.ceil(seconds * 1_000 * (1 - jitter));
   }
 }
 

@@ -2,6 +2,17 @@ import { parseMoment } from '../core/moment.js';
 import type { CachedResource, Resource } from '../core/resource.js';
 import type { Helping } from '../invalidation/helping.js';
 
+const NOT_STORED = { key: '', tags: [], generationKeys: [], generation: undefined, expiresAt: 0 } as const;
+const UNCACHED_READ = {
+  key: '',
+  outcome: 'loaded',
+  missed: 'uncached',
+  tags: [],
+  ageMs: 0,
+  ttlMs: 0,
+  ms: 0,
+} as const;
+
 /**
  * Binds a description to the database alone: every read is a load. Values are returned once everything that they show
  * is invalidated, as those of the cache are.
@@ -15,9 +26,10 @@ export function uncached<Id, Value>(
     async readMany(ids, dependencies) {
       const loaded = await load(ids, helping.since);
       await helping.admit(loaded.map(({ snapshot }) => snapshot));
-      return loaded.map(({ value, snapshot: moment }) => {
+      return loaded.map(({ value, snapshot: moment }, i) => {
         const { snapshot } = parseMoment(moment);
-        dependencies?.add({ tags: [], generationKeys: [], generation: undefined, snapshot, expiresAt: 0 });
+        dependencies?.add({ ...NOT_STORED, resource: name, snapshot });
+        dependencies?.onRead?.(ids[i], { ...UNCACHED_READ, resource: name });
         return value;
       });
     },

@@ -2,8 +2,9 @@ import { LRUCache } from 'lru-cache';
 
 import { rethrowUnlessUnavailable } from '../core/errors.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
-import type { CacheObserver } from '../core/observer.js';
+import type { CacheObserver, MissReason } from '../core/observer.js';
 import type { Dependency } from '../core/resource.js';
+import type { FoundResponse } from './cache-report.js';
 import { areCurrent, generationKeysOf } from './current-reads.js';
 import type { ResponseDependencies } from './response-dependencies.js';
 import type { CacheStore, CurrentGenerations } from '../redis/cache-store.js';
@@ -23,9 +24,17 @@ interface Repeatable {
   current: CurrentGenerations | undefined;
 }
 
+/** Is told what the response cache found. */
+export interface ResponseReport {
+  onHit(found: FoundResponse): void;
+  onMiss(reason: MissReason): void;
+}
+
 interface CachedResponse {
   readonly text: string;
   readonly reads: readonly Dependency[];
+  /** When the response was made, and when the first of its values expires (ms since 1970). */
+  readonly madeAt: number;
   readonly expiresAt: number;
   repeatable: Repeatable | undefined;
   /** The revision of the invalidation log at which the snapshots were last accepted. */
@@ -71,38 +80,37 @@ export class ResponseCache {
     return this.responses.size;
   }
 
-  /** The cached response of a key, if it may be returned. One round trip to Redis. Never fails. */
-  async find(key: string): Promise<Buffer | undefined> {
-    const { observer } = this.parts;
+  /**
+   * The cached response of a key, if it may be returned. One round trip to Redis. Never fails.
+   * @param report is told what was found
+   */
+  async find(key: string, report?: ResponseReport): Promise<Buffer | undefined> {
     const cached = this.responses.get(key);
-    if (!cached) {
-      observer.miss(RESOURCE, 'absent');
-      return undefined;
-    }
+    if (!cached) return this.miss('absent', report);
     if (cached.expiresAt <= Date.now()) {
       this.responses.delete(key);
-      observer.miss(RESOURCE, 'outdated');
-      return undefined;
+      return this.miss('outdated', report);
     }
     let isCurrent: boolean;
     try {
       isCurrent = await (cached.checking ?? this.check(cached));
     } catch (error) {
       rethrowUnlessUnavailable(error);
-      observer.miss(RESOURCE, 'unavailable');
-      return undefined;
+      return this.miss('unavailable', report);
     }
     if (!isCurrent) {
       if (this.responses.peek(key) === cached) this.responses.delete(key);
-      observer.miss(RESOURCE, 'outdated');
-      return undefined;
+      return this.miss('outdated', report);
     }
-    if (!this.accepts(cached)) {
-      observer.miss(RESOURCE, 'distrusted');
-      return undefined;
-    }
-    observer.hit(RESOURCE);
+    if (!this.accepts(cached)) return this.miss('distrusted', report);
+    this.parts.observer.hit(RESOURCE);
+    report?.onHit(cached);
     return repeatableOf(cached).body;
+  }
+
+  private miss(reason: MissReason, report: ResponseReport | undefined): undefined {
+    this.parts.observer.miss(RESOURCE, reason);
+    report?.onMiss(reason);
   }
 
   /** Caches a response that was found to be of one moment, if every value that was read for it has generations. */
@@ -111,6 +119,7 @@ export class ResponseCache {
     this.responses.set(key, {
       text: body,
       reads: dependencies.reads,
+      madeAt: Date.now(),
       expiresAt: dependencies.expiresAt,
       repeatable: undefined,
       acceptedAt: -1,

@@ -1,4 +1,5 @@
 import type { Dependency, ReadDependencies } from '../core/resource.js';
+import type { CacheReport } from './cache-report.js';
 import { isHelped, type HelpedMoment } from '../invalidation/helping.js';
 
 /**
@@ -15,8 +16,18 @@ export class ResponseDependencies implements ReadDependencies {
   private isUncacheable = false;
   private isSettled = true;
 
-  /** @param since up to where all writes were invalidated when the response was begun */
-  constructor(readonly since: HelpedMoment) {}
+  /**
+   * @param since up to where all writes were invalidated when the response was begun
+   * @param report lists the values, if it was asked for
+   */
+  constructor(
+    readonly since: HelpedMoment,
+    private readonly report?: Pick<CacheReport, 'onRead' | 'restart'>,
+  ) {}
+
+  get onRead(): CacheReport['onRead'] | undefined {
+    return this.report?.onRead;
+  }
 
   add(dependency: Dependency): void {
     const { generation, snapshot, expiresAt } = dependency;
@@ -29,6 +40,7 @@ export class ResponseDependencies implements ReadDependencies {
   /** Forgets the values that were read, because the response is made from the beginning. */
   restart(): void {
     this.reads.length = 0;
+    this.report?.restart();
     this.expiresAt = Infinity;
     this.isSeldomReadAgain = false;
     this.isUncacheable = false;
