@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import hashSlotOf from 'cluster-key-slot';
 import type { Logger } from '../core/logger.js';
 
 import { DatabaseFallback } from './database-fallback.js';
@@ -10,6 +9,7 @@ import { Fills, type ClaimedRead } from './fills.js';
 import { freshGeneration } from '../core/fresh-generation.js';
 import type { Helping } from '../invalidation/helping.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
+import { jitterOf } from '../core/jitter.js';
 import type { Invalidator } from '../invalidation/invalidator.js';
 import type { Tag } from '../core/tags.js';
 import { NOT_LOADED, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
@@ -24,8 +24,6 @@ import type { ValueKeys } from './value-keys.js';
 /** TTL of "there is no such row", in seconds. */
 const NEGATIVE_TTL_SECONDS = 10;
 const TTL_JITTER = 0.1;
-/** The number of hash slots of a Redis Cluster: keys are spread over them evenly. */
-const HASH_SLOTS = 16_384;
 
 /** How long a reader waits for another process to store a value before it loads the value itself (ms, in total). */
 const MAX_WAIT_MS = 150;
@@ -362,8 +360,7 @@ export class ResourceReader<Id, Value> {
   private lifeOf({ keys }: Entry<Id>, value: Value | null): number {
     const { ttlSeconds } = this.resource;
     const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
-    const jitter = (TTL_JITTER * hashSlotOf(keys.key)) / HASH_SLOTS;
-    return Math.ceil(seconds * 1_000 * (1 - jitter));
+    return Math.ceil(seconds * 1_000 * (1 - TTL_JITTER * jitterOf(keys.key)));
   }
 }
 
