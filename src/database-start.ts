@@ -3,16 +3,21 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { openDriver } from './db/driver.js';
-import { codeOf, isStartingUp } from './db/failures.js';
+import { codeOf } from './db/failures.js';
 import { isMigrated, migrateDatabase, MIGRATIONS } from './db/migrate.js';
 import { databaseProblem, StartError } from './start-failure.js';
 
-/** How long to wait for a PostgreSQL that is starting up, and for one that does not answer yet (ms). */
-const MAX_STARTING_UP_MS = 30_000;
-const MAX_ABSENT_MS = 5_000;
+/**
+ * How long to wait for a PostgreSQL that may be starting (s), by the code of its refusal: it is starting up, nothing listens
+ * yet, its host has no name yet. Any other refusal ends the start at once.
+ */
+const MAX_WAIT_SECONDS: Readonly<Record<string, number>> = {
+  '57P03': 30,
+  ECONNREFUSED: 15,
+  ENOTFOUND: 5,
+  EAI_AGAIN: 5,
+};
 const PAUSE_MS = 1_000;
-
-const ABSENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN']);
 
 /** The command with which operators migrate a database. */
 const MIGRATE_COMMAND = 'node dist/migrate.js';
@@ -76,15 +81,19 @@ async function waitForDatabase(url: string, onWait: (reason: string) => void): P
       await sql`select 1`;
       return;
     } catch (error) {
-      const problem = databaseProblem(error) ?? error;
-      const code = codeOf(error) ?? '';
-      const waitedMs = performance.now() - startedAt;
-      const maxMs = isStartingUp(error) ? MAX_STARTING_UP_MS : ABSENT.has(code) ? MAX_ABSENT_MS : 0;
-      if (waitedMs >= maxMs || !(problem instanceof StartError)) throw problem;
-      onWait(problem.message);
+      onWait(reasonToWait(error, performance.now() - startedAt));
     } finally {
       await sql.end({ timeout: 0 });
     }
     await pause(PAUSE_MS);
   }
+}
+
+/** The reason to wait longer. @throws StartError if PostgreSQL will not accept connections soon, or did not for too long */
+function reasonToWait(error: unknown, waitedMs: number): string {
+  const problem = databaseProblem(error);
+  const maxSeconds = MAX_WAIT_SECONDS[codeOf(error) ?? ''];
+  if (!problem || maxSeconds === undefined) throw problem ?? error;
+  if (waitedMs < maxSeconds * 1_000) return `${problem.message} Trying again for at most ${maxSeconds} s.`;
+  throw new StartError(`${problem.message} Gave up after ${maxSeconds} s.`, { cause: error });
 }

@@ -17,9 +17,6 @@ export const isForeignKeyViolation = (error: unknown): boolean => sqlState(error
 
 export const isUniqueViolation = (error: unknown): boolean => sqlState(error) === UNIQUE_VIOLATION;
 
-/** Whether PostgreSQL refuses connections because it is still starting. */
-export const isStartingUp = (error: unknown): boolean => sqlState(error) === STARTING_UP;
-
 export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_NOT_AVAILABLE;
 
 /** A statement that this server did not complete in time, or did not send at all. */

@@ -135,14 +135,14 @@ describe('a server that cannot start says so in one sentence, without a secret a
       to.password = PASSWORD;
     });
     expect(sentenceOf(await serve({ DATABASE_URL: url }))).toMatch(
-      /^DATABASE_URL names an address .* \(ECONNREFUSED\)\.$/m,
+      /^DATABASE_URL names an address .* \(ECONNREFUSED\)\. Gave up after 15 s\.$/m,
     );
   });
 
   test('an unknown host', async () => {
     const url = changed((to) => (to.hostname = 'nowhere.invalid'));
     expect(sentenceOf(await serve({ DATABASE_URL: url }))).toMatch(
-      /^DATABASE_URL names a host .*\((ENOTFOUND|EAI_AGAIN)\)\.$/m,
+      /^DATABASE_URL names a host .*\((ENOTFOUND|EAI_AGAIN)\)\. Gave up after 5 s\.$/m,
     );
   });
 
