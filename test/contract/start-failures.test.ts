@@ -286,6 +286,8 @@ describe('a secret in a file', () => {
     expect(readWithout('DATABASE_URL', ofWindows).database.url).toBe('postgres://127.0.0.1/y');
     const without = { REDIS_URL_FILE: await file('redis', 'redis://127.0.0.1') };
     expect(readWithout('REDIS_URL', without).redis.target).toMatchObject({ url: 'redis://127.0.0.1' });
+    const operators = { OPERATOR_TOKEN_FILE: await file('operators', `${'t'.repeat(32)}\n`) };
+    expect(readConfig({ ...good, ...operators }).http.operatorToken).toBe('t'.repeat(32));
     const blank = { JWT_SECRET_FILE: await file('blank', ` ${SECRET} \n`) };
     expect(readWithout('JWT_SECRET', blank).auth.secret).toBe(` ${SECRET} `);
   });

@@ -12,7 +12,7 @@ import type {
 } from '../../src/cache/core/observer.js';
 import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
-import { MAX_TTL_SECONDS } from '../../src/config.js';
+import { MAX_TTL_SECONDS } from '../../src/settings.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';
