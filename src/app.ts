@@ -11,6 +11,8 @@ import { cacheConnection } from './db/cache-connection.js';
 import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { unavailable } from './errors.js';
+import { InvalidationLogRepository } from './invalidation/invalidation-log.repository.js';
+import { OperatorInvalidation } from './invalidation/operator-invalidation.js';
 import { createResolvers } from './resolvers.js';
 import { createRepositories, createResources, repositoriesOn } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
@@ -119,6 +121,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   };
   const drain = new Drain();
   const http = await createHttpServer({
+    production: config.production,
     config: config.http,
     production: config.production,
     log,
@@ -131,6 +134,13 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
         async (transaction) =>
           await work(createResources(cache.uncached, repositoriesOn(transaction, repositories), ttlSeconds)),
       ),
+    operatorInvalidation: new OperatorInvalidation({
+      log: new InvalidationLogRepository(db),
+      bots: repositories.bots,
+      freshness: cache.invalidationLog,
+      invalidator,
+      helping,
+    }),
     authenticate: createAuthenticator(config.auth, subject),
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,

@@ -9,16 +9,19 @@ import Fastify, {
 
 import type { Authenticator } from '../auth/authentication.js';
 import type { Config } from '../config.js';
+import type { OperatorInvalidation } from '../invalidation/operator-invalidation.js';
 import type { MomentCheck } from '../cache/response/moment-check.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
 import type { Resources } from '../resources.js';
 import type { Logger } from '../logger.js';
+import { registerCacheAdmin } from './cache-admin-route.js';
 import type { Drain } from './drain.js';
 import { answerBadPath, answerClientError, answerFailures } from './failures.js';
 import { createGraphQLHandler, type InOneSnapshot } from './graphql-route.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { registerHealth, type Readiness } from './health.js';
 import type { Metrics } from './metrics.js';
+import { operatorsOnly } from './operator-access.js';
 import type { Playground } from './playground.js';
 import { limitRates } from './rate-limit.js';
 import { readJsonText, refuseOtherBodies } from './request-body.js';
@@ -37,6 +40,7 @@ const EXPOSED_HEADERS = [
 ];
 
 export interface HttpOptions {
+  readonly production: boolean;
   readonly config: Config['http'];
   readonly production: boolean;
   readonly log: Logger;
@@ -46,6 +50,7 @@ export interface HttpOptions {
   readonly responseCache: ResponseCache | undefined;
   readonly momentCheck: MomentCheck;
   readonly inOneSnapshot: InOneSnapshot;
+  readonly operatorInvalidation: OperatorInvalidation;
   readonly metrics: Metrics;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
@@ -125,6 +130,11 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   });
   app.get('/', async (_request, reply) => await reply.redirect('/graphql'));
   registerHealth(app, options.readiness, drain);
+  registerCacheAdmin(app, {
+    operatorsOnly: operatorsOnly({ token: config.operatorToken, production: options.production }),
+    invalidation: options.operatorInvalidation,
+    log,
+  });
   app.get('/metrics', async (_request, reply) => {
     reply.type(metrics.registry.contentType);
     return await metrics.registry.metrics();

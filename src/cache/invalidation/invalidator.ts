@@ -161,8 +161,7 @@ export class Invalidator {
 
   /** Flushes tags that became pending just as the circuit closed, or without the circuit opening. */
   private flushPendingInBackground(): void {
-    if (this.pending.size + this.pendingWrites.length === 0 || this.parts.circuitBreaker?.available !== true)
-      return;
+    if (!this.hasPending || this.parts.circuitBreaker?.available !== true) return;
     const now = performance.now();
     if (now < this.nextFlushAt) return;
     this.nextFlushAt = now + FLUSH_PAUSE_MS;
@@ -183,6 +182,11 @@ export class Invalidator {
       values: family.values.map((value) => value(parsed.id)),
       indexes: family.indexes.map(({ key, maxEntries }) => ({ key: key({ id: parsed.id }), maxEntries })),
     };
+  }
+
+  /** Whether Redis has not been told of all invalidations, because it could not be reached. */
+  get hasPending(): boolean {
+    return this.pending.size + this.pendingWrites.length > 0;
   }
 
   /** Repeats the invalidation of tags, for the sweep. @throws CacheUnavailableError */

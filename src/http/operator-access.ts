@@ -1,0 +1,61 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+
+import { ErrorCode } from '../errors.js';
+import { HttpFailure } from './failures.js';
+
+/**
+ * Returns the hook that lets only operators use a route: those who send `Authorization: Bearer <token>`. Without a
+ * token in the settings there is no such route in production, and elsewhere everybody on this machine is an operator.
+ * Pages of another origin are always refused.
+ */
+export function operatorsOnly(settings: {
+  readonly token: string | undefined;
+  readonly production: boolean;
+}): onRequestHookHandler {
+  const expected = settings.token === undefined ? undefined : digestOf(settings.token);
+  return (request: FastifyRequest, reply: FastifyReply, done) => {
+    if (expected === undefined && settings.production) return reply.callNotFound();
+    done(isForeignPage(request) ? FOREIGN_PAGE() : problemOfCaller(request, expected));
+  };
+}
+
+const digestOf = (text: string): Buffer => createHash('sha256').update(text, 'utf8').digest();
+
+function problemOfCaller({ headers }: FastifyRequest, expected: Buffer | undefined): HttpFailure | undefined {
+  if (expected === undefined) return isLocalName(headers.host ?? '') ? undefined : FOREIGN_HOST();
+  const [, given] = /^bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
+  // Digests have one length, and comparing them takes the same time wherever they differ.
+  if (given !== undefined && timingSafeEqual(digestOf(given), expected)) return undefined;
+  return NO_OPERATOR();
+}
+
+/** Browsers name the origin of the page with every POST. Programs that are no browser do not. */
+function isForeignPage({ headers }: FastifyRequest): boolean {
+  const { origin, host } = headers;
+  if (origin === undefined) return false;
+  return !URL.canParse(origin) || new URL(origin).host !== host?.toLowerCase();
+}
+
+/** A page can make a host name of its own lead to this server, but neither an address nor `localhost`. */
+function isLocalName(host: string): boolean {
+  const name = host.replace(/:\d+$/, '').replaceAll(/[[\]]/g, '').toLowerCase();
+  return name === 'localhost' || name.endsWith('.localhost') || isIP(name) > 0;
+}
+
+const NO_OPERATOR = () =>
+  new HttpFailure(
+    401,
+    ErrorCode.UNAUTHENTICATED,
+    'Operators only: send the header Authorization: Bearer <OPERATOR_TOKEN>',
+    { 'www-authenticate': 'Bearer' },
+  );
+const FOREIGN_PAGE = () =>
+  new HttpFailure(403, ErrorCode.FORBIDDEN, 'Pages of another origin may not use the endpoints of operators');
+const FOREIGN_HOST = () =>
+  new HttpFailure(
+    403,
+    ErrorCode.FORBIDDEN,
+    'Without OPERATOR_TOKEN, the endpoints of operators are reached through localhost or an IP address',
+  );
