@@ -22,7 +22,8 @@ import { createGraphQLServer } from './graphql/graphql-server.js';
 import { QueryPlans } from './graphql/plan/query-plans.js';
 import type { Readiness } from './http/health.js';
 import { createHttpServer } from './http/http-server.js';
-import { createMetrics } from './http/metrics.js';
+import { watchCache } from './metrics/cache-gauges.js';
+import { createMetrics } from './metrics/metrics.js';
 import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 
 /** How long the start waits for Redis before it serves without it. */
@@ -58,6 +59,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const {
     db,
     inOneSnapshot,
+    poolState,
     close: closeDatabase,
   } = connectDatabase({
     ...config.database,
@@ -66,10 +68,13 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       return unavailable(message, isOutcomeUnknown ? { outcome: 'unknown' } : {});
     },
     onStatement: (statement) => {
-      metrics.statements.inc();
+      metrics.database.statementSent();
       options.onStatement?.(statement);
     },
+    onStatementEnd: (_statement, seconds) => metrics.database.statementEnded(seconds),
+    onConnection: metrics.database.connectionAcquired,
   });
+  metrics.database.watchPool(poolState);
   const cache = createCache({
     redis: config.redis.target,
     redisTimeoutMs: config.redis.timeoutMs,
@@ -79,14 +84,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     observer: metrics.observer,
     log,
   });
-  metrics.gauge('flovo_invalidation_log_age_seconds', 'Age of what is known of the invalidation log', () =>
-    Math.min(cache.invalidationLog.ageMs / 1_000, 1e9),
-  );
-  metrics.gauge(
-    'flovo_invalidation_log_tags',
-    'Tags whose last write is remembered',
-    () => cache.invalidationLog.rememberedTags,
-  );
+  watchCache(metrics, cache);
 
   const repositories = createRepositories(db);
   const bind = cache.resource.bind(cache);
@@ -102,7 +100,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     schema,
     introspection: config.http.introspection,
     log,
-    plans: new QueryPlans(schema, metrics.executed),
+    plans: new QueryPlans(schema, metrics.graphql.executed),
   });
   await graphql.apollo.start();
 
@@ -123,7 +121,6 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const http = await createHttpServer({
     production: config.production,
     config: config.http,
-    production: config.production,
     log,
     graphql,
     resources,

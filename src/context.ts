@@ -40,6 +40,7 @@ export function createRequestContext<Described extends PrincipalResources>(
   const { principal } = loaders as Loaders<BoundResources<PrincipalResources>>;
   const context: RequestContext<Described> = {
     requestId,
+    found: { operation: undefined },
     authorization: new Authorization(identity, principal),
     loaders,
     dependencies,

@@ -13,7 +13,7 @@ import { createGraphQLServer } from '../../src/graphql/graphql-server.js';
 import { QueryPlans } from '../../src/graphql/plan/query-plans.js';
 import type { MomentCheck } from '../../src/cache/response/moment-check.js';
 import { createHttpServer } from '../../src/http/http-server.js';
-import { createMetrics } from '../../src/http/metrics.js';
+import { createMetrics } from '../../src/metrics/metrics.js';
 import type { Tally } from './report.js';
 import { serverConfig } from './settings.js';
 

@@ -116,7 +116,7 @@ export function createCache(options: CacheOptions): Cache {
   const invalidationLog = new InvalidationLog({ source, log });
   // After an outage, re-read the invalidation log before trusting cached values.
   circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
-  const invalidator = new Invalidator({ store, circuitBreaker, keys, log });
+  const invalidator = new Invalidator({ store, circuitBreaker, keys, observer, log });
   const helping = new Helping({ invalidationLog, invalidator });
   const maintenance = new InvalidationLogMaintenance({
     invalidationLog,
@@ -164,7 +164,7 @@ export function createCache(options: CacheOptions): Cache {
     invalidate: async (tags) => await invalidator.invalidate(tags),
     respond: async (key, make) => {
       const found = await responseCache?.find(key);
-      if (found) return found;
+      if (found) return found.body;
       for (let attempt = 1; ; attempt++) {
         const dependencies = new ResponseDependencies(momentCheck.since);
         const body = await make(dependencies);

@@ -19,5 +19,13 @@ export type { RedisTarget } from './redis/redis-client.js';
 export { installCache } from './postgres/install.js';
 export { resetCache } from './postgres/epoch.js';
 export type { ConnectionOptions, OpenConnection } from './postgres/connection.js';
-export type { CacheObserver, MissReason, RedisFailure, RedisOperation, RedisState } from './core/observer.js';
+export type {
+  CacheObserver,
+  InvalidationCause,
+  MissReason,
+  RedisFailure,
+  RedisOperation,
+  RedisState,
+  Replaced,
+} from './core/observer.js';
 export type { Logger } from './core/logger.js';

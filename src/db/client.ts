@@ -1,11 +1,16 @@
 import { parseConnectionUrl } from './connection-url.js';
 import { drizzleOn, repositoryOn, type Database } from './drizzle-client.js';
-import { ConnectionPool } from './pool.js';
+import { ConnectionPool, type PoolState } from './pool.js';
 import { inSnapshotTransaction } from './snapshot-transaction.js';
-import { StatementRunner, type StatementListener, type Unserved } from './statements.js';
+import {
+  StatementRunner,
+  type StatementEndListener,
+  type StatementListener,
+  type Unserved,
+} from './statements.js';
 
 export { repositoryOn };
-export type { Database, StatementListener, Unserved };
+export type { Database, PoolState, StatementListener, Unserved };
 
 export interface DatabaseConnection {
   readonly db: Database;
@@ -16,6 +21,8 @@ export interface DatabaseConnection {
    * @throws as statements of `db` do; after a failed statement all later ones fail with the same error
    */
   inOneSnapshot<T>(work: (db: Database) => Promise<T>): Promise<T>;
+  /** The connections of the pool at this moment. */
+  poolState(): PoolState;
   /** Waits for running statements for at most 5 s, and disconnects. */
   close(): Promise<void>;
 }
@@ -28,6 +35,9 @@ export interface DatabaseOptions {
   readonly statementTimeoutMs?: number;
   readonly lockTimeoutMs?: number;
   readonly onStatement?: StatementListener | undefined;
+  readonly onStatementEnd?: StatementEndListener | undefined;
+  /** Called when a statement has got a connection. @param seconds that it waited */
+  readonly onConnection?: ((seconds: number) => void) | undefined;
   /** Makes the error for a statement that failed for a temporary reason. */
   readonly toError?: (unserved: Unserved) => Error;
 }
@@ -45,6 +55,7 @@ export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
     max: parseConnectionUrl(url).connectionLimit ?? options.poolMax,
     waitMs: limits.poolTimeoutMs,
     openMs: OPEN_TIMEOUT_MS,
+    onConnection: options.onConnection,
     sessionSettings: {
       statement_timeout: String(limits.statementTimeoutMs),
       lock_timeout: String(limits.lockTimeoutMs),
@@ -55,6 +66,7 @@ export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
     pool,
     statementTimeoutMs: limits.statementTimeoutMs,
     onStatement: options.onStatement,
+    onStatementEnd: options.onStatementEnd,
     toError: options.toError ?? (({ message, cause }) => new Error(message, { cause })),
   });
   return {
@@ -64,6 +76,7 @@ export function connectDatabase(options: DatabaseOptions): DatabaseConnection {
         { statements, pool, limits },
         async (executor) => await work(drizzleOn(executor)),
       ),
+    poolState: () => pool.state,
     close: async () => await pool.close(CLOSE_TIMEOUT_MS),
   };
 }

@@ -17,6 +17,18 @@ export interface PoolOptions {
   /** How long opening a connection may take in all (ms). */
   readonly openMs: number;
   readonly sessionSettings: Readonly<Record<string, string>>;
+  /** Called when a statement has got a connection. @param seconds that it waited */
+  readonly onConnection?: ((seconds: number) => void) | undefined;
+}
+
+/** The connections of a pool at one moment. */
+export interface PoolState {
+  readonly max: number;
+  /** Connections that execute a statement or belong to a transaction. */
+  readonly inUse: number;
+  readonly idle: number;
+  /** Statements that wait for a connection. */
+  readonly waiting: number;
 }
 
 /** One connection to PostgreSQL. */
@@ -27,6 +39,7 @@ interface Entry {
 
 interface Waiter {
   readonly isRead: boolean;
+  readonly since: number;
   readonly resolve: (lease: Lease) => void;
   readonly reject: (error: unknown) => void;
   readonly timer: NodeJS.Timeout;
@@ -63,11 +76,12 @@ export class ConnectionPool {
       throw new StatementError('NOT_CONNECTED', 'The connections to the database are closed');
     const mayHaveOne = isRead || this.writing < this.maxWriting;
     const entry = mayHaveOne ? this.idle.pop() : undefined;
-    if (entry) return this.lease(entry, isRead);
+    if (entry) return this.lease(entry, isRead, 0);
     return await new Promise<Lease>((resolve, reject) => {
       const { waitMs } = this.options;
       const waiter: Waiter = {
         isRead,
+        since: performance.now(),
         resolve,
         reject,
         timer: setTimeout(() => {
@@ -78,6 +92,16 @@ export class ConnectionPool {
       this.waiting.add(waiter);
       this.openForWaiters();
     });
+  }
+
+  get state(): PoolState {
+    const { open, idle, waiting } = this;
+    return {
+      max: this.options.max,
+      inUse: open.size - idle.length,
+      idle: idle.length,
+      waiting: waiting.size,
+    };
   }
 
   /** Whether the connection is still the one that was taken. A driver whose connection was lost opens another. */
@@ -115,7 +139,8 @@ export class ConnectionPool {
     for (const entry of this.open) this.remove(entry);
   }
 
-  private lease(entry: Entry, isRead: boolean): Lease {
+  private lease(entry: Entry, isRead: boolean, waitedMs: number): Lease {
+    this.options.onConnection?.(waitedMs / 1_000);
     if (!isRead) this.writing += 1;
     return { entry, isRead };
   }
@@ -131,7 +156,8 @@ export class ConnectionPool {
       if (!waiter.isRead && this.writing >= this.maxWriting) continue;
       this.waiting.delete(waiter);
       clearTimeout(waiter.timer);
-      waiter.resolve(this.lease(this.idle.pop() as Entry, waiter.isRead));
+      const waitedMs = performance.now() - waiter.since;
+      waiter.resolve(this.lease(this.idle.pop() as Entry, waiter.isRead, waitedMs));
     }
     this.openForWaiters();
   }

@@ -9,6 +9,9 @@ import type { ConnectionPool, Lease } from './pool.js';
 /** Called with each SQL statement that is sent; tests count them. */
 export type StatementListener = (statement: string) => void;
 
+/** Called when a statement has been answered or has failed. @param seconds since it was sent */
+export type StatementEndListener = (statement: string, seconds: number) => void;
+
 /** A statement that the database could not complete, for a temporary reason. */
 export interface Unserved {
   /** For the client: the failure, and the next step. */
@@ -33,6 +36,7 @@ export interface StatementRunnerOptions {
   readonly pool: ConnectionPool;
   readonly statementTimeoutMs: number;
   readonly onStatement: StatementListener | undefined;
+  readonly onStatementEnd: StatementEndListener | undefined;
   /** Makes the error for callers. */
   readonly toError: (unserved: Unserved) => Error;
 }
@@ -100,15 +104,23 @@ export class StatementRunner implements StatementExecutor {
     work: (client: StatementClient) => Promise<T>,
     onSent?: (cancel: () => void) => void,
   ): Work<T> {
-    return async ({ entry }, track) =>
-      await work({
-        unsafe: ((text: string, ...rest: [never, never]) => {
-          this.options.onStatement?.(text);
-          const query = track(entry.driver.unsafe(text, ...rest));
-          onSent?.(() => query.cancel());
-          return query;
-        }) as Sql['unsafe'],
-      });
+    return async ({ entry }, track) => {
+      let statement = '';
+      let sentAt = 0;
+      const unsafe = ((text: string, ...rest: [never, never]) => {
+        this.options.onStatement?.(text);
+        statement = text;
+        sentAt = performance.now();
+        const query = track(entry.driver.unsafe(text, ...rest));
+        onSent?.(() => query.cancel());
+        return query;
+      }) as Sql['unsafe'];
+      try {
+        return await work({ unsafe });
+      } finally {
+        if (sentAt > 0) this.options.onStatementEnd?.(statement, (performance.now() - sentAt) / 1_000);
+      }
+    };
   }
 
   private async attempt<T>(isRead: boolean, retries: number, once: () => Promise<T>): Promise<T> {

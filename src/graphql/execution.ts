@@ -4,7 +4,6 @@ import {
   type DocumentNode,
   type ExecutionResult,
   type GraphQLSchema,
-  type OperationDefinitionNode,
 } from 'graphql';
 
 import type { OperationContext } from './operation-context.js';
@@ -21,7 +20,6 @@ interface PlainRequest {
 /** The result of an operation whose resolvers have run. */
 export interface ExecutedOperation {
   readonly document: DocumentNode;
-  readonly operation: OperationDefinitionNode | null | undefined;
   readonly variables: Readonly<Record<string, unknown>> | undefined;
   readonly result: ExecutionResult;
 }
@@ -55,6 +53,8 @@ export interface PlannedAnswer {
  * pipeline, which costs more than the execution of most operations. A plan executes a query; whatever it cannot,
  * graphql-js executes, as it does for Apollo Server.
  *
+ * The operation is in the context afterwards.
+ *
  * @returns undefined if Apollo Server must handle the request: its form or its document is not known to be valid, or
  * it failed before any resolver ran
  */
@@ -72,6 +72,7 @@ export async function executeKnownDocument(
   if (!document) return undefined;
   const { operationName } = body;
   const variables = body.variables ?? undefined;
+  contextValue.found.operation = getOperationAST(document, operationName) ?? undefined;
   // A plan calls the resolvers of many fields together, so it does not tell what each of them reads.
   const dataText = contextValue.at
     ? undefined
@@ -86,7 +87,7 @@ export async function executeKnownDocument(
     options: EXECUTION_OPTIONS,
   });
   if (result.data === undefined) return undefined;
-  return { document, operation: getOperationAST(document, operationName), variables, result };
+  return { document, variables, result };
 }
 
 /** Whether a body has the plain form: fields of the right types, and no persisted query. */

@@ -14,10 +14,13 @@ import type { Logger } from '../logger.js';
 import { refuseUnacceptable } from './content-negotiation.js';
 import { errorReporting, formatError } from './error-masking.js';
 
-/** Tells the dependencies of a response when a query has been executed. */
+/** Tells the context of a request its operation, and the dependencies of a response when a query has been executed. */
 const executedQueries: ApolloServerPlugin<OperationContext> = {
   async requestDidStart() {
     return {
+      async didResolveOperation({ operation, contextValue }) {
+        contextValue.found.operation = operation;
+      },
       async willSendResponse({ operation, response: { body }, contextValue }) {
         const hasErrors = body.kind !== 'single' || body.singleResult.errors !== undefined;
         if (operation?.operation === 'query') contextValue.dependencies.complete({ hasErrors });

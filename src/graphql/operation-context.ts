@@ -1,3 +1,5 @@
+import type { OperationDefinitionNode } from 'graphql';
+
 import type { AnswerBudget } from './answer-budget.js';
 
 /**
@@ -8,6 +10,11 @@ export interface OperationContext {
   readonly authorization: { readonly isAuthenticated: boolean };
   /** Is told when a query has been executed: its response may be cached, and the query executed again. */
   readonly dependencies: { complete(outcome: { readonly hasErrors: boolean }): void };
+  /**
+   * The operation of a valid document, once it is known. It is in an object of its own, because Apollo Server copies the
+   * context.
+   */
+  readonly found: { operation: OperationDefinitionNode | undefined };
   /** The remaining size of the answer. */
   readonly answerBudget: AnswerBudget;
   /** The context of the field at a path, such as `bots.items.0.stats`, if it is to be known what each field reads. */

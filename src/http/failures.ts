@@ -5,6 +5,9 @@ import { ApiError, ErrorCode } from '../errors.js';
 import { shorten } from '../graphql/error-limits.js';
 import type { Logger } from '../logger.js';
 
+/** The path of the GraphQL endpoint. */
+export const GRAPHQL_ROUTE = '/graphql';
+
 interface FailureBody {
   readonly errors: readonly { readonly message: string; readonly extensions: Record<string, unknown> }[];
 }
@@ -31,29 +34,50 @@ const bodyOf = (code: ErrorCode, message: string, requestId?: string): FailureBo
   ],
 });
 
-/** Answers unknown paths and the errors of routes. Unexpected errors are logged and masked. */
-export function answerFailures(app: FastifyInstance, log: Logger): void {
+/**
+ * Answers unknown paths and the errors of routes. Unexpected errors are logged and masked.
+ * @param onGraphQLError gets the codes of the errors that the GraphQL endpoint answers with
+ */
+export function answerFailures(
+  app: FastifyInstance,
+  log: Logger,
+  onGraphQLError: (code: string) => void,
+): void {
   app.setNotFoundHandler((_request, reply) =>
     reply
       .code(404)
       .send(bodyOf(ErrorCode.NOT_FOUND, 'There is nothing at this path and method; GraphQL is at /graphql')),
   );
-  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    if (error instanceof HttpFailure) {
-      return reply.code(error.statusCode).headers(error.headers).send(bodyOf(error.code, error.message));
+  app.setErrorHandler((error: FailedError, request, reply) => {
+    const { status, headers = {}, body } = failureOf(error, request, log);
+    if (request.routeOptions.url === GRAPHQL_ROUTE) {
+      for (const { extensions } of body.errors) onGraphQLError(String(extensions.code));
     }
-    // A service that is needed before GraphQL may be unavailable, such as the database with the user of a token.
-    if (error instanceof ApiError) {
-      const { message, extensions } = error;
-      return reply
-        .code(extensions.code === ErrorCode.UNAVAILABLE ? 503 : 400)
-        .send({ errors: [{ message: shorten(message), extensions }] });
-    }
-    const status = error.statusCode ?? 500;
-    if (status < 500) return reply.code(status).send(bodyOf(ErrorCode.BAD_USER_INPUT, error.message));
-    log.error({ err: error, requestId: request.id }, 'Unexpected error, masked to the client');
-    return reply.code(500).send(bodyOf(ErrorCode.INTERNAL_SERVER_ERROR, 'Internal server error', request.id));
+    return reply.code(status).headers(headers).send(body);
   });
+}
+
+type FailedError = Error & { statusCode?: number };
+
+function failureOf(
+  error: FailedError,
+  request: FastifyRequest,
+  log: Logger,
+): { status: number; headers?: Readonly<Record<string, string>>; body: FailureBody } {
+  if (error instanceof HttpFailure) {
+    const { statusCode, headers, code, message } = error;
+    return { status: statusCode, headers, body: bodyOf(code, message) };
+  }
+  // A service that is needed before GraphQL may be unavailable, such as the database with the user of a token.
+  if (error instanceof ApiError) {
+    const { message, extensions } = error;
+    const status = extensions.code === ErrorCode.UNAVAILABLE ? 503 : 400;
+    return { status, body: { errors: [{ message: shorten(message), extensions }] } };
+  }
+  const status = error.statusCode ?? 500;
+  if (status < 500) return { status, body: bodyOf(ErrorCode.BAD_USER_INPUT, error.message) };
+  log.error({ err: error, requestId: request.id }, 'Unexpected error, masked to the client');
+  return { status: 500, body: bodyOf(ErrorCode.INTERNAL_SERVER_ERROR, 'Internal server error', request.id) };
 }
 
 /** Answers a path that cannot be decoded. Fastify calls no hooks for such a request. */

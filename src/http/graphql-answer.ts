@@ -1,4 +1,4 @@
-import type { GraphQLError } from 'graphql';
+import type { GraphQLError, GraphQLFormattedError } from 'graphql';
 
 import type { CacheReport } from '../cache/response/cache-report.js';
 import { badInput } from '../errors.js';
@@ -9,6 +9,18 @@ export interface GraphQLAnswer {
   readonly status: number;
   readonly headers: Iterable<readonly [name: string, value: string]>;
   readonly text: string;
+  /** `extensions.code` of each of its errors. */
+  readonly errorCodes: readonly string[];
+}
+
+/** The codes of errors as the client gets them. */
+export const codesOf = (errors: readonly GraphQLFormattedError[]): string[] =>
+  errors.map(({ extensions }) => String(extensions?.code));
+
+/** The codes of the errors in the text of an answer. Only an answer with errors is parsed. */
+export function codesIn(text: string): string[] {
+  if (!text.startsWith('{"errors":')) return [];
+  return codesOf((JSON.parse(text) as { errors: GraphQLFormattedError[] }).errors);
 }
 
 /** Writes a result as Apollo Server does: the errors come first. */
@@ -29,11 +41,15 @@ export const refusal = (
   status: number,
   contentType: string | undefined,
   error: GraphQLError,
-): GraphQLAnswer => ({
-  status,
-  headers: [['content-type', contentType ?? 'application/json; charset=utf-8']],
-  text: toText({ errors: formatErrors([error]) }),
-});
+): GraphQLAnswer => {
+  const errors = formatErrors([error]);
+  return {
+    status,
+    headers: [['content-type', contentType ?? 'application/json; charset=utf-8']],
+    text: toText({ errors }),
+    errorCodes: codesOf(errors),
+  };
+};
 
 /** Returns the answer, or a short error answer if it is too large. */
 export function withinBytes(answer: GraphQLAnswer, maxBytes: number): GraphQLAnswer {
@@ -43,5 +59,6 @@ export function withinBytes(answer: GraphQLAnswer, maxBytes: number): GraphQLAns
     'query',
     `makes an answer larger than ${Math.floor(maxBytes / 1_048_576)} MB: ask for fewer fields, or page by page`,
   );
-  return { ...answer, text: toText({ errors: formatErrors([error]), data: null }) };
+  const errors = formatErrors([error]);
+  return { ...answer, text: toText({ errors, data: null }), errorCodes: codesOf(errors) };
 }

@@ -1,5 +1,6 @@
 import { HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { OperationTypeNode } from 'graphql';
 
 import type { Identity } from '../auth/authorization.js';
 import type { Authenticator } from '../auth/authentication.js';
@@ -17,9 +18,18 @@ import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
 import { responseTypeFor } from '../graphql/content-negotiation.js';
 import { formatErrors, reportErrors } from '../graphql/error-masking.js';
-import { refusal, withReport, toText, withinBytes, type GraphQLAnswer } from './graphql-answer.js';
+import {
+  codesIn,
+  codesOf,
+  refusal,
+  toText,
+  withReport,
+  withinBytes,
+  type GraphQLAnswer,
+} from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { parseJsonBody } from './json-body.js';
+import type { Metrics } from '../metrics/metrics.js';
 import { checkVariableLimits } from '../graphql/variable-limits.js';
 
 export type InOneSnapshot = <Result>(work: (resources: Resources) => Promise<Result>) => Promise<Result>;
@@ -33,6 +43,7 @@ export interface GraphQLRouteOptions {
   /** Gives `work` resources that read everything within one transaction, without the cache. */
   readonly inOneSnapshot: InOneSnapshot;
   readonly observer: Pick<CacheObserver, 'executedAgain'>;
+  readonly metrics: Pick<Metrics, 'graphql' | 'operationNames'>;
   readonly log: Logger;
   /** The maximum size of an answer, in bytes. */
   readonly maxAnswerBytes: number;
@@ -55,12 +66,18 @@ interface Asked {
   readonly report: CacheReport | undefined;
 }
 
+/** An answer, and the operation that it is of, if the request has a valid one. */
+interface AnsweredOperation extends GraphQLAnswer {
+  readonly operation?: { readonly label: string; readonly type: OperationTypeNode } | undefined;
+}
+
 /** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
   const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
-  const { momentCheck, inOneSnapshot, observer } = options;
+  const { momentCheck, inOneSnapshot, observer, metrics } = options;
 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const startedAt = performance.now();
     reply.header('cache-control', 'no-store');
     const found = authenticate(request.headers.authorization);
     const identity = found instanceof Promise ? await found : found;
@@ -72,21 +89,29 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     if (key !== undefined && asked.contentType !== undefined) {
       const cached = await responseCache?.find(key, report);
       if (cached !== undefined) {
-        const body = report ? withReport(cached.toString(), report) : cached;
+        count(cached.label, OperationTypeNode.QUERY, startedAt);
+        const body = report ? withReport(cached.body.toString(), report) : cached.body;
         return await reply.header('content-type', asked.contentType).send(body);
       }
     }
 
-    const answer = refuseLongBody(asked) ?? (await answerAnew(asked, key));
+    const { operation, ...answer }: AnsweredOperation =
+      refuseLongBody(asked) ?? (await answerAnew(asked, key));
+    if (operation) count(operation.label, operation.type, startedAt);
+    for (const code of answer.errorCodes) metrics.graphql.errorAnswered(code);
     for (const [name, value] of answer.headers) reply.header(name, value);
     return await reply.code(answer.status).send(report ? withReport(answer.text, report) : answer.text);
   };
+
+  function count(label: string, type: OperationTypeNode, startedAt: number): void {
+    metrics.graphql.operationAnswered(label, type, (performance.now() - startedAt) / 1_000);
+  }
 
   /**
    * Answers a request, and caches the response under the key. A query whose values are of several moments is executed
    * again: a few times, and at last in one transaction.
    */
-  async function answerAnew(asked: Asked, key: string | undefined): Promise<GraphQLAnswer> {
+  async function answerAnew(asked: Asked, key: string | undefined): Promise<AnsweredOperation> {
     const { body: text } = asked.request;
     const body = typeof text === 'string' ? parseJsonBody(text) : text;
     const refused = refuseLargeVariables(asked, body);
@@ -98,7 +123,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       const answer = await answerOnce(asked, body, resources, dependencies);
       const holds = momentCheck.holds(dependencies);
       if (holds !== true && !(await holds)) continue;
-      if (key !== undefined && answer.status === 200) responseCache?.keep(key, answer.text, dependencies);
+      if (key !== undefined && answer.status === 200)
+        responseCache?.keep(key, answer.text, dependencies, answer.operation?.label);
       return answer;
     }
     observer.executedAgain('in one transaction');
@@ -114,7 +140,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     body: unknown,
     from: Resources,
     dependencies: ResponseDependencies,
-  ): Promise<GraphQLAnswer> {
+  ): Promise<AnsweredOperation> {
     const { request, identity, report } = asked;
     const context = createRequestContext(from, {
       requestId: request.id,
@@ -127,7 +153,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       (await executeKnown(asked, body, context)) ??
       refuseLargeDocument(asked, body) ??
       (await askApollo(request, body, context));
-    return withinBytes(answer, maxAnswerBytes);
+    return { ...withinBytes(answer, maxAnswerBytes), operation: operationOf(context) };
   }
 
   /** Executes an operation whose document is known, if the request has the usual form. */
@@ -145,10 +171,12 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
         status: 200,
         headers: [['content-type', contentType]],
         text: `{"data":${executed.dataText}}\n`,
+        errorCodes: [],
       };
     }
-    const { document, operation, variables, result } = executed;
+    const { document, variables, result } = executed;
     const { errors, data } = result;
+    const { operation } = context.found;
     if (operation?.operation === 'query') context.dependencies.complete({ hasErrors: errors !== undefined });
     if (errors) {
       const { requestId } = context;
@@ -156,8 +184,13 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       const { schema, introspection: suggestions } = graphql;
       reportErrors(log, errors, { requestId, operationName, schema, document, variables, suggestions });
     }
-    const text = toText(errors ? { errors: formatErrors(errors), data } : { data });
-    return { status: 200, headers: [['content-type', contentType]], text };
+    const formatted = errors && formatErrors(errors);
+    return {
+      status: 200,
+      headers: [['content-type', contentType]],
+      text: toText(formatted ? { errors: formatted, data } : { data }),
+      errorCodes: formatted ? codesOf(formatted) : [],
+    };
   }
 
   /** Refuses a document that is too large to validate, before Apollo Server is called. */
@@ -184,7 +217,14 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     });
     // The server does not offer incremental delivery, so every answer is complete.
     const text = answer.body.kind === 'complete' ? answer.body.string : '';
-    return { status: answer.status ?? 200, headers: answer.headers, text };
+    return { status: answer.status ?? 200, headers: answer.headers, text, errorCodes: codesIn(text) };
+  }
+
+  function operationOf({ found, authorization }: RequestContext): AnsweredOperation['operation'] {
+    const { operation } = found;
+    if (!operation) return undefined;
+    const label = metrics.operationNames.labelOf(operation.name?.value, authorization.isAuthenticated);
+    return { label, type: operation.operation };
   }
 }
 

@@ -16,12 +16,12 @@ import type { Resources } from '../resources.js';
 import type { Logger } from '../logger.js';
 import { registerCacheAdmin } from './cache-admin-route.js';
 import type { Drain } from './drain.js';
-import { answerBadPath, answerClientError, answerFailures } from './failures.js';
+import { answerBadPath, answerClientError, answerFailures, GRAPHQL_ROUTE } from './failures.js';
 import { createGraphQLHandler, type InOneSnapshot } from './graphql-route.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { registerHealth, type Readiness } from './health.js';
-import type { Metrics } from './metrics.js';
-import { operatorsOnly } from './operator-access.js';
+import type { Metrics } from '../metrics/metrics.js';
+import { operatorAccess } from './operator-access.js';
 import type { Playground } from './playground.js';
 import { limitRates } from './rate-limit.js';
 import { readJsonText, refuseOtherBodies } from './request-body.js';
@@ -40,7 +40,6 @@ const EXPOSED_HEADERS = [
 ];
 
 export interface HttpOptions {
-  readonly production: boolean;
   readonly config: Config['http'];
   readonly production: boolean;
   readonly log: Logger;
@@ -107,15 +106,16 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   const isLimited = config.rateLimitPerSecond > 0;
   if (isLimited) await limitRates(app, { ...options, maxPerSecond: config.rateLimitPerSecond });
   readJsonText(app);
+  const access = operatorAccess({ token: config.operatorToken, production: options.production });
   const handler = createGraphQLHandler({
     ...options,
     observer: metrics.observer,
     maxAnswerBytes: config.maxAnswerBytes,
-    wantsReport: ({ headers }) => !options.production && headers['x-cache-report'] === '1',
+    wantsReport: access.wantsReport,
   });
   app.route({
     method: ['GET', 'POST'],
-    url: '/graphql',
+    url: GRAPHQL_ROUTE,
     preParsing: refuseOtherBodies,
     ...(isLimited ? { config: { rateLimit: {} } } : {}),
     async handler(request, reply) {
@@ -131,7 +131,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   app.get('/', async (_request, reply) => await reply.redirect('/graphql'));
   registerHealth(app, options.readiness, drain);
   registerCacheAdmin(app, {
-    operatorsOnly: operatorsOnly({ token: config.operatorToken, production: options.production }),
+    operatorsOnly: access.operatorsOnly,
     invalidation: options.operatorInvalidation,
     log,
   });
@@ -140,7 +140,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     return await metrics.registry.metrics();
   });
 
-  answerFailures(app, log);
+  answerFailures(app, log, metrics.graphql.errorAnswered);
   return app;
 }
 

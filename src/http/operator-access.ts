@@ -5,19 +5,39 @@ import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify
 import { ErrorCode } from '../errors.js';
 import { HttpFailure } from './failures.js';
 
-/**
- * Returns the hook that lets only operators use a route: those who send `Authorization: Bearer <token>`. Without a
- * token in the settings there is no such route in production, and elsewhere everybody on this machine is an operator.
- * Pages of another origin are always refused.
- */
-export function operatorsOnly(settings: {
+/** Decides what only operators may use. */
+export interface OperatorAccess {
+  /**
+   * The hook that lets only operators use a route: those who send `Authorization: Bearer <token>`. Without a token in
+   * the settings there is no such route in production, and elsewhere everybody on this machine is an operator. Pages of
+   * another origin are always refused.
+   */
+  readonly operatorsOnly: onRequestHookHandler;
+  /**
+   * Whether a GraphQL request asks for a report of the cache. Its `Authorization` belongs to a user, so the operator's
+   * token is in `x-operator-token`. Without a token in the settings, everybody may ask, but not in production.
+   * @throws HttpFailure if the sender may not ask
+   */
+  readonly wantsReport: (request: FastifyRequest) => boolean;
+}
+
+export function operatorAccess(settings: {
   readonly token: string | undefined;
   readonly production: boolean;
-}): onRequestHookHandler {
+}): OperatorAccess {
   const expected = settings.token === undefined ? undefined : digestOf(settings.token);
-  return (request: FastifyRequest, reply: FastifyReply, done) => {
-    if (expected === undefined && settings.production) return reply.callNotFound();
-    done(isForeignPage(request) ? FOREIGN_PAGE() : problemOfCaller(request, expected));
+  return {
+    operatorsOnly(request: FastifyRequest, reply: FastifyReply, done) {
+      if (expected === undefined && settings.production) return reply.callNotFound();
+      done(isForeignPage(request) ? FOREIGN_PAGE() : problemOfCaller(request, expected));
+    },
+    wantsReport({ headers }) {
+      if (headers['x-cache-report'] !== '1') return false;
+      const given = headers['x-operator-token'];
+      const mayAsk = expected === undefined ? !settings.production : isToken(given, expected);
+      if (!mayAsk) throw NO_REPORT();
+      return true;
+    },
   };
 }
 
@@ -26,10 +46,12 @@ const digestOf = (text: string): Buffer => createHash('sha256').update(text, 'ut
 function problemOfCaller({ headers }: FastifyRequest, expected: Buffer | undefined): HttpFailure | undefined {
   if (expected === undefined) return isLocalName(headers.host ?? '') ? undefined : FOREIGN_HOST();
   const [, given] = /^bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
-  // Digests have one length, and comparing them takes the same time wherever they differ.
-  if (given !== undefined && timingSafeEqual(digestOf(given), expected)) return undefined;
-  return NO_OPERATOR();
+  return isToken(given, expected) ? undefined : NO_OPERATOR();
 }
+
+/** Digests have one length, and comparing them takes the same time wherever they differ. */
+const isToken = (given: unknown, expected: Buffer): boolean =>
+  typeof given === 'string' && timingSafeEqual(digestOf(given), expected);
 
 /** Browsers name the origin of the page with every POST. Programs that are no browser do not. */
 function isForeignPage({ headers }: FastifyRequest): boolean {
@@ -50,6 +72,12 @@ const NO_OPERATOR = () =>
     ErrorCode.UNAUTHENTICATED,
     'Operators only: send the header Authorization: Bearer <OPERATOR_TOKEN>',
     { 'www-authenticate': 'Bearer' },
+  );
+const NO_REPORT = () =>
+  new HttpFailure(
+    403,
+    ErrorCode.FORBIDDEN,
+    'Operators only: x-cache-report needs the header x-operator-token: <OPERATOR_TOKEN>',
   );
 const FOREIGN_PAGE = () =>
   new HttpFailure(403, ErrorCode.FORBIDDEN, 'Pages of another origin may not use the endpoints of operators');

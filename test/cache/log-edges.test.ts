@@ -6,6 +6,7 @@ import type postgres from 'postgres';
 import { InvalidationLog, type LogSource } from '../../src/cache/invalidation/invalidation-log.js';
 import { Invalidator } from '../../src/cache/invalidation/invalidator.js';
 import { KeySpace } from '../../src/cache/core/keys.js';
+import { SILENT } from '../../src/cache/core/observer.js';
 import { InvalidationLogMaintenance } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';
@@ -279,6 +280,7 @@ test('a process that never becomes leader uses little memory, and seldom asks to
       store: undefined,
       circuitBreaker: undefined,
       keys: new KeySpace({ prefix: '', cluster: false }),
+      observer: SILENT,
       log: silent,
     }),
     store: undefined,

@@ -85,6 +85,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       // Its fill was sent before this read, on the same connection.
       expect(await a.nameOf(botId)).toBe('new');
       expect(await b.nameOf(botId)).toBe('new');
+      expect(a.tally.fills).toMatchObject({ outdated: 1 });
       await stored(a);
       expect(await a.nameOf(botId)).toBe('new');
     });
@@ -293,6 +294,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
           expect(b.tally.loads).toBe(loads);
           expect(await totals(b)).toEqual([count, count]);
         }
+        expect(a.tally.replacements).toEqual(['replaced', 'replaced', 'replaced']);
       });
 
       test('are not replaced by older ones that the network delivers late', async () => {
@@ -307,6 +309,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
         expect(await totals(b)).toEqual([2, 2]);
         replacement.release();
         await first;
+        expect(a.tally.replacements).toEqual(['kept']);
         expect(await totals(a)).toEqual([2, 2]);
         expect(await totals(b)).toEqual([2, 2]);
       });
@@ -322,6 +325,7 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
         await b.invalidation.botChanged({ id: botId, orgId });
         replacement.release();
         await first;
+        expect(a.tally.replacements).toEqual(['removed']);
         expect(await totals(a)).toEqual([2, 2]);
         expect(await totals(b)).toEqual([2, 2]);
       });

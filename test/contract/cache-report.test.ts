@@ -165,6 +165,26 @@ describe('the cache report of a response', () => {
     }
   });
 
+  test('is for operators alone once there is a token for them, and for nobody else in production', async () => {
+    const settings = { DATABASE_URL: database.url, REDIS_URL: 'off' };
+    const operatorToken = 'the token of the operators in this test';
+    const guarded = await startApp({ ...settings, OPERATOR_TOKEN: operatorToken });
+    const production = await startApp({ ...settings, NODE_ENV: 'production' });
+    try {
+      const refused = { errors: [{ extensions: { code: 'FORBIDDEN' } }] };
+      const ask = async (headers: Record<string, string>, url: string) =>
+        await send(PAGE, { orgId }, { 'x-cache-report': '1', ...headers }, url);
+      expect(await ask({}, guarded.url)).toMatchObject(refused);
+      expect(await ask({ 'x-operator-token': 'another' }, guarded.url)).toMatchObject(refused);
+      expect(cacheOf(await ask({ 'x-operator-token': operatorToken }, guarded.url)).reads).not.toEqual([]);
+      expect(await ask({ 'x-operator-token': operatorToken }, production.url)).toMatchObject(refused);
+      expect(await send(PAGE, { orgId }, {}, production.url)).toHaveProperty('data');
+    } finally {
+      await guarded.close();
+      await production.close();
+    }
+  });
+
   test('is part of no answer that does not ask for it, and of no cached response', async () => {
     const asked = await send(PAGE, { orgId, unused: 6 });
     const plain = await send(PAGE, { orgId, unused: 6 }, {});

@@ -32,7 +32,7 @@ import { createLogger, type Logger } from '../../src/logger.js';
 import { refuseUnacceptable, responseTypeFor } from '../../src/graphql/content-negotiation.js';
 import { errorReporting, formatError } from '../../src/graphql/error-masking.js';
 import { refusal } from '../../src/http/graphql-answer.js';
-import { createMetrics } from '../../src/http/metrics.js';
+import { createMetrics } from '../../src/metrics/metrics.js';
 import { SECRET } from '../support/people.js';
 import type { Answer, Request } from './requests.js';
 

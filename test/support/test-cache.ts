@@ -5,10 +5,12 @@ import type { LogBatch, LogSource } from '../../src/cache/invalidation/invalidat
 import type { LogRetention } from '../../src/cache/invalidation/invalidation-log-maintenance.js';
 import type {
   CacheObserver,
+  InvalidationCause,
   MissReason,
   RedisFailure,
   RedisOperation,
   RedisState,
+  Replaced,
 } from '../../src/cache/core/observer.js';
 import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
@@ -32,6 +34,9 @@ export class Tally implements CacheObserver {
   /** The number of statements that load values, and of the values they load. */
   loads = 0;
   values = 0;
+  readonly fills = { stored: 0, outdated: 0 };
+  readonly replacements: Replaced[] = [];
+  readonly invalidatedTags: Record<InvalidationCause, number> = { mutation: 0, helped: 0, log: 0, sweep: 0 };
   readonly roundTrips: Partial<Record<RedisOperation, number>> = {};
   timeouts = 0;
   errors = 0;
@@ -67,6 +72,17 @@ export class Tally implements CacheObserver {
     this.loads += 1;
     this.values += count;
   }
+  filled(_: string, stored: number, outdated: number): void {
+    this.fills.stored += stored;
+    this.fills.outdated += outdated;
+  }
+  replaced(_: string, outcome: Replaced): void {
+    this.replacements.push(outcome);
+  }
+  invalidated(cause: InvalidationCause, tags: number): void {
+    this.invalidatedTags[cause] += tags;
+  }
+  roundTripEnded(): void {}
   roundTrip(operation: RedisOperation): void {
     this.roundTrips[operation] = (this.roundTrips[operation] ?? 0) + 1;
   }

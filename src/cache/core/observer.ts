@@ -5,6 +5,20 @@ export type RedisFailure = 'timeout' | 'error' | 'refused';
 export type RedisOperation =
   'read' | 'claim' | 'fill' | 'release' | 'invalidate' | 'help' | 'sweep' | 'probe';
 
+/** What became of a newer value that a writer read to replace the stored one. */
+export type Replaced =
+  /** It was stored. */
+  | 'replaced'
+  /** The stored value is as new. */
+  | 'kept'
+  /** No value was stored that it could replace; whatever there was is removed. */
+  | 'removed';
+/**
+ * Why tags were invalidated: for a write of this process, before it is answered; to help another's write that a load
+ * showed; because the invalidation log lists the write; or again, because an invalidation was lost.
+ */
+export type InvalidationCause = 'mutation' | 'helped' | 'log' | 'sweep';
+
 /** Receives the events of the cache, for metrics and tests. Its methods must be cheap and must not throw. */
 export interface CacheObserver {
   hit(resource: string, count?: number): void;
@@ -15,10 +29,18 @@ export interface CacheObserver {
   waited(resource: string): void;
   /** Rows were requested from the database, in one statement. */
   loaded(resource: string, count: number): void;
+  /** Loaded values were stored in Redis, or refused there, because they were invalidated after they were claimed. */
+  filled(resource: string, stored: number, outdated: number): void;
+  /** A writer had a newer value for the stored one. */
+  replaced(resource: string, outcome: Replaced): void;
   roundTrip(operation: RedisOperation): void;
+  /** A round trip was answered, has failed or timed out. */
+  roundTripEnded(operation: RedisOperation, seconds: number): void;
   redisFailure(operation: RedisOperation, reason: RedisFailure): void;
   /** Redis changed to this state. */
   redisState(state: RedisState): void;
+  /** Tags were invalidated in Redis, or wait for it. */
+  invalidated(cause: InvalidationCause, tags: number): void;
   /** Values were returned to readers, but are too large to be stored. */
   tooLarge(resource: string, count: number): void;
   /** A response was checked after it was made, because its values might be of several moments. */
@@ -33,9 +55,13 @@ export const SILENT: CacheObserver = {
   joined() {},
   waited() {},
   loaded() {},
+  filled() {},
+  replaced() {},
   roundTrip() {},
+  roundTripEnded() {},
   redisFailure() {},
   redisState() {},
+  invalidated() {},
   tooLarge() {},
   momentChecked() {},
   executedAgain() {},

@@ -36,7 +36,7 @@ export class Helping {
   constructor(
     private readonly parts: { readonly invalidationLog: InvalidationLog; readonly invalidator: Invalidator },
   ) {
-    parts.invalidationLog.onLearned((batch) => this.help(batch));
+    parts.invalidationLog.onLearned((batch, from) => this.help(batch, from === 'load' ? 'helped' : 'log'));
   }
 
   /** Up to where all logged writes are invalidated, as far as Redis works. */
@@ -74,7 +74,11 @@ export class Helping {
   async helpShown(moment: MomentText): Promise<void> {
     const { snapshot, entries } = parseMoment(moment);
     if (entries === undefined) await this.confirm();
-    else await Promise.all([this.underWay, this.parts.invalidator.addWrites(entries, epochOf(snapshot))]);
+    else
+      await Promise.all([
+        this.underWay,
+        this.parts.invalidator.addWrites(entries, epochOf(snapshot), 'helped'),
+      ]);
   }
 
   /** Reads the log, and waits until everything that was committed before this call is invalidated. Never fails. */
@@ -83,13 +87,13 @@ export class Helping {
     await this.underWay;
   }
 
-  private help({ snapshot, entries }: LogBatch): void {
+  private help({ snapshot, entries }: LogBatch, cause: 'helped' | 'log'): void {
     const isFirst = epochOf(snapshot) !== epochOf(this.helpedUpTo.snapshot);
     const toHelp = isFirst ? entries.slice(-MAX_ENTRIES_AT_START) : entries;
     const helping =
       toHelp.length === 0
         ? this.underWay
-        : Promise.all([this.underWay, this.parts.invalidator.addWrites(toHelp, epochOf(snapshot))]);
+        : Promise.all([this.underWay, this.parts.invalidator.addWrites(toHelp, epochOf(snapshot), cause)]);
     if (entries.length > 0) this.batches++;
     const moment = { snapshot, xmax: xmaxOf(snapshot), batches: this.batches };
     if (helping === undefined) {

@@ -43,6 +43,10 @@ export interface LogSource {
   close(): Promise<void>;
 }
 
+/** Whether entries were read from the log itself, or beside the values of a load. */
+type LearnedFrom = 'log' | 'load';
+type LearnedListener = (batch: LogBatch, from: LearnedFrom) => void;
+
 export interface InvalidationLogOptions {
   readonly source: LogSource;
   readonly log: Logger;
@@ -94,7 +98,7 @@ export class InvalidationLog implements Freshness {
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
   private blind = true;
-  private readonly listeners: ((batch: LogBatch) => void)[] = [];
+  private readonly listeners: LearnedListener[] = [];
 
   constructor(options: InvalidationLogOptions) {
     this.source = options.source;
@@ -110,7 +114,7 @@ export class InvalidationLog implements Freshness {
   }
 
   /** Calls the listener with the entries that this process has just learned. */
-  onLearned(listener: (batch: LogBatch) => void): void {
+  onLearned(listener: LearnedListener): void {
     this.listeners.push(listener);
   }
 
@@ -183,7 +187,7 @@ export class InvalidationLog implements Freshness {
     if (cursor === undefined || !this.isCurrent || epochOf(snapshot) !== this.epoch) return false;
     if (!isLater(snapshot, cursor)) return true;
     if (entries === undefined) return false;
-    this.advance({ snapshot, entries, completeFrom: 0 });
+    this.advance({ snapshot, entries, completeFrom: 0 }, 'load');
     return true;
   }
 
@@ -223,7 +227,7 @@ export class InvalidationLog implements Freshness {
         this.floor = batch.completeFrom - 1;
         this.changesSeen++;
       }
-      this.advance(batch);
+      this.advance(batch, 'log');
       this.lastPollStartedAt = startedAt;
       if (this.blind) this.log.info({ tags: this.changes.size }, 'Reading the invalidation log');
       this.blind = false;
@@ -237,7 +241,7 @@ export class InvalidationLog implements Freshness {
   }
 
   /** Learns a batch, unless loads have told more meanwhile. */
-  private advance(batch: LogBatch): void {
+  private advance(batch: LogBatch, from: LearnedFrom): void {
     const { cursor } = this;
     if (cursor !== undefined && !isLater(batch.snapshot, cursor) && batch.snapshot !== cursor) return;
     const entries =
@@ -246,7 +250,7 @@ export class InvalidationLog implements Freshness {
     if (entries.length > 0) this.changesSeen++;
     this.remember(learned);
     this.cursor = batch.snapshot;
-    for (const listener of this.listeners) listener(learned);
+    for (const listener of this.listeners) listener(learned, from);
   }
 
   /** Clears everything that was learned in another epoch. */

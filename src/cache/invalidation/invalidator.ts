@@ -3,6 +3,7 @@ import type { Logger } from '../core/logger.js';
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
 import type { KeyOf, KeySpace } from '../core/keys.js';
 import type { LogEntry } from '../core/moment.js';
+import type { CacheObserver } from '../core/observer.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
 import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
 import type { Resource } from '../core/resource.js';
@@ -47,6 +48,7 @@ export class Invalidator {
       readonly store: CacheStore | undefined;
       readonly circuitBreaker: Pick<RedisCircuitBreaker, 'available' | 'beforeRecovery'> | undefined;
       readonly keys: KeySpace;
+      readonly observer: Pick<CacheObserver, 'invalidated'>;
       readonly log: Logger;
     },
   ) {
@@ -87,9 +89,15 @@ export class Invalidator {
   /**
    * Invalidates the tags of logged writes, without outdating values that have seen the writes. Never fails, as {@link
    * invalidate}.
+   * @param cause how this process learned of the writes
    */
-  async addWrites(entries: readonly LogEntry[], epoch: string): Promise<void> {
-    if (entries.length === 0) return;
+  async addWrites(entries: readonly LogEntry[], epoch: string, cause: 'helped' | 'log'): Promise<void> {
+    const { store, observer } = this.parts;
+    if (entries.length === 0 || !store) return;
+    observer.invalidated(
+      cause,
+      entries.reduce((sum, { tags }) => sum + tags.length, 0),
+    );
     try {
       await this.tryToAddWrites(entries, epoch, false);
     } catch (error) {
@@ -134,6 +142,7 @@ export class Invalidator {
 
   /** Awaits an invalidation that is under way; if it fails, keeps its tags pending. Never fails. */
   async orKeepPending(tags: readonly Tag[], invalidation: Promise<void>): Promise<void> {
+    this.parts.observer.invalidated('mutation', tags.length);
     try {
       await invalidation;
       this.flushPendingInBackground();
@@ -191,6 +200,7 @@ export class Invalidator {
 
   /** Repeats the invalidation of tags, for the sweep. @throws CacheUnavailableError */
   async repeat(tags: readonly Tag[]): Promise<void> {
+    this.parts.observer.invalidated('sweep', tags.length);
     await this.parts.store?.remove(this.removalsOf(tags), 'sweep');
   }
 

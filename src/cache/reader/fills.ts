@@ -35,7 +35,7 @@ export class Fills<Id, Value> {
     claimed: readonly ClaimedRead<Id, Value>[],
     loaded: readonly LoadedValue<Value>[],
   ): Promise<void> {
-    const { store } = this.parts;
+    const { store, observer, resource } = this.parts;
     const now = Date.now();
     const fills = claimed.map(({ read, claim }, i): Fill => {
       const { value, snapshot, expiresAt, version } = loaded[i] ?? NOT_LOADED;
@@ -53,7 +53,10 @@ export class Fills<Id, Value> {
     });
     const storable = fills.filter(({ bytes }) => bytes <= MAX_VALUE_BYTES);
     try {
-      if (storable.length > 0) await store.fill(storable);
+      if (storable.length > 0) {
+        const { stored, outdated } = await store.fill(storable);
+        observer.filled(resource.name, stored, outdated);
+      }
       if (storable.length === fills.length) return;
       this.noteTooLarge(fills.length - storable.length);
       // A fill frees its lock. Free the other locks, because readers would wait for values that are not stored.
@@ -87,7 +90,7 @@ export class Fills<Id, Value> {
     newer: LoadedValue<Value>,
     further: readonly Tag[],
   ): Promise<void> {
-    const { invalidator, store } = this.parts;
+    const { invalidator, store, observer, resource } = this.parts;
     const { value, snapshot, version, expiresAt } = newer;
     const [tag] = tags;
     const allTags = [...tags, ...further];
@@ -104,7 +107,11 @@ export class Fills<Id, Value> {
     const ttlMs = Math.max(1, expiresAt - Date.now());
     const replacement = { token, envelope, ttlMs, version, snapshot };
     const removals = invalidator.removalsOf(further);
-    await invalidator.orKeepPending(allTags, store.replace(keys, others, replacement, indexes, removals));
+    const replacing = store.replace(keys, others, replacement, indexes, removals);
+    await invalidator.orKeepPending(
+      allTags,
+      replacing.then((outcome) => observer.replaced(resource.name, outcome)),
+    );
   }
 
   private envelope(envelope: Omit<Envelope<Value>, 'shape'>): string {

@@ -1,4 +1,5 @@
 import type { GenerationText } from '../core/generation.js';
+import type { Replaced } from '../core/observer.js';
 import type { SnapshotText } from '../core/snapshot.js';
 
 /** An index that lists the live keys of an entity, for keys that the id alone does not give. */
@@ -81,6 +82,12 @@ export interface Fill {
   readonly exists: boolean;
 }
 
+/** How many loaded values were stored, and how many were refused because their generations have changed. */
+export interface FillOutcome {
+  readonly stored: number;
+  readonly outdated: number;
+}
+
 /** A value that a writer read after its commit, to replace the stored one. */
 export interface Replacement {
   /** The new generation of the envelope. */
@@ -123,7 +130,7 @@ export interface CacheStore {
    */
   claim(entries: readonly EntryKeys[], token: string): Promise<(Claim | undefined)[]>;
   /** Stores loaded values whose generations are still current. */
-  fill(fills: readonly Fill[]): Promise<void>;
+  fill(fills: readonly Fill[]): Promise<FillOutcome>;
   /** Frees the locks of loads that failed. */
   release(locks: readonly Lock[]): Promise<void>;
   /**
@@ -137,7 +144,7 @@ export interface CacheStore {
     newer: Replacement,
     indexes?: readonly KeyIndex[],
     removals?: readonly Removal[],
-  ): Promise<void>;
+  ): Promise<Replaced>;
   /**
    * Adds transactions to the generations of the tags that they changed: values that have not seen them are outdated.
    * @param whileOpen as in {@link remove}

@@ -188,6 +188,7 @@ export class RedisCircuitBreaker {
     const deadlines = isBackground ? this.backgroundDeadlines : this.deadlines;
     const timeoutMs = this.options.timeoutMs * (isBackground ? BACKGROUND_PATIENCE : 1);
     observer.roundTrip(operation);
+    const startedAt = performance.now();
     let timedOut = false;
     try {
       return await deadlines.limit(call(this.client), () => {
@@ -207,6 +208,8 @@ export class RedisCircuitBreaker {
       else if (saysUnavailable(error)) this.lose(describeConnectionError(error, this.nodeFailure), operation);
       else this.logRefusal(operation, error.message);
       throw timedOut ? error : new CacheUnavailableError(error.message, { cause });
+    } finally {
+      observer.roundTripEnded(operation, (performance.now() - startedAt) / 1_000);
     }
   }
 

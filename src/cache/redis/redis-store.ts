@@ -3,6 +3,7 @@ import type {
   Claim,
   EntryKeys,
   Fill,
+  FillOutcome,
   KeyIndex,
   Lock,
   LoggedWrites,
@@ -14,6 +15,7 @@ import type {
 } from './cache-store.js';
 import { freshGeneration } from '../core/fresh-generation.js';
 import { hashTagOf } from '../core/keys.js';
+import type { Replaced } from '../core/observer.js';
 import { epochOf, xminOf } from '../core/snapshot.js';
 import { isSplit, unlessSplit, unlink, unlinkEach } from './moving-slots.js';
 import { claimGroup, CLAIM_LIFE_MS } from './claims.js';
@@ -83,7 +85,7 @@ export class RedisStore implements CacheStore {
     return (await sendAll(this.circuitBreaker, 'claim', commands)).flat();
   }
 
-  async fill(fills: readonly Fill[]): Promise<void> {
+  async fill(fills: readonly Fill[]): Promise<FillOutcome> {
     // Values that were claimed together are loaded and filled together; the last piece frees the lock.
     const commands = inGroups(fills, ({ lock }) => lock.key).flatMap((group) => {
       const pieces = cutForCommands(
@@ -99,7 +101,11 @@ export class RedisStore implements CacheStore {
         send: async (client: RedisClient) => await fillGroup(client, piece, i === pieces.length - 1),
       }));
     });
-    await sendAll(this.circuitBreaker, 'fill', commands);
+    const outcomes = await sendAll(this.circuitBreaker, 'fill', commands);
+    return {
+      stored: outcomes.reduce((sum, { stored }) => sum + stored, 0),
+      outdated: outcomes.reduce((sum, { outdated }) => sum + outdated, 0),
+    };
   }
 
   async release(locks: readonly Lock[]): Promise<void> {
@@ -120,7 +126,8 @@ export class RedisStore implements CacheStore {
     newer: Replacement,
     indexes: readonly KeyIndex[] = [],
     removals: readonly Removal[] = [],
-  ): Promise<void> {
+  ): Promise<Replaced> {
+    let outcome: Replaced = 'removed';
     const keys = [key, ...generations, ...others, ...indexes.map((index) => index.key)];
     const { token, envelope, ttlMs, version, snapshot } = newer;
     const replace = async (client: RedisClient): Promise<void> => {
@@ -130,7 +137,7 @@ export class RedisStore implements CacheStore {
       try {
         const ofSnapshot = [xminOf(snapshot), epochOf(snapshot)];
         const args = [token, GENERATION_LIFE_MS, envelope, ttlMs, version, indexes.length, ...ofSnapshot];
-        await client.eval(REPLACE, keys.length, ...keys, ...args);
+        outcome = (await client.eval(REPLACE, keys.length, ...keys, ...args)) as Replaced;
       } catch (error) {
         if (!isSplit(error) && !this.isRefusal(error)) throw error;
         await unlinkEach(client, keys);
@@ -138,6 +145,7 @@ export class RedisStore implements CacheStore {
     };
     const commands = [{ cost: costOf(keys.length), send: replace }, ...this.removalCommands(removals)];
     await sendEach(this.circuitBreaker, 'invalidate', commands, false);
+    return outcome;
   }
 
   async addWrites({ epoch, ofTags, ofEverything }: LoggedWrites, whileOpen = false): Promise<void> {
@@ -229,10 +237,16 @@ export class RedisStore implements CacheStore {
   }
 }
 
+const NONE_FILLED: FillOutcome = { stored: 0, outdated: 0 };
+
 /** Runs {@link FILL} for values that were claimed together. */
-async function fillGroup(client: RedisClient, group: readonly Fill[], freesLock: boolean): Promise<void> {
+async function fillGroup(
+  client: RedisClient,
+  group: readonly Fill[],
+  freesLock: boolean,
+): Promise<FillOutcome> {
   const [first] = group;
-  if (!first) return;
+  if (!first) return NONE_FILLED;
   const { index, generations } = first.keys;
   const keys = [first.lock.key];
   const args: (string | number)[] = [
@@ -249,7 +263,11 @@ async function fillGroup(client: RedisClient, group: readonly Fill[], freesLock:
   }
   for (const fill of group) keys.push(fill.keys.key);
   if (index !== undefined) for (const fill of group) keys.push(fill.keys.index?.key ?? '');
-  await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
+  const stored = await unlessSplit(client.eval(FILL, keys.length, ...keys, ...args), undefined);
+  // While a cluster moves the keys, nothing is stored, and nothing is outdated.
+  return stored === undefined
+    ? NONE_FILLED
+    : { stored: Number(stored), outdated: group.length - Number(stored) };
 }
 
 /**

@@ -78,11 +78,12 @@ return reply`;
  * ARGV: n, 1 if indexed else 0, the maximum entries of an index, the lock's content (empty: do not free it), life of
  * a generation and of an index (ms), life of a claimed generation (ms), then for each value its generation, envelope,
  * life (ms) and 1 if it exists else 0.
+ * Returns how many values were stored.
  */
 export const FILL = `
 local function tokens(generation) return (string.gsub(generation, ':[^.]*', '')) end
 local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 6) / 4
-local gens = redis.call('MGET', unpack(KEYS, 2, 1 + n * count))
+local gens, stored = redis.call('MGET', unpack(KEYS, 2, 1 + n * count)), 0
 for i = 1, count do
   local first, a = n * i - n + 1, 4 * i + 3
   local generation = gens[first] or ''
@@ -90,6 +91,7 @@ for i = 1, count do
   if generation == ARGV[a] or tokens(generation) == tokens(ARGV[a]) then
     local key, exists = KEYS[1 + n * count + i], ARGV[a + 3] == '1'
     redis.call('SET', key, ARGV[a + 1], 'PX', ARGV[a + 2])
+    stored = stored + 1
     for j = first, n * i do
       if exists then
         redis.call('PEXPIRE', KEYS[1 + j], ARGV[5])
@@ -113,7 +115,7 @@ for i = 1, count do
   end
 end
 if ARGV[4] ~= '' and redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
-return 1`;
+return stored`;
 
 /** The maximum number of transactions in a generation. */
 const MAX_ADDED = 8;
@@ -194,6 +196,7 @@ return 1`;
  * KEYS: the value, its generation, then the other values that depend on the tag, then indexes of further ones.
  * ARGV: a fresh token, life of a generation (ms), the envelope under that token, its life (ms), its version, the
  * number of indexes, the oldest transaction that was running when the newer value was read, and its epoch.
+ * Returns what became of the newer value: `replaced`, `kept` or `removed`.
  */
 export const REPLACE = `
 local head, raw, gen = ${GENERATION_START}, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
@@ -209,7 +212,10 @@ if raw and gen then
     version = tonumber(string.match(string.sub(raw, 1, 2048), '"version":(%d+)')) or 0
   end
 end
-if version == 0 then return redis.call('UNLINK', KEYS[1], KEYS[2]) end
+if version == 0 then
+  redis.call('UNLINK', KEYS[1], KEYS[2])
+  return 'removed'
+end
 local isNewer, unseen = version < tonumber(ARGV[5]), {}
 for xid in string.gmatch(known, '%d+') do
   if not isNewer or (epoch == ARGV[8] and tonumber(xid) >= tonumber(ARGV[7])) then unseen[#unseen + 1] = xid end
@@ -222,7 +228,7 @@ if isNewer then
 else
   redis.call('SET', KEYS[1], string.sub(raw, 1, head) .. ARGV[1] .. string.sub(raw, head + 1 + #stored), 'KEEPTTL')
 end
-return 0`;
+return isNewer and 'replaced' or 'kept'`;
 
 /** Removes an index and every key listed in it. KEYS: the index. Its entries share its slot. */
 export const DROP_INDEXED = `

@@ -12,7 +12,7 @@ type ResponseOutcome =
   | { readonly outcome: 'unused' };
 
 /** A response that was found in the response cache. */
-export interface FoundResponse {
+export interface ReportedResponse {
   readonly reads: readonly Dependency[];
   /** When it was made, and when the first of its values expires (ms since 1970). */
   readonly madeAt: number;
@@ -24,7 +24,7 @@ const seconds = (ms: number): number => Math.round(ms) / 1_000;
 /** Tells where each value of one response came from, for the people who operate the server. */
 export class CacheReport {
   private response: ResponseOutcome = { outcome: 'unused' };
-  private found: FoundResponse | undefined;
+  private found: ReportedResponse | undefined;
   /** The paths of the fields that asked for a value, by its resource and id. */
   private readonly paths = new Map<string, string[]>();
   private reads: { readonly asked: string; readonly read: ReportedRead }[] = [];
@@ -48,7 +48,7 @@ export class CacheReport {
   };
 
   /** Records that the response is a cached one. */
-  readonly onHit = (found: FoundResponse): void => {
+  readonly onHit = (found: ReportedResponse): void => {
     const now = Date.now();
     const { madeAt, expiresAt } = found;
     this.response = { outcome: 'hit', age: seconds(now - madeAt), ttl: seconds(expiresAt - now) };
@@ -89,7 +89,7 @@ export class CacheReport {
     });
   }
 
-  private cachedReads({ reads }: FoundResponse): object[] {
+  private cachedReads({ reads }: ReportedResponse): object[] {
     const now = Date.now();
     return reads.map(({ resource, key, tags, expiresAt }) => ({
       path: null,

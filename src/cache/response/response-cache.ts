@@ -4,7 +4,7 @@ import { rethrowUnlessUnavailable } from '../core/errors.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 import type { CacheObserver, MissReason } from '../core/observer.js';
 import type { Dependency } from '../core/resource.js';
-import type { FoundResponse } from './cache-report.js';
+import type { ReportedResponse } from './cache-report.js';
 import { areCurrent, generationKeysOf } from './current-reads.js';
 import type { ResponseDependencies } from './response-dependencies.js';
 import type { CacheStore, CurrentGenerations } from '../redis/cache-store.js';
@@ -16,6 +16,13 @@ const RESOURCE = 'response';
 const RESPONSE_BYTES = 500;
 const READ_BYTES = 600;
 
+/** A cached response that may be returned. */
+export interface FoundResponse {
+  readonly body: Buffer;
+  /** The text that the caller gave the response, see {@link ResponseCache.keep}. */
+  readonly label: string;
+}
+
 /** The body and the checks of a cached response, made at its first hit: many responses have none. */
 interface Repeatable {
   readonly body: Buffer;
@@ -26,12 +33,13 @@ interface Repeatable {
 
 /** Is told what the response cache found. */
 export interface ResponseReport {
-  onHit(found: FoundResponse): void;
+  onHit(found: ReportedResponse): void;
   onMiss(reason: MissReason): void;
 }
 
 interface CachedResponse {
   readonly text: string;
+  readonly label: string;
   readonly reads: readonly Dependency[];
   /** When the response was made, and when the first of its values expires (ms since 1970). */
   readonly madeAt: number;
@@ -80,11 +88,16 @@ export class ResponseCache {
     return this.responses.size;
   }
 
+  /** The estimated memory of the cached responses, keys included, in bytes. */
+  get bytes(): number {
+    return this.responses.calculatedSize;
+  }
+
   /**
    * The cached response of a key, if it may be returned. One round trip to Redis. Never fails.
    * @param report is told what was found
    */
-  async find(key: string, report?: ResponseReport): Promise<Buffer | undefined> {
+  async find(key: string, report?: ResponseReport): Promise<FoundResponse | undefined> {
     const cached = this.responses.get(key);
     if (!cached) return this.miss('absent', report);
     if (cached.expiresAt <= Date.now()) {
@@ -105,7 +118,7 @@ export class ResponseCache {
     if (!this.accepts(cached)) return this.miss('distrusted', report);
     this.parts.observer.hit(RESOURCE);
     report?.onHit(cached);
-    return repeatableOf(cached).body;
+    return { body: repeatableOf(cached).body, label: cached.label };
   }
 
   private miss(reason: MissReason, report: ResponseReport | undefined): undefined {
@@ -113,11 +126,15 @@ export class ResponseCache {
     report?.onMiss(reason);
   }
 
-  /** Caches a response that was found to be of one moment, if every value that was read for it has generations. */
-  keep(key: string, body: string, dependencies: ResponseDependencies): void {
+  /**
+   * Caches a response that was found to be of one moment, if every value that was read for it has generations.
+   * @param label one of few texts, by which metrics and logs tell responses apart
+   */
+  keep(key: string, body: string, dependencies: ResponseDependencies, label = ''): void {
     if (!dependencies.isCacheable || body.length > MAX_RESPONSE_CHARACTERS) return;
     this.responses.set(key, {
       text: body,
+      label,
       reads: dependencies.reads,
       madeAt: Date.now(),
       expiresAt: dependencies.expiresAt,

@@ -1,11 +1,13 @@
 import { CacheUnavailableError } from '../../../src/cache/core/errors.js';
 import { hashTagOf } from '../../../src/cache/core/keys.js';
 import { freshGeneration } from '../../../src/cache/core/fresh-generation.js';
+import type { Replaced } from '../../../src/cache/core/observer.js';
 import type {
   CacheStore,
   Claim,
   CurrentGenerations,
   Fill,
+  FillOutcome,
   Lock,
   ReadOrClaimed,
   Removal,
@@ -90,9 +92,11 @@ export class ModelStore implements CacheStore {
     return claims;
   }
 
-  async fill(fills: readonly Fill[]): Promise<void> {
+  /** The outcome is only for metrics, so the model does not tell it. */
+  async fill(fills: readonly Fill[]): Promise<FillOutcome> {
     const all = (group: readonly Fill[]) => group.map((fill) => this.redis.fill(fill));
     await this.each('fill', fills, ({ keys }) => keys.entityId, all);
+    return { stored: 0, outdated: 0 };
   }
 
   async release(locks: readonly Lock[]): Promise<void> {
@@ -100,13 +104,14 @@ export class ModelStore implements CacheStore {
     await this.each('release', locks, ({ key }) => key, all);
   }
 
+  /** As for {@link fill}, the outcome is not told. */
   async replace(
     entry: EntryKeys,
     others: readonly string[],
     newer: Replacement,
     _indexes: readonly KeyIndex[] = [],
     removals: readonly Removal[] = [],
-  ): Promise<void> {
+  ): Promise<Replaced> {
     const commands = [
       () => this.redis.replace(entry, others, newer),
       ...removals.map((removal) => () => this.redis.remove(removal)),
@@ -114,6 +119,7 @@ export class ModelStore implements CacheStore {
     const entryOf = (command: () => void) => String(commands.indexOf(command));
     const all = (group: readonly (() => void)[]) => group.map((command) => command());
     await this.counted(this.each('replace', commands, entryOf, all));
+    return 'removed';
   }
 
   async remove(removals: readonly Removal[], _operation: string, whileOpen = false): Promise<void> {

@@ -1,10 +1,12 @@
 import { pino } from 'pino';
 
+import type { Replaced } from '../../../src/cache/core/observer.js';
 import { InvalidationLog } from '../../../src/cache/invalidation/invalidation-log.js';
 import type {
   Claim,
   CurrentGenerations,
   Fill,
+  FillOutcome,
   EntryKeys,
   LoggedWrites,
   Removal,
@@ -53,9 +55,10 @@ class WithoutGenerations extends ModelStore {
     const claims = await super.claim(entries, token);
     return claims.map((claimed, i) => ({ ...claimed, generation: any(entries[i] as EntryKeys) }));
   }
-  override async fill(fills: readonly Fill[]): Promise<void> {
-    await super.fill(fills);
+  override async fill(fills: readonly Fill[]): Promise<FillOutcome> {
+    const outcome = await super.fill(fills);
     for (const { keys, envelope } of fills) this.redis.set(keys.key, envelope);
+    return outcome;
   }
 }
 
@@ -75,8 +78,8 @@ class WithCounters extends ModelStore {
 
 /** A fill stores the loaded value under the generation at the time of the fill. */
 class WithUncheckedFills extends ModelStore {
-  override async fill(fills: readonly Fill[]): Promise<void> {
-    await super.fill(
+  override async fill(fills: readonly Fill[]): Promise<FillOutcome> {
+    return await super.fill(
       fills.map((fill) => {
         const generation = this.redis.read(fill.keys).generation ?? fill.generation;
         return { ...fill, generation, envelope: fill.envelope.replace(fill.generation, generation) };
@@ -89,8 +92,8 @@ class WithUncheckedFills extends ModelStore {
 class WithCarelessReplacements extends ModelStore {
   override async replace(
     ...[entry, others, newer, ...rest]: Parameters<ModelStore['replace']>
-  ): Promise<void> {
-    await super.replace(entry, others, { ...newer, version: Number.MAX_SAFE_INTEGER }, ...rest);
+  ): Promise<Replaced> {
+    return await super.replace(entry, others, { ...newer, version: Number.MAX_SAFE_INTEGER }, ...rest);
   }
 }
 

@@ -120,7 +120,7 @@ export class Process {
       beforeRecovery: (work: () => Promise<void>) => void recoveries.push(work),
     };
     recoveries.push(async () => await this.log.confirm());
-    this.invalidator = new Invalidator({ store, circuitBreaker, keys, log });
+    this.invalidator = new Invalidator({ store, circuitBreaker, keys, observer: SILENT, log });
     this.helping = parts.createHelping(store, { invalidationLog: this.log, invalidator: this.invalidator });
     this.momentCheck = parts.createCheck({ store, freshness, helping: this.helping, observer: SILENT });
     this.answers = new ResponseCache({ store, freshness, observer: SILENT, maxBytes: 1_000_000 });
@@ -164,7 +164,7 @@ export class Process {
     const { answers, momentCheck } = this;
     const question = `${view} ${bot}`;
     const cached = await answers.find(question);
-    if (cached) return JSON.parse(cached.toString()) as View[];
+    if (cached) return JSON.parse(cached.body.toString()) as View[];
     for (let execution = 1; execution <= MAX_EXECUTIONS; execution++) {
       const dependencies = new ResponseDependencies(momentCheck.since);
       const seen = await this.execute(view, bot, this.resources, dependencies);

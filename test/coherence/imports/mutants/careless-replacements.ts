@@ -11,5 +11,5 @@ const { replace } = RedisStore.prototype;
 
 RedisStore.prototype.replace = async function (entry, others, newer) {
   const snapshot = `${LAST}:${LAST}:${epochOf(newer.snapshot)}`;
-  await replace.call(this, entry, others, { ...newer, version: LAST, snapshot });
+  return await replace.call(this, entry, others, { ...newer, version: LAST, snapshot });
 };

@@ -37,4 +37,5 @@ RedisStore.prototype.fill = async function (fills) {
       );
     },
   );
+  return { stored: fills.length, outdated: 0 };
 };

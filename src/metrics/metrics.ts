@@ -1,0 +1,41 @@
+import { collectDefaultMetrics } from 'prom-client';
+
+import { buildInfo } from './build-info.js';
+import { cacheMetrics } from './cache-metrics.js';
+import { databaseMetrics } from './database-metrics.js';
+import { Families, remembered } from './families.js';
+import { graphqlMetrics } from './graphql-metrics.js';
+import { OperationNames } from './operation-names.js';
+
+/**
+ * The server's Prometheus metrics. Each application has its own registry, so that one process can run several. The default
+ * metrics of prom-client are among them, such as the delay of the event loop (`nodejs_eventloop_lag_seconds`).
+ */
+export function createMetrics() {
+  const families = new Families();
+  collectDefaultMetrics({ register: families.registry });
+  buildInfo(families);
+  const durations = families.latency(
+    'flovo_http_request_duration_seconds',
+    'Time to answer an HTTP request',
+    ['route', 'status'],
+  );
+  const durationOf = remembered((route, status) => durations.labels({ route, status }));
+  return {
+    registry: families.registry,
+    observer: cacheMetrics(families),
+    database: databaseMetrics(families),
+    graphql: graphqlMetrics(families),
+    operationNames: new OperationNames(),
+    /** Records the duration of an answer, in seconds. */
+    answered(route: string, status: number, seconds: number) {
+      durationOf(route, String(status)).observe(seconds);
+    },
+    /** Adds a gauge whose value is read when the metrics are read. */
+    gauge(name: string, help: string, read: () => number) {
+      families.readGauge(name, help, read);
+    },
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
