@@ -10,6 +10,7 @@ import { connectDatabase, type StatementListener } from './db/client.js';
 import { cacheConnection } from './db/cache-connection.js';
 import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
+import { slowStatementLog } from './db/slow-statement-log.js';
 import { unavailable } from './errors.js';
 import { InvalidationLogRepository } from './invalidation/invalidation-log.repository.js';
 import { OperatorInvalidation } from './invalidation/operator-invalidation.js';
@@ -54,6 +55,7 @@ const PLAYGROUND: PlaygroundOptions = {
 export async function createApp(config: Config, options: AppOptions): Promise<App> {
   const { log } = options;
   const metrics = createMetrics();
+  const logSlowStatement = slowStatementLog(log, config.slow.sqlMs);
   // The database may be away now. Until its kind is known, it is used as a pooler is.
   await findEndpointKind(config.database.url).catch(() => undefined);
   const {
@@ -71,7 +73,10 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       metrics.database.statementSent();
       options.onStatement?.(statement);
     },
-    onStatementEnd: (_statement, seconds) => metrics.database.statementEnded(seconds),
+    onStatementEnd: (statement, seconds) => {
+      metrics.database.statementEnded(seconds);
+      logSlowStatement(statement, seconds);
+    },
     onConnection: metrics.database.connectionAcquired,
   });
   metrics.database.watchPool(poolState);
@@ -122,6 +127,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     production: config.production,
     config: config.http,
     log,
+    slowOperationMs: config.slow.operationMs,
     graphql,
     resources,
     responseCache: cache.responseCache,

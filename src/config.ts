@@ -52,6 +52,8 @@ export interface Config {
     readonly userClaim: string;
   };
   readonly logLevel: string;
+  /** What takes at least this long (ms) is logged; 0: nothing is. */
+  readonly slow: { readonly operationMs: number; readonly sqlMs: number };
   readonly dataDir: string;
 }
 
@@ -118,6 +120,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
     },
     auth: authOf(env),
     logLevel: env.LOG_LEVEL,
+    slow: { operationMs: env.SLOW_OPERATION_MS, sqlMs: env.SLOW_SQL_MS },
     dataDir: env.DATA_DIR,
   };
 }

@@ -114,6 +114,8 @@ export const SETTINGS = z.object({
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
   LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  SLOW_OPERATION_MS: integer(0, 600_000).default(1_000),
+  SLOW_SQL_MS: integer(0, 600_000).default(500),
   CORS_ORIGIN: z.string().check(corsOrigins).optional(),
   KEEP_ALIVE_SECONDS: integer(1, 3_600).default(72),
   SHUTDOWN_DELAY_MS: integer(0, 600_000).default(0),

@@ -1,6 +1,5 @@
 import { HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { OperationTypeNode } from 'graphql';
 
 import type { Identity } from '../auth/authorization.js';
 import type { Authenticator } from '../auth/authentication.js';
@@ -29,12 +28,12 @@ import {
 } from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import { parseJsonBody } from './json-body.js';
-import type { Metrics } from '../metrics/metrics.js';
+import { OperationReport, type NamedOperation, type OperationReportOptions } from './operation-report.js';
 import { checkVariableLimits } from '../graphql/variable-limits.js';
 
 export type InOneSnapshot = <Result>(work: (resources: Resources) => Promise<Result>) => Promise<Result>;
 
-export interface GraphQLRouteOptions {
+export interface GraphQLRouteOptions extends OperationReportOptions {
   readonly graphql: GraphQLServer;
   readonly resources: Resources;
   readonly authenticate: Authenticator;
@@ -43,7 +42,6 @@ export interface GraphQLRouteOptions {
   /** Gives `work` resources that read everything within one transaction, without the cache. */
   readonly inOneSnapshot: InOneSnapshot;
   readonly observer: Pick<CacheObserver, 'executedAgain'>;
-  readonly metrics: Pick<Metrics, 'graphql' | 'operationNames'>;
   readonly log: Logger;
   /** The maximum size of an answer, in bytes. */
   readonly maxAnswerBytes: number;
@@ -63,18 +61,19 @@ interface Asked {
   /** The content type of the answer; undefined if the client accepts none of the available ones. */
   readonly contentType: string | undefined;
   /** Lists where the values of the answer came from, if that was asked for. */
-  readonly report: CacheReport | undefined;
+  readonly cacheReport: CacheReport | undefined;
 }
 
 /** An answer, and the operation that it is of, if the request has a valid one. */
-interface AnsweredOperation extends GraphQLAnswer {
-  readonly operation?: { readonly label: string; readonly type: OperationTypeNode } | undefined;
+interface OperationAnswer extends GraphQLAnswer {
+  readonly operation?: NamedOperation | undefined;
 }
 
 /** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
   const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
-  const { momentCheck, inOneSnapshot, observer, metrics } = options;
+  const { momentCheck, inOneSnapshot, observer } = options;
+  const report = new OperationReport(options);
 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const startedAt = performance.now();
@@ -82,44 +81,40 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     const found = authenticate(request.headers.authorization);
     const identity = found instanceof Promise ? await found : found;
     const contentType = responseTypeFor(request.headers.accept);
-    const report = options.wantsReport(request) ? new CacheReport() : undefined;
-    const asked: Asked = { request, identity, contentType, report };
+    const cacheReport = options.wantsReport(request) ? new CacheReport() : undefined;
+    const asked: Asked = { request, identity, contentType, cacheReport };
 
     const key = responseCache && answerKey(asked);
     if (key !== undefined && asked.contentType !== undefined) {
-      const cached = await responseCache?.find(key, report);
+      const cached = await responseCache?.find(key, cacheReport);
       if (cached !== undefined) {
-        count(cached.label, OperationTypeNode.QUERY, startedAt);
-        const body = report ? withReport(cached.body.toString(), report) : cached.body;
+        report.fromCache(request, cached.label, startedAt);
+        const body = cacheReport ? withReport(cached.body.toString(), cacheReport) : cached.body;
         return await reply.header('content-type', asked.contentType).send(body);
       }
     }
 
-    const { operation, ...answer }: AnsweredOperation =
-      refuseLongBody(asked) ?? (await answerAnew(asked, key));
-    if (operation) count(operation.label, operation.type, startedAt);
-    for (const code of answer.errorCodes) metrics.graphql.errorAnswered(code);
+    const { operation, ...answer }: OperationAnswer = refuseLongBody(asked) ?? (await answerAnew(asked, key));
+    report.executed(request, operation, answer.errorCodes, startedAt);
     for (const [name, value] of answer.headers) reply.header(name, value);
-    return await reply.code(answer.status).send(report ? withReport(answer.text, report) : answer.text);
+    return await reply
+      .code(answer.status)
+      .send(cacheReport ? withReport(answer.text, cacheReport) : answer.text);
   };
-
-  function count(label: string, type: OperationTypeNode, startedAt: number): void {
-    metrics.graphql.operationAnswered(label, type, (performance.now() - startedAt) / 1_000);
-  }
 
   /**
    * Answers a request, and caches the response under the key. A query whose values are of several moments is executed
    * again: a few times, and at last in one transaction.
    */
-  async function answerAnew(asked: Asked, key: string | undefined): Promise<AnsweredOperation> {
+  async function answerAnew(asked: Asked, key: string | undefined): Promise<OperationAnswer> {
     const { body: text } = asked.request;
     const body = typeof text === 'string' ? parseJsonBody(text) : text;
     const refused = refuseLargeVariables(asked, body);
     if (refused) return refused;
     for (let execution = 1; execution <= MAX_EXECUTIONS; execution++) {
       if (execution > 1) observer.executedAgain('once more');
-      asked.report?.restart();
-      const dependencies = new ResponseDependencies(momentCheck.since, asked.report);
+      asked.cacheReport?.restart();
+      const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
       const answer = await answerOnce(asked, body, resources, dependencies);
       const holds = momentCheck.holds(dependencies);
       if (holds !== true && !(await holds)) continue;
@@ -129,8 +124,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     }
     observer.executedAgain('in one transaction');
     return await inOneSnapshot(async (snapshot) => {
-      asked.report?.restart();
-      const dependencies = new ResponseDependencies(momentCheck.since, asked.report);
+      asked.cacheReport?.restart();
+      const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
       return await answerOnce(asked, body, snapshot, dependencies);
     });
   }
@@ -140,20 +135,20 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     body: unknown,
     from: Resources,
     dependencies: ResponseDependencies,
-  ): Promise<AnsweredOperation> {
-    const { request, identity, report } = asked;
+  ): Promise<OperationAnswer> {
+    const { request, identity, cacheReport } = asked;
     const context = createRequestContext(from, {
       requestId: request.id,
       identity,
       dependencies,
       maxCharacters: maxAnswerBytes,
-      report,
+      report: cacheReport,
     });
     const answer =
       (await executeKnown(asked, body, context)) ??
       refuseLargeDocument(asked, body) ??
       (await askApollo(request, body, context));
-    return { ...withinBytes(answer, maxAnswerBytes), operation: operationOf(context) };
+    return { ...withinBytes(answer, maxAnswerBytes), operation: report.nameOf(context) };
   }
 
   /** Executes an operation whose document is known, if the request has the usual form. */
@@ -218,13 +213,6 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     // The server does not offer incremental delivery, so every answer is complete.
     const text = answer.body.kind === 'complete' ? answer.body.string : '';
     return { status: answer.status ?? 200, headers: answer.headers, text, errorCodes: codesIn(text) };
-  }
-
-  function operationOf({ found, authorization }: RequestContext): AnsweredOperation['operation'] {
-    const { operation } = found;
-    if (!operation) return undefined;
-    const label = metrics.operationNames.labelOf(operation.name?.value, authorization.isAuthenticated);
-    return { label, type: operation.operation };
   }
 }
 

@@ -25,6 +25,7 @@ import { operatorAccess } from './operator-access.js';
 import type { Playground } from './playground.js';
 import { limitRates } from './rate-limit.js';
 import { readJsonText, refuseOtherBodies } from './request-body.js';
+import { logRequest } from './request-log.js';
 
 /** Room for 500 messages of 8,000 characters each. */
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024;
@@ -43,6 +44,8 @@ export interface HttpOptions {
   readonly config: Config['http'];
   readonly production: boolean;
   readonly log: Logger;
+  /** Operations that take at least this long (ms) are logged; 0: none is. */
+  readonly slowOperationMs: number;
   readonly graphql: GraphQLServer;
   readonly resources: Resources;
   readonly authenticate: Authenticator;
@@ -77,6 +80,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     childLoggerFactory: (parent) => parent,
   });
 
+  app.decorateRequest('operation', undefined);
   // Hooks of every request use callbacks: a promise for each is too slow for a cached response.
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
@@ -85,6 +89,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unknown';
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1_000);
+    logRequest(log, request, reply);
     done();
   });
   drain.watch(app.server);

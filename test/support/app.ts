@@ -22,7 +22,6 @@ export async function startApp(
   settings: Record<string, string> & { DATABASE_URL: string },
 ): Promise<TestApp> {
   const statements: string[] = [];
-  const { log, logs } = captureLogs();
   const config = readConfig({
     PORT: '0',
     NODE_ENV: 'test',
@@ -30,6 +29,7 @@ export async function startApp(
     REDIS_URL: 'off',
     ...settings,
   });
+  const { log, logs } = captureLogs(config.logLevel);
   const app = await createApp(config, { log, onStatement: (statement) => statements.push(statement) });
   const url = await app.listen();
   return {

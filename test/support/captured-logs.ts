@@ -2,7 +2,10 @@ import { Writable } from 'node:stream';
 import { pino, type Logger } from 'pino';
 
 /** A logger, and the lines that it has written so far. */
-export function captureLogs(): { readonly log: Logger; readonly logs: Record<string, unknown>[] } {
+export function captureLogs(level = 'info'): {
+  readonly log: Logger;
+  readonly logs: Record<string, unknown>[];
+} {
   const logs: Record<string, unknown>[] = [];
   const destination = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -10,5 +13,5 @@ export function captureLogs(): { readonly log: Logger; readonly logs: Record<str
       done();
     },
   });
-  return { log: pino({ level: 'info' }, destination), logs };
+  return { log: pino({ level }, destination), logs };
 }
