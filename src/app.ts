@@ -85,6 +85,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     redisTimeoutMs: config.redis.timeoutMs,
     prefix: config.cache.prefix,
     responseCacheBytes: config.cache.responseCacheBytes,
+    refreshAhead: config.cache.refreshAhead,
     postgres: cacheConnection(config.database.url),
     observer: metrics.observer,
     log,

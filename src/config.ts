@@ -41,6 +41,8 @@ export interface Config {
     readonly prefix: string;
     /** The maximum size of the response cache, in bytes; 0 switches it off. */
     readonly responseCacheBytes: number;
+    /** Whether values that are read often are loaded again before they expire. */
+    readonly refreshAhead: boolean;
     readonly ttlSeconds: Ttls;
   };
   readonly auth: {
@@ -107,6 +109,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
     cache: {
       prefix: env.CACHE_PREFIX,
       responseCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
+      refreshAhead: env.REFRESH_AHEAD === 'on',
       ttlSeconds: {
         ...MAX_TTL_SECONDS,
         bot: env.CACHE_TTL_BOT,

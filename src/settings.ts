@@ -124,6 +124,7 @@ export const SETTINGS = z.object({
   RESPONSE_CACHE: oneOf(['on', 'off']).default('on'),
   RESPONSE_CACHE_MB: integer(1, 4_096).default(64),
   RESPONSE_LIMIT_MB: integer(1, 1_024).default(20),
+  REFRESH_AHEAD: oneOf(['on', 'off']).default('on'),
   RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
   DATA_DIR: z.string().default('.data'),
 });

@@ -4,6 +4,7 @@ import { invalidationLogSource } from './postgres/invalidation-log-source.js';
 import { ResponseCache } from './response/response-cache.js';
 import { MomentCheck } from './response/moment-check.js';
 import { ResponseDependencies } from './response/response-dependencies.js';
+import { BackgroundWork } from './reader/background-work.js';
 import { CoherentCache } from './reader/coherent-cache.js';
 import { uncached } from './reader/uncached.js';
 import { Helping } from './invalidation/helping.js';
@@ -39,6 +40,8 @@ export interface CacheOptions {
   readonly redisTimeoutMs?: number;
   /** The maximum size of the response cache, in bytes of memory; 64 MB by default, 0 switches it off. */
   readonly responseCacheBytes?: number;
+  /** Whether values that are read often are loaded again before they expire; true by default. */
+  readonly refreshAhead?: boolean;
   /** Receives hits, misses and failures, for metrics; none by default. */
   readonly observer?: CacheObserver;
   /** The logger; silent by default. */
@@ -96,6 +99,7 @@ export function createCache(options: CacheOptions): Cache {
     prefix = '',
     redisTimeoutMs = DEFAULT_REDIS_TIMEOUT_MS,
     responseCacheBytes = DEFAULT_RESPONSE_CACHE_BYTES,
+    refreshAhead = true,
     observer = SILENT,
     log = SILENT_LOGGER,
   } = options;
@@ -126,8 +130,10 @@ export function createCache(options: CacheOptions): Cache {
     log,
     retention: options.logRetention,
   });
+  const work = new BackgroundWork();
   const coherent = new CoherentCache({
     store,
+    refreshing: refreshAhead ? work : undefined,
     keys,
     invalidator,
     freshness: invalidationLog,
@@ -184,6 +190,7 @@ export function createCache(options: CacheOptions): Cache {
       maintenance.start();
     },
     async close() {
+      work.stop();
       await maintenance.stop();
       circuitBreaker?.stop();
       client?.disconnect();

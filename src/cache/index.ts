@@ -26,6 +26,7 @@ export type {
   RedisFailure,
   RedisOperation,
   RedisState,
+  RefreshOutcome,
   Replaced,
 } from './core/observer.js';
 export type { Logger } from './core/logger.js';

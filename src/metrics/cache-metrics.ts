@@ -22,6 +22,11 @@ function readMetrics(families: Families) {
     'Reads that got the value another process loaded',
     ['resource'],
   );
+  const refreshes = families.counter(
+    'flovo_cache_refreshed_total',
+    'Values that are read often, loaded again before they expired (outcome refreshed or failed)',
+    ['resource', 'outcome'],
+  );
   const loads = families.counter('flovo_cache_loads_total', 'Database reads made for the cache', [
     'resource',
   ]);
@@ -43,6 +48,7 @@ function readMetrics(families: Families) {
   return {
     hit: (resource, count = 1) => hitOf(resource).inc(count),
     miss: (resource, reason, count = 1) => missOf(resource, reason).inc(count),
+    refreshed: (resource, outcome, count) => refreshes.inc({ resource, outcome }, count),
     joined: (resource) => joins.inc({ resource }),
     waited: (resource) => waits.inc({ resource }),
     loaded: (resource, count) => {

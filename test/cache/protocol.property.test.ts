@@ -3,7 +3,16 @@ import * as fc from 'fast-check';
 
 import { deterministic } from './protocol/deterministic.js';
 import { MUTANTS } from './protocol/mutants.js';
-import { faulty, healthy, logged, narrow, outside, outsideNarrow, play } from './protocol/scenario.js';
+import {
+  faulty,
+  healthy,
+  logged,
+  narrow,
+  outside,
+  outsideNarrow,
+  play,
+  refreshed,
+} from './protocol/scenario.js';
 import { REAL, type Parts } from './protocol/system.js';
 
 /**
@@ -11,7 +20,7 @@ import { REAL, type Parts } from './protocol/system.js';
  * step, and the scheduler tries different orders of steps. A failure prints the seed, the path and the order.
  */
 
-const SCENARIOS = { healthy, narrow, outside, outsideNarrow, logged, faulty };
+const SCENARIOS = { healthy, narrow, outside, outsideNarrow, logged, refreshed, faulty };
 const RUNS = 150;
 const MAX_RUNS_TO_CATCH = 2_000;
 const PATIENCE_MS = 60_000;
@@ -58,6 +67,14 @@ describe('in any order of events, a read shows', () => {
     'one moment, and nothing older than what was shown before, when most is learned from the log',
     async () => {
       await expect(fc.assert(neverWrong(REAL, 'logged'), { numRuns: RUNS })).resolves.toBeUndefined();
+    },
+    PATIENCE_MS,
+  );
+
+  test(
+    'every write that was answered before it began, while values are loaded again before they expire',
+    async () => {
+      await expect(fc.assert(neverWrong(REAL, 'refreshed'), { numRuns: RUNS })).resolves.toBeUndefined();
     },
     PATIENCE_MS,
   );

@@ -360,6 +360,76 @@ export function describeRaces(kind: string, start: () => Promise<Topology>): voi
       });
     });
 
+    test('a refresh during a write does not bring the old value back', async () => {
+      const [a, b] = [await open(), await open()];
+      await stored(a);
+      const gate = a.hold('bot', 'after');
+      const refreshing = a.bot.refresh?.([botId]);
+      await gate.reached;
+      await rename(b, 'new');
+      await stored(b);
+      gate.open();
+      expect(await refreshing).toBe(1);
+      const { hits } = a.tally;
+      expect(await a.nameOf(botId)).toBe('new');
+      expect(await b.nameOf(botId)).toBe('new');
+      expect(a.tally.hits).toBe(hits + 1);
+    });
+
+    test('a refresh that began before an invalidation stores nothing after it', async () => {
+      const [a, b] = [await open(), await open()];
+      await stored(a);
+      const gate = a.hold('bot', 'after');
+      const refreshing = a.bot.refresh?.([botId]);
+      await gate.reached;
+      await rename(b, 'new');
+      gate.open();
+      await refreshing;
+      expect(await b.nameOf(botId)).toBe('new');
+      expect(b.tally.loads).toBe(1);
+    });
+
+    test('two processes refresh a value once, and readers hit the stored one meanwhile', async () => {
+      const [a, b] = [await open(), await open()];
+      await stored(a);
+      const gate = a.hold('bot', 'before');
+      const refreshing = a.bot.refresh?.([botId]);
+      await gate.reached;
+      expect(await b.bot.refresh?.([botId])).toBe(0);
+      const { hits, loads } = b.tally;
+      expect(await b.nameOf(botId)).toBe('bot 1');
+      expect(b.tally).toMatchObject({ hits: hits + 1, loads });
+      gate.open();
+      expect(await refreshing).toBe(1);
+    });
+
+    test('a reader that misses a value joins its refresh', async () => {
+      const cache = await open();
+      await stored(cache);
+      const gate = cache.hold('bot', 'before');
+      const refreshing = cache.bot.refresh?.([botId]);
+      await gate.reached;
+      const { loads, joins } = cache.tally;
+      expect(await topology.admin.del(`bot:${topology.idInKey(botId)}`)).toBe(1);
+      const reading = cache.nameOf(botId);
+      await eventually(() => cache.tally.joins === joins + 1);
+      gate.open();
+      expect(await reading).toBe('bot 1');
+      expect(await refreshing).toBe(1);
+      expect(cache.tally.loads).toBe(loads);
+    });
+
+    test('after a failed refresh the value stays, and the next refresh need not wait for a lock', async () => {
+      const cache = await open();
+      await stored(cache);
+      cache.fail('bot', new Error('the database is on fire'));
+      await expect(cache.bot.refresh?.([botId])).rejects.toThrow('on fire');
+      const { hits } = cache.tally;
+      expect(await cache.nameOf(botId)).toBe('bot 1');
+      expect(cache.tally.hits).toBe(hits + 1);
+      expect(await cache.bot.refresh?.([botId])).toBe(1);
+    });
+
     test('a fill that the network delivers after the invalidation stores nothing', async () => {
       const [a, b] = [await open(), await open()];
       await write('on its way');

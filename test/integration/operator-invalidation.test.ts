@@ -33,7 +33,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await app?.close();
   await other?.close();
-  await proxy?.close();
+  proxy?.close();
   await redis?.stop();
   await database?.drop();
 });
@@ -91,7 +91,12 @@ describe('what is cached on two servers, and changed without a trace in the log,
   const names = async (): Promise<Set<string | undefined>> => {
     const seen = await Promise.all(clients.map(async (client) => await views(client, orgId, botId)));
     const bots = seen.flatMap(({ bot, details, list, search, listWithStats, organization }) => [
-      ...[bot, details, list, search, listWithStats, organization],
+      bot,
+      details,
+      list,
+      search,
+      listWithStats,
+      organization,
     ]);
     return new Set(bots.map((bot) => (bot as { name: string } | undefined)?.name));
   };

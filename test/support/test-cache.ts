@@ -10,10 +10,12 @@ import type {
   RedisFailure,
   RedisOperation,
   RedisState,
+  RefreshOutcome,
   Replaced,
 } from '../../src/cache/core/observer.js';
 import type { RedisTarget } from '../../src/cache/redis/redis-client.js';
 import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
+import type { Ttls } from '../../src/config.js';
 import { MAX_TTL_SECONDS } from '../../src/settings.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { invalidationLogSource } from '../../src/cache/postgres/invalidation-log-source.js';
@@ -45,6 +47,8 @@ export class Tally implements CacheObserver {
   /** The number of values that were too large to store. */
   tooLargeValues = 0;
   refusals = 0;
+  /** The number of values that were loaded again before they expired, or could not be. */
+  readonly refreshes: Record<RefreshOutcome, number> = { refreshed: 0, failed: 0 };
   /** Checks whether a response is of one moment, and the queries executed again because it was not. */
   momentChecks = 0;
   executionsAgain = 0;
@@ -55,6 +59,9 @@ export class Tally implements CacheObserver {
   miss(_: string, reason: MissReason, count = 1): void {
     this.misses += count;
     this.reasons[reason] += count;
+  }
+  refreshed(_: string, outcome: RefreshOutcome, count: number): void {
+    this.refreshes[outcome] += count;
   }
   momentChecked(): void {
     this.momentChecks += 1;
@@ -137,6 +144,9 @@ export interface TestCacheOptions {
   readonly deaf?: boolean;
   /** Whether it also maintains the log and sweeps. */
   readonly maintains?: boolean;
+  /** The TTL of every value, in s; the application's maxima by default. */
+  readonly ttlSeconds?: number;
+  readonly refreshAhead?: boolean;
   /** Retention of the log. */
   readonly logRetention?: LogRetention;
 }
@@ -152,6 +162,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     redisTimeoutMs: options.timeoutMs ?? 3_000,
     prefix: options.prefix ?? '',
     responseCacheBytes: 0,
+    refreshAhead: options.refreshAhead ?? true,
     postgres: options.deaf === true ? deafened(source) : source,
     observer: tally,
     log,
@@ -180,7 +191,7 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
       },
     });
   const repositories = createRepositories(db);
-  const resources = createResources(gated, repositories, MAX_TTL_SECONDS);
+  const resources = createResources(gated, repositories, ttlsOf(options.ttlSeconds));
 
   const invalidation = new InvalidationService(cache.invalidator, resources.botStats, cache.helping);
   if (options.maintains === true) await cache.start(5_000);
@@ -229,6 +240,11 @@ export async function openCache(options: TestCacheOptions): Promise<TestCache> {
     },
   };
 }
+
+const ttlsOf = (seconds: number | undefined): Ttls =>
+  seconds === undefined
+    ? MAX_TTL_SECONDS
+    : (Object.fromEntries(Object.keys(MAX_TTL_SECONDS).map((name) => [name, seconds])) as unknown as Ttls);
 
 /** Reads the real log, but drops its entries. */
 function deafened(source: LogSource): LogSource {

@@ -2,6 +2,7 @@ export type MissReason = 'absent' | 'outdated' | 'distrusted' | 'unavailable';
 /** The state of Redis: `down` if it cannot be reached, `degraded` if it refuses a command that the cache needs. */
 export type RedisState = 'up' | 'down' | 'degraded';
 export type RedisFailure = 'timeout' | 'error' | 'refused';
+export type RefreshOutcome = 'refreshed' | 'failed';
 export type RedisOperation =
   'read' | 'claim' | 'fill' | 'release' | 'invalidate' | 'help' | 'sweep' | 'probe';
 
@@ -23,6 +24,8 @@ export type InvalidationCause = 'mutation' | 'helped' | 'log' | 'sweep';
 export interface CacheObserver {
   hit(resource: string, count?: number): void;
   miss(resource: string, reason: MissReason, count?: number): void;
+  /** Values that are read often were loaded again before they expired, or could not be. No reader waited for it. */
+  refreshed(resource: string, outcome: RefreshOutcome, count: number): void;
   /** A reader joined a load that was under way in this process. */
   joined(resource: string): void;
   /** A reader found another process loading, and got the value that it stored. */
@@ -52,6 +55,7 @@ export interface CacheObserver {
 export const SILENT: CacheObserver = {
   hit() {},
   miss() {},
+  refreshed() {},
   joined() {},
   waited() {},
   loaded() {},

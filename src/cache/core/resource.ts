@@ -103,8 +103,22 @@ export function bindAll<Described extends Readonly<Record<string, object>>>(
   return Object.fromEntries(bound) as BoundResources<Described>;
 }
 
+/** How those who show a value without reading it again, cached responses, tell its reader of it. */
+export interface ValueUsage {
+  /** Has the value loaded again before it expires, if that is soon. Returns whether it is. */
+  refreshSoon(life: ValueLife): boolean;
+}
+
+/** When a value ends (ms since 1970). */
+export interface ValueLife {
+  /** The end of the value's TTL. */
+  readonly expiresAt: number;
+  /** From then on, a value that is read often is loaded again; Infinity: it is left to expire. */
+  readonly refreshAt: number;
+}
+
 /** A value that was read, and the conditions under which it is current. */
-export interface Dependency {
+export interface Dependency extends ValueLife {
   /** The name of the resource, and the value's key. */
   readonly resource: string;
   readonly key: string;
@@ -114,8 +128,8 @@ export interface Dependency {
   /** The generations under which the value was loaded, joined by dots; undefined if Redis was not used. */
   readonly generation: GenerationText | undefined;
   readonly snapshot: SnapshotText;
-  /** When the value's TTL ends (ms since 1970). */
-  readonly expiresAt: number;
+  /** Undefined if the value is not cached. */
+  readonly usage: ValueUsage | undefined;
 }
 
 /** Collects the values that are read for one response. */
@@ -140,6 +154,12 @@ export interface CachedResource<Id, Value> {
    * Undefined if there is none.
    */
   lastSeen?(id: Id): Value | undefined;
+  /**
+   * Loads values and stores them, whatever is cached, unless another process is just loading them. Returns how many were
+   * loaded.
+   * @throws any error of the database, CacheUnavailableError
+   */
+  refresh?(ids: readonly Id[]): Promise<number>;
   /**
    * Invalidates the tags of a value. If the value was cached, stores the newer one in its place: a value that changes
    * very often would otherwise never be a hit. The caller must have read the newer value, with its version, after the

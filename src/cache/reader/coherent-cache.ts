@@ -24,6 +24,7 @@ export class CoherentCache {
       name: resource.name,
       readMany: async (ids, dependencies) => await reader.readMany(ids, dependencies),
       lastSeen: (id) => reader.lastSeen(id),
+      refresh: async (ids) => await reader.refresh(ids),
       replace: async (id, newer, others) => await reader.replace(id, newer, others),
     };
   }

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Entry } from './loaded-value.js';
 import type { EntryKeys, KeyIndex } from '../redis/cache-store.js';
 import type { KeyOf, KeySpace } from '../core/keys.js';
-import { entityIdOf, type Resource } from '../core/resource.js';
+import { entityIdOf, type Resource, type ValueLife } from '../core/resource.js';
 import type { ValueKeys } from './value-keys.js';
 
 /** The assumed size of the first value of a resource, in bytes. */
@@ -24,6 +24,7 @@ export class Entries<Id> {
     keys: KeySpace,
     /** How many ids are remembered. */
     maxEntries: number,
+    private readonly refreshSoon: (entry: Entry<Id>, life: ValueLife) => boolean,
   ) {
     const { name, tags, maxKeys } = resource;
     this.entries = new LRUCache({ max: maxEntries });
@@ -51,6 +52,7 @@ export class Entries<Id> {
         index: this.indexOf?.(entityId),
         bytes: this.largestBytes,
       },
+      refreshSoon: (life) => this.refreshSoon(entry, life),
     };
     this.entries.set(key, entry);
     return entry;

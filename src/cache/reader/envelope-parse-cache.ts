@@ -26,10 +26,14 @@ export class EnvelopeParseCache<Value> {
 
   private readonly shapeDigest: string;
 
-  /** @param onOtherShape called when a current value of another release is found */
+  /**
+   * @param refreshAtOf see {@link LoadedValue.refreshAt}, by the end of the TTL
+   * @param onOtherShape called when a current value of another release is found
+   */
   constructor(
     maxEntries: number,
     private readonly shape: Shape,
+    private readonly refreshAtOf: (expiresAt: number) => number,
     private readonly onOtherShape: () => void,
   ) {
     this.shapeDigest = digestOfShape(shape);
@@ -61,7 +65,18 @@ export class EnvelopeParseCache<Value> {
     const value = readEnvelopeData<Value>(raw, head.dataStart);
     if (value === undefined || (value !== null && !isOfShape(value, this.shape))) return undefined;
     const { snapshot, expiresAt } = head;
-    const parsed = { raw, generation, everything, snapshot, expiresAt, version: 0, value };
+    const refreshAt = value === null ? Infinity : this.refreshAtOf(expiresAt);
+    const parsed = {
+      raw,
+      generation,
+      everything,
+      snapshot,
+      expiresAt,
+      refreshAt,
+      version: 0,
+      uses: 0,
+      value,
+    };
     this.memo.set(key, parsed);
     return parsed;
   }

@@ -1,4 +1,5 @@
 import type { GenerationText } from '../core/generation.js';
+import type { ValueLife, ValueUsage } from '../core/resource.js';
 import type { EntryKeys } from '../redis/cache-store.js';
 import type { SnapshotText } from '../core/snapshot.js';
 import type { MissReason } from '../core/observer.js';
@@ -6,7 +7,7 @@ import type { ReadOutcome } from '../core/read-report.js';
 import type { Tag } from '../core/tags.js';
 
 /** A requested id, and the keys derived from it. */
-export interface Entry<Id> {
+export interface Entry<Id> extends ValueUsage {
   readonly id: Id;
   readonly keys: EntryKeys;
   readonly tags: readonly Tag[];
@@ -15,14 +16,14 @@ export interface Entry<Id> {
 }
 
 /** A value, and the conditions under which it is current. */
-export interface LoadedValue<Value> {
+export interface LoadedValue<Value> extends ValueLife {
   readonly value: Value | null;
   readonly snapshot: SnapshotText;
   /** The generations it was read under; undefined if Redis was unavailable. */
   readonly generation: GenerationText | undefined;
-  /** The end of its life (ms since 1970). */
-  readonly expiresAt: number;
   readonly version: number;
+  /** How often this process has found these stored bytes. */
+  uses: number;
 }
 
 /** Placeholder for an id for which the loader returned nothing; never cached. */
@@ -31,7 +32,9 @@ export const NOT_LOADED: LoadedValue<never> = {
   snapshot: '',
   generation: undefined,
   expiresAt: 0,
+  refreshAt: Infinity,
   version: 0,
+  uses: 0,
 };
 
 /** The progress of a read, for one id. */

@@ -17,7 +17,10 @@ import type { CacheObserver, MissReason } from '../core/observer.js';
 import type { CacheStore, ReadOrClaimed, Stored } from '../redis/cache-store.js';
 import type { KeySpace } from '../core/keys.js';
 import { parseMoment } from '../core/moment.js';
-import type { ReadDependencies, Resource, Snapshotted } from '../core/resource.js';
+import type { ReadDependencies, Resource, Snapshotted, ValueLife } from '../core/resource.js';
+import type { BackgroundWork } from './background-work.js';
+import { MIN_USES, RefreshAhead } from './refresh-ahead.js';
+import { Reloads } from './reloads.js';
 import { SingleFlight, type Flight } from './single-flight.js';
 import type { ValueKeys } from './value-keys.js';
 
@@ -41,6 +44,8 @@ export interface CacheParts {
   readonly helping: Pick<Helping, 'since' | 'admit'>;
   readonly observer: CacheObserver;
   readonly log: Logger;
+  /** Where values that are read often are loaded again before they expire; undefined: all are left to expire. */
+  readonly refreshing?: BackgroundWork | undefined;
   /** Waits between two reads of another process's value; tests control the time. */
   readonly pause?: (ms: number) => Promise<unknown>;
   /** Overrides {@link MAX_ENTRIES}, for which memory is allocated at once: tests make thousands of caches. */
@@ -58,6 +63,8 @@ export class ResourceReader<Id, Value> {
   private readonly loads = new SingleFlight<LoadedValue<Value>>();
   private readonly databaseFallback: DatabaseFallback<Id, Value>;
   private readonly fills: Fills<Id, Value> | undefined;
+  private readonly reloads: Reloads<Id, Value> | undefined;
+  private readonly refreshAhead: RefreshAhead<Id> | undefined;
 
   constructor(
     private readonly resource: Resource<Id, Value>,
@@ -65,14 +72,41 @@ export class ResourceReader<Id, Value> {
     private readonly valueKeys: ValueKeys<Id>,
   ) {
     const { keys, maxEntries = MAX_ENTRIES, store } = parts;
-    this.entries = new Entries(resource, valueKeys, keys, maxEntries);
-    this.parsed = new EnvelopeParseCache(maxEntries, resource.shape, () => valueKeys.stepAside());
+    this.entries = new Entries(
+      resource,
+      valueKeys,
+      keys,
+      maxEntries,
+      (entry, life) => this.refreshAhead?.offer(entry, life) === true,
+    );
+    this.parsed = new EnvelopeParseCache(
+      maxEntries,
+      resource.shape,
+      (expiresAt) => this.refreshAtOf(expiresAt),
+      () => valueKeys.stepAside(),
+    );
     this.databaseFallback = new DatabaseFallback({
       load: async (entries) => await this.load(entries.map((entry) => ({ entry, generation: undefined }))),
       freshness: parts.freshness,
       onJoin: () => parts.observer.joined(resource.name),
     });
-    if (store) this.fills = new Fills({ ...parts, store, resource, shape: valueKeys.shape });
+    if (!store) return;
+    const fills = new Fills<Id, Value>({ ...parts, store, resource, shape: valueKeys.shape });
+    const reloads = new Reloads<Id, Value>({
+      store,
+      fills,
+      tryHit: (entry, stored) => this.tryHit(entry, stored),
+      load: async (reads) => await this.load(reads),
+      share: async (claimed, batch) => await this.share(claimed, batch),
+    });
+    [this.fills, this.reloads] = [fills, reloads];
+    if (!parts.refreshing) return;
+    this.refreshAhead = new RefreshAhead({
+      ...parts,
+      resource,
+      work: parts.refreshing,
+      reload: async (entries, mayStay) => await reloads.reload(entries, mayStay),
+    });
   }
 
   async readMany(ids: readonly Id[], dependencies: ReadDependencies | undefined): Promise<(Value | null)[]> {
@@ -85,10 +119,11 @@ export class ResourceReader<Id, Value> {
     if (startedAt !== undefined) this.report(ids, reads, performance.now() - startedAt, dependencies);
     const { name: resource } = this.resource;
     return reads.map(({ entry, loaded = NOT_LOADED }) => {
-      const { value, generation, snapshot, expiresAt } = loaded;
+      const { value, generation, snapshot, expiresAt, refreshAt } = loaded;
       const { tags, keys } = entry;
       const { key, generations: generationKeys } = keys;
-      dependencies?.add({ resource, key, tags, generationKeys, generation, snapshot, expiresAt });
+      const cached = { resource, key, tags, generationKeys, generation, snapshot };
+      dependencies?.add({ ...cached, expiresAt, refreshAt, usage: entry });
       return value;
     });
   }
@@ -130,7 +165,7 @@ export class ResourceReader<Id, Value> {
     const now = Date.now();
     reads.forEach(({ entry, outcome, missed, loaded = NOT_LOADED }, i) => {
       const ttlMs = loaded.expiresAt - now;
-      const ageMs = this.lifeOf(entry, loaded.value) - ttlMs;
+      const ageMs = this.ttlOf(entry, loaded.value) - ttlMs;
       const { tags, keys } = entry;
       const { name: resource } = this.resource;
       dependencies?.onRead?.(ids[i], { resource, key: keys.key, outcome, missed, tags, ageMs, ttlMs, ms });
@@ -142,14 +177,20 @@ export class ResourceReader<Id, Value> {
     return this.parsed.lastSeen(this.valueKeys.of(id));
   }
 
+  /** See {@link CachedResource.refresh}. */
+  async refresh(ids: readonly Id[]): Promise<number> {
+    const entries = ids.map((id) => this.entries.of(id));
+    return (await this.reloads?.reload(entries, () => false))?.loaded ?? 0;
+  }
+
   /** See {@link CachedResource.replace}. */
   async replace(id: Id, newer: Snapshotted<Value>, others: readonly Tag[] = []): Promise<void> {
     const { value, version = 0 } = newer;
     const { snapshot } = parseMoment(newer.snapshot);
     await this.parts.helping.admit([newer.snapshot]);
     const entry = this.entries.of(id);
-    const expiresAt = Date.now() + this.lifeOf(entry, value);
-    const loaded = { value, snapshot, version, generation: undefined, expiresAt };
+    const life = this.lifeOf(entry, value);
+    const loaded = { value, snapshot, version, generation: undefined, ...life, uses: 0 };
     await this.fills?.replace(entry, loaded, others);
   }
 
@@ -170,11 +211,15 @@ export class ResourceReader<Id, Value> {
       return;
     }
     const misses = new Map<MissReason, number>();
+    const now = Date.now();
+    let isOneDue = false;
     const missing = reads.filter((read, i) => {
       const hit = this.tryHit(read.entry, stored[i]);
       if (typeof hit !== 'string') {
         read.loaded = hit;
         read.outcome = 'hit';
+        hit.uses += 1;
+        if (hit.refreshAt <= now && hit.uses >= MIN_USES) isOneDue = true;
         return false;
       }
       read.missed = hit;
@@ -185,7 +230,14 @@ export class ResourceReader<Id, Value> {
     });
     for (const [reason, count] of misses) observer.miss(name, reason, count);
     if (missing.length < reads.length) observer.hit(name, reads.length - missing.length);
+    if (isOneDue) this.refreshSoon(reads);
     if (missing.length > 0) await this.readMissing(store, missing, claims);
+  }
+
+  /** Has the values loaded again that were found often and are near their end. */
+  private refreshSoon(reads: readonly PendingRead<Id, Value>[]): void {
+    for (const { entry, loaded } of reads)
+      if (loaded && loaded.uses >= MIN_USES) this.refreshAhead?.offer(entry, loaded);
   }
 
   /** Reads the stored values, and claims those that this process has never looked up if none of them is stored. */
@@ -349,15 +401,25 @@ export class ResourceReader<Id, Value> {
     return missing.map(({ entry, generation }, i) => {
       const { value, snapshot: moment, version = 0 } = loaded[i] ?? NOT_LOADED;
       const { snapshot } = parseMoment(moment);
-      return { value, snapshot, version, generation, expiresAt: Date.now() + this.lifeOf(entry, value) };
+      return { value, snapshot, version, generation, ...this.lifeOf(entry, value), uses: 0 };
     });
   }
 
+  /** The life of a value that is loaded now. */
+  private lifeOf(entry: Entry<Id>, value: Value | null): ValueLife {
+    const expiresAt = Date.now() + this.ttlOf(entry, value);
+    return { expiresAt, refreshAt: value === null ? Infinity : this.refreshAtOf(expiresAt) };
+  }
+
+  private refreshAtOf(expiresAt: number): number {
+    return this.refreshAhead?.refreshAtOf(expiresAt) ?? Infinity;
+  }
+
   /**
-   * The life of a value that is loaded now (ms). The key decides the jitter, so that the age of a stored value follows
-   * from the end of its life.
+   * The TTL of a value (ms). The key decides the jitter, so that the age of a stored value follows from the end of its
+   * life.
    */
-  private lifeOf({ keys }: Entry<Id>, value: Value | null): number {
+  private ttlOf({ keys }: Entry<Id>, value: Value | null): number {
     const { ttlSeconds } = this.resource;
     const seconds = value === null ? Math.min(ttlSeconds, NEGATIVE_TTL_SECONDS) : ttlSeconds;
     return Math.ceil(seconds * 1_000 * (1 - TTL_JITTER * jitterOf(keys.key)));

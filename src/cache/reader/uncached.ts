@@ -2,7 +2,15 @@ import { parseMoment } from '../core/moment.js';
 import type { CachedResource, Resource } from '../core/resource.js';
 import type { Helping } from '../invalidation/helping.js';
 
-const NOT_STORED = { key: '', tags: [], generationKeys: [], generation: undefined, expiresAt: 0 } as const;
+const NOT_CACHED = {
+  key: '',
+  tags: [],
+  generationKeys: [],
+  generation: undefined,
+  expiresAt: 0,
+  refreshAt: Infinity,
+  usage: undefined,
+} as const;
 const UNCACHED_READ = {
   key: '',
   outcome: 'loaded',
@@ -28,7 +36,7 @@ export function uncached<Id, Value>(
       await helping.admit(loaded.map(({ snapshot }) => snapshot));
       return loaded.map(({ value, snapshot: moment }, i) => {
         const { snapshot } = parseMoment(moment);
-        dependencies?.add({ ...NOT_STORED, resource: name, snapshot });
+        dependencies?.add({ ...NOT_CACHED, resource: name, snapshot });
         dependencies?.onRead?.(ids[i], { ...UNCACHED_READ, resource: name });
         return value;
       });

@@ -7,6 +7,7 @@ import type { Dependency } from '../core/resource.js';
 import type { ReportedResponse } from './cache-report.js';
 import { areCurrent, generationKeysOf } from './current-reads.js';
 import type { ResponseDependencies } from './response-dependencies.js';
+import { MIN_USES } from '../reader/refresh-ahead.js';
 import type { CacheStore, CurrentGenerations } from '../redis/cache-store.js';
 
 /** The maximum size of a cached response, in characters. */
@@ -44,6 +45,9 @@ interface CachedResponse {
   /** When the response was made, and when the first of its values expires (ms since 1970). */
   readonly madeAt: number;
   readonly expiresAt: number;
+  /** When the next of its values is to be loaded again, if the response is used often (ms since 1970). */
+  refreshAt: number;
+  uses: number;
   repeatable: Repeatable | undefined;
   /** The revision of the invalidation log at which the snapshots were last accepted. */
   acceptedAt: number;
@@ -100,7 +104,8 @@ export class ResponseCache {
   async find(key: string, report?: ResponseReport): Promise<FoundResponse | undefined> {
     const cached = this.responses.get(key);
     if (!cached) return this.miss('absent', report);
-    if (cached.expiresAt <= Date.now()) {
+    const now = Date.now();
+    if (cached.expiresAt <= now) {
       this.responses.delete(key);
       return this.miss('outdated', report);
     }
@@ -118,6 +123,8 @@ export class ResponseCache {
     if (!this.accepts(cached)) return this.miss('distrusted', report);
     this.parts.observer.hit(RESOURCE);
     report?.onHit(cached);
+    cached.uses += 1;
+    if (cached.refreshAt <= now && cached.uses >= MIN_USES) refreshSoon(cached);
     return { body: repeatableOf(cached).body, label: cached.label };
   }
 
@@ -138,6 +145,8 @@ export class ResponseCache {
       reads: dependencies.reads,
       madeAt: Date.now(),
       expiresAt: dependencies.expiresAt,
+      refreshAt: dependencies.refreshAt,
+      uses: 0,
       repeatable: undefined,
       acceptedAt: -1,
       checking: undefined,
@@ -172,6 +181,15 @@ export class ResponseCache {
     if (!cached.reads.every(({ tags, snapshot }) => freshness.accepts(tags, snapshot))) return false;
     cached.acceptedAt = revision;
     return true;
+  }
+}
+
+/** Has the values loaded again that are near their end: the response is built from them when it expires. */
+function refreshSoon(cached: CachedResponse): void {
+  cached.refreshAt = Infinity;
+  for (const read of cached.reads) {
+    const isNear = read.usage?.refreshSoon(read) === true;
+    if (!isNear && read.refreshAt < cached.refreshAt) cached.refreshAt = read.refreshAt;
   }
 }
 

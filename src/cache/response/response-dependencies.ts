@@ -8,8 +8,9 @@ import { isHelped, type HelpedMoment } from '../invalidation/helping.js';
  */
 export class ResponseDependencies implements ReadDependencies {
   readonly reads: Dependency[] = [];
-  /** When the first of the values expires (ms since 1970). */
+  /** When the first of the values expires, and when the first is to be loaded again (ms since 1970). */
   expiresAt = Infinity;
+  refreshAt = Infinity;
   isSeldomReadAgain = false;
   private isQuery = false;
   private hasErrors = false;
@@ -30,10 +31,11 @@ export class ResponseDependencies implements ReadDependencies {
   }
 
   add(dependency: Dependency): void {
-    const { generation, snapshot, expiresAt } = dependency;
+    const { generation, snapshot, expiresAt, refreshAt } = dependency;
     this.reads.push(dependency);
     if (generation === undefined) this.isUncacheable = true;
     if (expiresAt < this.expiresAt) this.expiresAt = expiresAt;
+    if (refreshAt < this.refreshAt) this.refreshAt = refreshAt;
     if (this.isSettled && !isHelped(snapshot, this.since)) this.isSettled = false;
   }
 
@@ -42,6 +44,7 @@ export class ResponseDependencies implements ReadDependencies {
     this.reads.length = 0;
     this.report?.restart();
     this.expiresAt = Infinity;
+    this.refreshAt = Infinity;
     this.isSeldomReadAgain = false;
     this.isUncacheable = false;
     this.isSettled = true;

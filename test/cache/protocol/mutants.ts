@@ -14,6 +14,7 @@ import type {
 } from '../../../src/cache/redis/cache-store.js';
 import { Helping } from '../../../src/cache/invalidation/helping.js';
 import { MomentCheck } from '../../../src/cache/response/moment-check.js';
+import { Reloads } from '../../../src/cache/reader/reloads.js';
 import { SingleFlight } from '../../../src/cache/reader/single-flight.js';
 import { ModelStore } from './model-store.js';
 import { REAL, type Parts } from './system.js';
@@ -22,7 +23,7 @@ import { REAL, type Parts } from './system.js';
 export interface Mutant {
   readonly name: string;
   /** The kind of scenario that finds the mutant soonest: without faults, or with invalidations that Redis loses. */
-  readonly among: 'healthy' | 'narrow' | 'outside' | 'outsideNarrow' | 'logged' | 'faulty';
+  readonly among: 'healthy' | 'narrow' | 'outside' | 'outsideNarrow' | 'logged' | 'refreshed' | 'faulty';
   /** A seed that finds the mutant soon. */
   readonly seed: number;
   /** Breaks the part while `use` runs. */
@@ -190,9 +191,39 @@ const joinedByKey: Mutant = {
   },
 };
 
+const { reload } = Reloads.prototype;
+
+/** What a mutant needs of a reload's private parts. */
+interface ReloadParts {
+  readonly parts: { load: (reads: readonly object[]) => Promise<readonly unknown[]> };
+}
+
+/** A value is loaded again, and only then claimed. */
+const loadedBeforeItsClaim: Mutant = {
+  name: 'values that are loaded again before their claim',
+  among: 'refreshed',
+  seed: 6,
+  async with(use) {
+    Reloads.prototype.reload = async function (entries, mayStay) {
+      const { parts } = this as unknown as ReloadParts;
+      const loaded = await parts.load(entries.map((entry) => ({ entry, generation: undefined })));
+      const late = Object.assign(Object.create(Reloads.prototype) as typeof this, {
+        parts: { ...parts, load: async () => await Promise.resolve(loaded) },
+      });
+      return await reload.call(late, entries, mayStay);
+    };
+    try {
+      return await use(REAL);
+    } finally {
+      Object.assign(Reloads.prototype, { reload });
+    }
+  },
+};
+
 export const MUTANTS: readonly Mutant[] = [
   store('no generations', WithoutGenerations),
   joinedByKey,
+  loadedBeforeItsClaim,
   store('counters instead of random generations', WithCounters),
   store('fills under the generation of the moment', WithUncheckedFills, 'narrow', 7),
   store('replacements without a look at the versions', WithCarelessReplacements, 'narrow'),

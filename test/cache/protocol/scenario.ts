@@ -5,11 +5,13 @@ import type { Scheduler } from './steps.js';
 import {
   BOTS,
   OUTSIDE_WRITES,
+  RESOURCES,
   System,
   VIEWS,
   type OutsideWrite,
   type Parts,
   type Process,
+  type ResourceName,
 } from './system.js';
 
 const PROCESSES = 2;
@@ -26,6 +28,12 @@ type Step =
   | { readonly do: 'evict'; readonly kind: 'generation' | 'other'; readonly nth: number }
   | { readonly do: 'network'; readonly process: number; readonly is: 'up' | 'down' | 'late' }
   | { readonly do: 'poll'; readonly process: number }
+  | {
+      readonly do: 'refresh';
+      readonly process: number;
+      readonly resource: ResourceName;
+      readonly bot: string;
+    }
   | { readonly do: 'dump' | 'restore' };
 
 /** The actions of concurrent clients, in order for each client. */
@@ -63,6 +71,12 @@ const eviction: fc.Arbitrary<Step> = fc.record({
   nth: fc.nat({ max: 9 }),
 });
 const poll: fc.Arbitrary<Step> = fc.record({ do: fc.constant('poll'), process });
+const refresh: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant('refresh'),
+  process,
+  resource: fc.constantFrom(...RESOURCES),
+  bot,
+});
 const outsideWrite: fc.Arbitrary<Step> = fc.record({
   do: fc.constant('outside write'),
   what: fc.constantFrom(...OUTSIDE_WRITES),
@@ -188,6 +202,21 @@ export const logged: fc.Arbitrary<Scenario> = fc
     });
   });
 
+/** Scenarios in which Redis works, and both processes load values again that may be cached. */
+export const refreshed: fc.Arbitrary<Scenario> = fc.record({
+  cluster: fc.boolean(),
+  isOrdered: fc.constant(true),
+  delays,
+  pollsInTheEnd: fc.constant(false),
+  clients: fc
+    .tuple(
+      fc.array(steps(4, read, read, mutation), { minLength: 2, maxLength: 2 }),
+      steps(5, refresh),
+      steps(3, eviction, refresh),
+    )
+    .map(([users, ...others]) => [...users, ...others]),
+});
+
 /** Few actions on two bots, without faults: so small that a simulation reaches many orders of them. */
 export const small: fc.Arbitrary<Scenario> = fc.record({
   cluster: fc.boolean(),
@@ -197,7 +226,7 @@ export const small: fc.Arbitrary<Scenario> = fc.record({
   clients: fc
     .tuple(
       fc.array(steps(3, read, read, mutation, outsideWrite), { minLength: 2, maxLength: 3 }),
-      steps(2, eviction, poll),
+      steps(2, eviction, poll, refresh),
     )
     .map(([users, others]) => [...users, others]),
 });
@@ -257,6 +286,9 @@ function performer(system: System): (step: Step, who: string) => Promise<void> {
         break;
       case 'poll':
         await at(step.process).poll();
+        break;
+      case 'refresh':
+        await at(step.process).refresh(step.resource, step.bot);
         break;
       case 'dump':
         restore = redis.dump();

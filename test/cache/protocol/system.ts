@@ -8,6 +8,7 @@ import { InvalidationLog, type LogSource } from '../../../src/cache/invalidation
 import { Helping } from '../../../src/cache/invalidation/helping.js';
 import { Invalidator } from '../../../src/cache/invalidation/invalidator.js';
 import { uncached } from '../../../src/cache/reader/uncached.js';
+import { rethrowUnlessUnavailable } from '../../../src/cache/core/errors.js';
 import { KeySpace } from '../../../src/cache/core/keys.js';
 import { SILENT } from '../../../src/cache/core/observer.js';
 import { ResponseDependencies } from '../../../src/cache/response/response-dependencies.js';
@@ -22,8 +23,8 @@ import { Steps, type Scheduler } from './steps.js';
 export const BOTS = ['a', 'b'] as const;
 const ORG = 'o';
 
-const RESOURCES = ['bot', 'stats', 'details', 'page', 'organization'] as const;
-type ResourceName = (typeof RESOURCES)[number];
+export const RESOURCES = ['bot', 'stats', 'details', 'page', 'organization'] as const;
+export type ResourceName = (typeof RESOURCES)[number];
 
 /** What a query reads: in each turn several values at once. */
 type Turns = readonly (readonly (readonly [ResourceName, id: string])[])[];
@@ -190,6 +191,15 @@ export class Process {
       seen.push(...parts);
     }
     return seen;
+  }
+
+  /** Loads a value again, as a process does before the value expires: nobody waits for it. */
+  async refresh(name: ResourceName, bot: string): Promise<void> {
+    try {
+      await this.resources[name].refresh?.([name === 'page' || name === 'organization' ? ORG : bot]);
+    } catch (error) {
+      rethrowUnlessUnavailable(error);
+    }
   }
 
   /** Updates a bot. Returns its new version. */
