@@ -167,7 +167,7 @@ describe('the cache report of a response', () => {
 
   test('is for operators alone once there is a token for them, and for nobody else in production', async () => {
     const settings = { DATABASE_URL: database.url, REDIS_URL: 'off' };
-    const operatorToken = 'the token of the operators in this test';
+    const operatorToken = 'the-token-of-the-operators-in-this-test';
     const guarded = await startApp({ ...settings, OPERATOR_TOKEN: operatorToken });
     const production = await startApp({ ...settings, NODE_ENV: 'production' });
     try {
