@@ -33,15 +33,17 @@ function readMetrics(families: Families) {
   const loadedValues = families.counter('flovo_cache_loaded_values_total', 'Values asked of the database', [
     'resource',
   ]);
-  const momentChecks = families.counter(
+  const momentChecked = families.counterOf(
     'flovo_cache_moment_checks_total',
     'Responses that were checked for being of one moment, after a write of the last moments',
-    ['result'],
+    'result',
+    ['one moment', 'several moments'],
   );
-  const executedAgain = families.counter(
+  const executedAgain = families.counterOf(
     'flovo_cache_executed_again_total',
     'Queries executed again, because their values were of several moments',
-    ['how'],
+    'how',
+    ['once more', 'in one transaction'],
   );
   const hitOf = remembered((resource) => hits.labels({ resource }));
   const missOf = remembered((resource, reason) => misses.labels({ resource, reason }));
@@ -55,8 +57,8 @@ function readMetrics(families: Families) {
       loads.inc({ resource });
       loadedValues.inc({ resource }, count);
     },
-    momentChecked: (isOne) => momentChecks.inc({ result: isOne ? 'one moment' : 'several moments' }),
-    executedAgain: (how) => executedAgain.inc({ how }),
+    momentChecked: (isOne) => momentChecked(isOne ? 'one moment' : 'several moments'),
+    executedAgain: (how) => executedAgain(how),
   } satisfies Partial<CacheObserver>;
 }
 
@@ -76,11 +78,12 @@ function writeMetrics(families: Families) {
     'Values answered but too large to be stored',
     ['resource'],
   );
-  const invalidated = families.counter(
+  const invalidated = families.counterOf(
     'flovo_cache_invalidated_tags_total',
     'Tags invalidated in Redis: for a mutation of this process, for a write that a load showed (helped) or ' +
       'the invalidation log listed (log), or again after a lost invalidation (sweep)',
-    ['cause'],
+    'cause',
+    ['mutation', 'helped', 'log', 'sweep'],
   );
   return {
     filled: (resource, stored, outdated) => {
@@ -89,7 +92,7 @@ function writeMetrics(families: Families) {
     },
     replaced: (resource, result) => replacements.inc({ resource, result }),
     tooLarge: (resource, count) => tooLarge.inc({ resource }, count),
-    invalidated: (cause, tags) => invalidated.inc({ cause }, tags),
+    invalidated: (cause, tags) => invalidated(cause, tags),
   } satisfies Partial<CacheObserver>;
 }
 
@@ -105,10 +108,11 @@ function redisMetrics(families: Families) {
     'reason',
   ]);
   const up = families.gauge('flovo_redis_up', '1 while Redis is used, 0 while it is avoided');
-  const changes = families.counter(
+  const changed = families.counterOf(
     'flovo_redis_state_changes_total',
     'How often Redis was lost (down), refused what is needed (degraded) or was found again',
-    ['to'],
+    'to',
+    ['up', 'down', 'degraded'],
   );
   const roundTripOf = remembered((operation) => roundTrips.labels({ operation }));
   const durationOf = remembered((operation) => durations.labels({ operation }));
@@ -118,7 +122,7 @@ function redisMetrics(families: Families) {
     redisFailure: (operation, reason) => failures.inc({ operation, reason }),
     redisState: (state) => {
       up.set(state === 'up' ? 1 : 0);
-      changes.inc({ to: state });
+      changed(state);
     },
   } satisfies Partial<CacheObserver>;
 }

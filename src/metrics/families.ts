@@ -18,6 +18,22 @@ export class Families {
     return new Counter({ name, help, labelNames, registers: this.registers });
   }
 
+  /**
+   * A counter with one label whose values are known. Each series is there from the start, because `increase()` does not
+   * see the step from nothing to the first event.
+   */
+  counterOf<Value extends string>(
+    name: string,
+    help: string,
+    label: string,
+    values: readonly Value[],
+  ): (value: Value, count?: number) => void {
+    const counter = this.counter(name, help, [label]);
+    const add = (value: Value, count = 1): void => counter.labels(value).inc(count);
+    for (const value of values) add(value, 0);
+    return add;
+  }
+
   /** A histogram of latencies in seconds. */
   latency<Label extends string>(
     name: string,

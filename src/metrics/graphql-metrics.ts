@@ -1,3 +1,4 @@
+import { ErrorCode } from '../errors.js';
 import { remembered, type Families } from './families.js';
 
 /** Metrics of GraphQL operations. */
@@ -12,10 +13,12 @@ export function graphqlMetrics(families: Families) {
     'Time to answer a GraphQL operation, from its body to the text of the answer, cached responses included',
     ['operation', 'type'],
   );
-  const errors = families.counter(
+  // graphql-js and Apollo Server have further codes.
+  const addError = families.counterOf<string>(
     'flovo_graphql_errors_total',
     'Errors in answers of the GraphQL endpoint, by extensions.code',
-    ['code'],
+    'code',
+    Object.values(ErrorCode),
   );
   const executionOf = remembered((by) => executions.labels({ by }));
   const durationOf = remembered((operation, type) => durations.labels({ operation, type }));
@@ -26,6 +29,6 @@ export function graphqlMetrics(families: Families) {
     operationAnswered: (operation: string, type: string, seconds: number) =>
       durationOf(operation, type).observe(seconds),
     /** Counts an error of an answer. */
-    errorAnswered: (code: string) => errors.inc({ code }),
+    errorAnswered: (code: string) => addError(code),
   };
 }

@@ -1,8 +1,45 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 import { eventually } from '../support/eventually.js';
 import { addBots } from '../support/people.js';
 import { createFixture, type Fixture } from './fixture.js';
+
+const DASHBOARD = 'docs/operations/grafana-dashboard.json';
+const ALERTS = 'docs/operations/prometheus-alerts.yml';
+/** Labels that Prometheus adds when it reads the metrics. */
+const LABELS_OF_PROMETHEUS = ['instance', 'job'];
+
+/** Runs Prometheus's checker; `.ci/programs` installs it. @returns what it prints */
+async function promtool(args: readonly string[], input = ''): Promise<string> {
+  const running = promisify(execFile)('promtool', args);
+  running.child.stdin?.end(input);
+  const { stdout, stderr } = await running;
+  return stdout + stderr;
+}
+
+/** The names and the labels of metrics in texts with PromQL. */
+function usedIn(text: string): { name: string; labels: string[] }[] {
+  const used = text.matchAll(/\b((?:flovo|nodejs|process)_\w+)(?:\{([^}]*)\})?/g);
+  return [...used].map(([, name = '', matchers = '']) => ({
+    name,
+    labels: [...matchers.matchAll(/(\w+)\s*[=!]/g)].map(([, label = '']) => label),
+  }));
+}
+
+/** The labels of each metric in the format of Prometheus, by its name. Some have no series yet. */
+function labelsByName(metrics: string): Map<string, Set<string>> {
+  const types = metrics.matchAll(/^# TYPE (\w+) (?:counter|gauge)$/gm);
+  const found = new Map([...types].map(([, name = '']) => [name, new Set(LABELS_OF_PROMETHEUS)]));
+  for (const [, name = '', labels = ''] of metrics.matchAll(/^(\w+)(?:\{(.*)\})? /gm)) {
+    const known = found.get(name) ?? new Set(LABELS_OF_PROMETHEUS);
+    for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) known.add(label);
+    found.set(name, known);
+  }
+  return found;
+}
 
 const LIST = `query ListBots($orgId: ID!) {
   bots(orgId: $orgId) { items { id name stats { totalMessages } } total }
@@ -230,5 +267,69 @@ describe('/metrics', () => {
     expect(names).not.toContain('Stranger');
     expect([...names].some((name) => name?.startsWith('LLL'))).toBe(false);
     expect(await metric(...operations('other', 'query'))).toBeGreaterThan(50);
+  });
+
+  describe('serves what the files for operators use:', () => {
+    const read = async () => await (await fetch(new URL('/metrics', fixture.app.url))).text();
+
+    beforeAll(async () => {
+      // Families with labels have no series before something is counted.
+      const list = async () => await fixture.owner.sendText(LIST, { orgId: fixture.orgId });
+      await list();
+      await fixture.owner.sendText(RENAME, { id: botId, name: 'for the files' });
+      await fixture.owner.sendText(RECORD, { id: botId });
+      await fixture.app.client(undefined).sendText('{ me { id } }');
+      await list();
+      fixture.redis.freeze();
+      await eventually(async () => (await metric('flovo_redis_up')) === 0);
+      fixture.redis.thaw();
+      await eventually(async () => (await metric('flovo_redis_up')) === 1);
+    });
+
+    test.each([DASHBOARD, ALERTS])('every metric and label in %s', async (file) => {
+      const text = (await readFile(file, 'utf8')).replaceAll('\\"', '"');
+      const served = labelsByName(await read());
+      const used = usedIn(text);
+      expect(used.length).toBeGreaterThan(10);
+      for (const { name, labels } of used) {
+        expect([...served.keys()]).toContain(name);
+        for (const label of labels) expect([name, ...(served.get(name) ?? [])]).toContain(label);
+      }
+      const all = new Set([...served.values()].flatMap((labels) => [...labels]));
+      const grouped = [...text.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, by = '']) => by.split(/,\s*/));
+      const shown = [...text.matchAll(/(?:\$labels\.|\{\{)(\w+)/g)].map(([, label = '']) => label);
+      for (const label of [...grouped, ...shown]) expect([...all]).toContain(label);
+    });
+
+    test('the alerts are valid, and each says what to do', async () => {
+      expect(await promtool(['check', 'rules', ALERTS])).toMatch(/SUCCESS: \d+ rules found/);
+      const text = await readFile(ALERTS, 'utf8');
+      const alerts = text.split(/^ +- alert: /m).slice(1);
+      expect(alerts.length).toBeGreaterThan(5);
+      for (const alert of alerts) expect(alert).toMatch(/^ +runbook: *\S/m);
+    });
+
+    test('the alerts fire when they should, and are silent when all is well', async () => {
+      expect(await promtool(['test', 'rules', 'test/contract/alerts.promtool.yml'])).toMatch(/SUCCESS/);
+    });
+
+    test('the dashboard is what Grafana imports: each panel has a title and asks something', async () => {
+      const { panels } = JSON.parse(await readFile(DASHBOARD, 'utf8')) as {
+        panels: { id: number; type: string; title: string; targets?: { expr: string }[] }[];
+      };
+      expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+      for (const { type, title, targets } of panels) {
+        expect(title).not.toBe('');
+        if (type !== 'row') expect(targets?.length).toBeGreaterThan(0);
+      }
+    });
+
+    test("the metrics follow Prometheus's conventions", async () => {
+      const ours = (await read())
+        .split('\n')
+        .filter((line) => /^(# (HELP|TYPE) )?flovo_/.test(line))
+        .join('\n');
+      expect(await promtool(['check', 'metrics'], `${ours}\n`)).toBe('');
+    });
   });
 });
