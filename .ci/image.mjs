@@ -19,6 +19,8 @@ const closers = [];
 
 try {
   const image = build(readFileSync('Dockerfile', 'utf8'), readFileSync('.dockerignore', 'utf8'));
+  if (image.user === 'root') throw new Error('The image runs as root.');
+  if (!image.healthCheck) throw new Error('The image has no HEALTHCHECK.');
   refuseDevelopmentDependencies(image);
   await serveFirstQuery(image);
 } finally {
@@ -147,7 +149,7 @@ async function serveFirstQuery(image) {
     JWT_SECRET: secret,
     PORT: String(port),
   };
-  const account = process.getuid?.() === 0 && image.user !== 'root' ? { uid: 1_000, gid: 1_000 } : {};
+  const account = process.getuid?.() === 0 ? { uid: 1_000, gid: 1_000 } : {};
   const [command, ...args] = image.command;
   const server = spawn(command, args, {
     cwd: image.cwd,
