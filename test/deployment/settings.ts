@@ -1,18 +1,18 @@
 import { readFile } from 'node:fs/promises';
 
+import { SETTINGS } from '../../src/settings.js';
+
 /** Environment variables as a manifest gives them to the server. */
 export type Settings = Readonly<Record<string, string>>;
 
-/** The names among these that the server does not read, by the sources of its configuration. */
+/** The names among these that the server does not read. */
 export async function unknownSettings(names: readonly string[]): Promise<string[]> {
-  const [config, secretFiles] = await Promise.all(
-    ['src/config.ts', 'src/secret-files.ts'].map(async (file) => await readFile(file, 'utf8')),
-  );
-  const isKnown = (name: string) =>
+  const secretFiles = await readFile('src/secret-files.ts', 'utf8');
+  const isKnown = (name: string): boolean =>
     name.endsWith('_FILE')
-      ? secretFiles?.includes(`'${name.slice(0, -'_FILE'.length)}'`)
-      : config?.includes(`\n  ${name}: `);
-  return names.filter((name) => isKnown(name) !== true);
+      ? secretFiles.includes(`'${name.slice(0, -'_FILE'.length)}'`)
+      : name in SETTINGS.shape;
+  return names.filter((name) => !isKnown(name));
 }
 
 /** The arguments of an instruction of the Dockerfile; of the last one, if there are several. */
