@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { Agent, request } from 'undici';
-import getPort from 'get-port';
+import getPort, { portNumbers } from 'get-port';
 
 import { startHaProxy, startNginx, type Balancer } from '../support/balancer.js';
 import { eventually } from '../support/eventually.js';
@@ -22,13 +22,19 @@ let database: TestDatabase;
 let redis: RedisService;
 let balancers: readonly Balancer[];
 let ports: number[];
-let servers: ServerProcess[] = [];
+const servers: ServerProcess[] = [];
 let bots: string[];
 let orgId: string;
 let token: string;
 const traffics: Traffic[] = [];
 /** Closes an idle connection before the balancers do: HAProxy after 60 s, nginx after 75 s. */
 const agent = new Agent({ connections: 50, keepAliveTimeout: 30_000 });
+
+/** A port that the system gives to no connection: otherwise it could be taken while a server restarts. */
+const freePort = async (): Promise<number> => {
+  const first = 20_000 + Math.floor(Math.random() * 10_000);
+  return await getPort({ port: portNumbers(first, first + 1_000) });
+};
 
 const start = async (port: number) =>
   await startServerProcess({
@@ -44,8 +50,8 @@ beforeAll(async () => {
   orgId = await addOrganization(database.sql);
   bots = await addBots(database.sql, orgId, 20);
   ({ token } = await addUser(database.sql, { [orgId]: 'EDITOR' }));
-  ports = [await getPort(), await getPort(), await getPort()];
-  servers = await Promise.all(ports.map(start));
+  ports = [await freePort(), await freePort(), await freePort()];
+  await Promise.all(ports.map(async (port, index) => (servers[index] = await start(port))));
   balancers = await Promise.all([startHaProxy(ports), startNginx(ports)]);
 });
 
