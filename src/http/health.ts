@@ -16,7 +16,8 @@ export interface Readiness {
 
 /**
  * `GET /healthz`: the process is alive. `GET /readyz`: the process can answer, and is not about to stop. The server
- * is also ready while Redis is down.
+ * is also ready while Redis is down. `GET /readyz?exclude=database` leaves the database out: only a process that is about to
+ * stop is not ready. Balancers that take a server out of use for long ask so, because a slow database slows all servers.
  */
 export function registerHealth(
   app: FastifyInstance,
@@ -24,9 +25,10 @@ export function registerHealth(
   drain: Pick<Drain, 'isDraining'>,
 ): void {
   app.get('/healthz', () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => {
+  app.get<{ Querystring: { exclude?: unknown } }>('/readyz', async (request, reply) => {
     // Answer at once: balancers must notice while requests are still served.
     if (drain.isDraining) return await reply.code(503).send({ ready: false, draining: true });
+    if (request.query.exclude === 'database') return { ready: true, draining: false };
     const state = await readiness();
     return await reply.code(state.ready ? 200 : 503).send({ ...state, draining: false });
   });

@@ -61,8 +61,8 @@ class Connection {
   }
 }
 
-const readyz = async (server: ServerProcess) => {
-  const response = await fetch(new URL('/readyz', server.url));
+const readyz = async (server: ServerProcess, query = '') => {
+  const response = await fetch(new URL(`/readyz${query}`, server.url));
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 };
 
@@ -151,7 +151,9 @@ describe('SHUTDOWN_DELAY_MS', () => {
 
     server.child.kill('SIGTERM');
     await stopping(server);
-    expect(await readyz(server)).toEqual({ status: 503, body: { ready: false, draining: true } });
+    const stops = { status: 503, body: { ready: false, draining: true } };
+    expect(await readyz(server)).toEqual(stops);
+    expect(await readyz(server, '?exclude=database')).toEqual(stops);
     const { status, data } = await server.client(token).send(BotsDocument, { orgId });
     expect([status, data?.bots.total]).toEqual([200, 1]);
     expect((await fetch(new URL('/healthz', server.url))).status).toBe(200);
