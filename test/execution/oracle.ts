@@ -78,7 +78,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
   });
   const log = createLogger('silent');
   const { schema, resources, disconnect } = await composeResolvers(config, log);
-  const firstOf = new WeakMap<object, ReadonlySet<string>>();
+  const firstOf = new WeakMap<object, FirstFields>();
   delayOthers(schema, firstOf);
   const apollo = new ApolloServer<RequestContext>({
     ...SHARED,
@@ -107,7 +107,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
       dependencies: new ResponseDependencies({ snapshot: '', xmax: -1, batches: 0 }),
       maxCharacters: MAX_CHARACTERS,
     });
-    if (first) firstOf.set(context, first);
+    if (first) firstOf.set(context, new FirstFields(first));
     const response = await apollo.executeHTTPGraphQLRequest({
       httpGraphQLRequest,
       context: async () => await Promise.resolve(context),
@@ -149,11 +149,38 @@ function refuseLargeDocument(schema: GraphQLSchema, request: HTTPGraphQLRequest)
   }
 }
 
-/** Longer than the first fields take on a busy machine (ms); few answers need it. */
-const DELAY_MS = 1_000;
+/** How often the other fields look whether the first ones are resolved (ms). */
+const LOOK_MS = 5;
+
+/** The fields of an answer that are resolved before all others, by their paths. */
+class FirstFields {
+  private running = 0;
+
+  constructor(private readonly paths: ReadonlySet<string>) {}
+
+  /** Whether a field, or one below it, is among the first. */
+  includes(path: string): boolean {
+    return [...this.paths].some((each) => each === path || each.startsWith(`${path}.`));
+  }
+
+  async run(resolve: () => unknown): Promise<unknown> {
+    this.running++;
+    try {
+      return await resolve();
+    } finally {
+      this.running--;
+    }
+  }
+
+  /** Counts instead of waiting for a fixed time, which a busy machine exceeds. */
+  async areResolved(): Promise<void> {
+    do await new Promise((done) => setTimeout(done, LOOK_MS));
+    while (this.running > 0);
+  }
+}
 
 /** Delays fields while others of the same answer must be resolved first. */
-function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet<string>>): void {
+function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, FirstFields>): void {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type)) continue;
     for (const field of Object.values(type.getFields())) {
@@ -162,13 +189,10 @@ function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, ReadonlySet
       field.resolve = (source, args, context: object, info) => {
         const first = firstOf.get(context);
         if (!first) return resolve(source, args, context, info);
-        const path = pathToArray(info.path).join('.');
-        if ([...first].some((each) => each === path || each.startsWith(`${path}.`))) {
-          return resolve(source, args, context, info);
-        }
-        return new Promise((done) => setTimeout(done, DELAY_MS)).then(() =>
-          resolve(source, args, context, info),
-        );
+        const run = () => resolve(source, args, context, info) as unknown;
+        return first.includes(pathToArray(info.path).join('.'))
+          ? first.run(run)
+          : first.areResolved().then(run);
       };
     }
   }
