@@ -113,6 +113,7 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       return app.statements.length + other.statements.length === 0;
     });
   };
+  const isPoll = (_text: string, opening: string) => opening.includes('invalidation log');
   const state = async (orgId: string) =>
     await database.sql`select * from bots left join messages on bot_id = bots.id where bots.org_id = ${orgId}`;
 
@@ -120,7 +121,7 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
     const fixture = await prepare();
     await warm(async () => await fixture.client.ask(MeDocument, {}));
     const before = await state(fixture.orgId);
-    const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+    const poll = proxy.hold(isPoll);
     await poll.caught;
     await database.sql`delete from memberships where user_id = ${fixture.userId}`;
     try {
@@ -137,7 +138,7 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       const fixture = await prepare();
       await warm(async () => await fixture.client.ask(MeDocument, {}));
       const before = await state(fixture.orgId);
-      const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+      const poll = proxy.hold(isPoll);
       await poll.caught;
       await database.sql`update memberships set role = 'VIEWER' where user_id = ${fixture.userId}`;
       try {
@@ -152,7 +153,7 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
   test('is UNAUTHENTICATED for a user who has been deleted', async () => {
     const fixture = await prepare();
     await warm(async () => await fixture.client.ask(MeDocument, {}));
-    const poll = proxy.hold((_text, opening) => opening.includes('invalidation log'));
+    const poll = proxy.hold(isPoll);
     await poll.caught;
     await database.sql`delete from users where id = ${fixture.userId}`;
     try {
@@ -163,6 +164,20 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       poll.release();
     }
   });
+
+  /** Neither server learns of a change from the invalidation log: one that does tells the other through Redis. */
+  const holdPolls = async () => {
+    const [poll, otherPoll] = [proxy.hold(isPoll), otherProxy.hold(isPoll)];
+    await Promise.all([poll.caught, otherPoll.caught]);
+    return {
+      /** For the mutation, which reads the log itself. */
+      releaseFirst: () => poll.release(),
+      release() {
+        poll.release();
+        otherPoll.release();
+      },
+    };
+  };
 
   const roles = async (client: Client) =>
     (await client.ask(MeDocument, {})).me.memberships.map(({ role }) => role as string);
@@ -177,15 +192,15 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       const fixture = await prepare();
       const reader = other.client(fixture.token);
       await warm(async () => await roles(reader));
-      const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
-      await poll.caught;
+      const polls = await holdPolls();
       await database.sql`update memberships set role = 'VIEWER' where user_id = ${fixture.userId}`;
       try {
         expect(await roles(reader)).toEqual(['OWNER']);
+        polls.releaseFirst();
         await change(fixture.client, fixture);
         expect(await roles(reader)).toEqual(['VIEWER']);
       } finally {
-        poll.release();
+        polls.release();
       }
     },
   );
@@ -196,15 +211,15 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       const fixture = await prepare();
       const reader = other.client(fixture.token);
       await warm(async () => await names(reader, fixture));
-      const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
-      await poll.caught;
+      const polls = await holdPolls();
       await database.sql`delete from bots where id = ${fixture.id}`;
       try {
         expect(await names(reader, fixture)).toEqual({ bot: 'bot 1', list: ['bot 1'] });
+        polls.releaseFirst();
         expect((await change(fixture.client, fixture)).code).toBe('NOT_FOUND');
         expect(await names(reader, fixture)).toEqual({ bot: undefined, list: [] });
       } finally {
-        poll.release();
+        polls.release();
       }
     },
   );
@@ -214,11 +229,11 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
     const reader = other.client(fixture.token);
     const version = async () => (await reader.ask(BotDocument, { id: fixture.id })).bot?.version;
     await warm(version);
-    const poll = otherProxy.hold((_text, opening) => opening.includes('invalidation log'));
-    await poll.caught;
+    const polls = await holdPolls();
     await database.sql`update bots set name = 'newer' where id = ${fixture.id}`;
     try {
       expect(await version()).toBe(1);
+      polls.releaseFirst();
       const input = { name: 'x', expectedVersion: 1 };
       expect((await fixture.client.failure(UpdateBotDocument, { id: fixture.id, input })).code).toBe(
         'CONFLICT',
@@ -229,7 +244,7 @@ describe('a mutation that PostgreSQL refuses, although the cached role allows it
       expect((await fixture.client.ask(StartBotDocument, { id: fixture.id })).startBot.version).toBe(3);
       expect(await version()).toBe(3);
     } finally {
-      poll.release();
+      polls.release();
     }
   });
 });
