@@ -121,6 +121,15 @@ describe('the cache report of a response', () => {
     expect((read?.age ?? 0) + (read?.ttl ?? 0)).toBeGreaterThanOrEqual(54);
     expect((read?.age ?? 0) + (read?.ttl ?? 0)).toBeLessThanOrEqual(60);
     expect(read?.ms).toBeGreaterThan(0);
+
+    // As if it had been stored 20 s earlier.
+    const envelope = (await admin.get(`bot:${id}:stats`)) ?? '';
+    const older = envelope.replace(/"expires":(\d+)/, (_field, at) => `"expires":${Number(at) - 20_000}`);
+    await admin.set(`bot:${id}:stats`, older, 'KEEPTTL');
+    const later = cacheOf(await send(query, { unused: 2 })).reads;
+    const aged = later.find(({ resource }) => resource === 'botStats');
+    expect(aged?.age).toBeGreaterThanOrEqual(20 + (read?.age ?? 0));
+    expect((aged?.age ?? 0) + (aged?.ttl ?? 0)).toBeCloseTo((read?.age ?? 0) + (read?.ttl ?? 0), 1);
   });
 
   test('tells of a cached response, and of the values it was made of', async () => {
