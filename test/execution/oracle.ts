@@ -189,7 +189,7 @@ function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, FirstFields
       field.resolve = (source, args, context: object, info) => {
         const first = firstOf.get(context);
         if (!first) return resolve(source, args, context, info);
-        const run = () => resolve(source, args, context, info) as unknown;
+        const run = () => resolve(source, args, context, info);
         return first.includes(pathToArray(info.path).join('.'))
           ? first.run(run)
           : first.areResolved().then(run);
