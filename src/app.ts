@@ -4,6 +4,7 @@ import { createAuthenticator } from './auth/authentication.js';
 import { SubjectRepository } from './auth/subject.repository.js';
 import { subjectResources } from './auth/subject.cache.js';
 import { createCache } from './cache/create-cache.js';
+import { Shadow } from './cache/inspection/shadow.js';
 import { bindAll } from './cache/core/resource.js';
 import type { Config } from './config.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
@@ -17,10 +18,12 @@ import { OperatorInvalidation } from './invalidation/operator-invalidation.js';
 import { createResolvers } from './resolvers.js';
 import { createRepositories, createResources, repositoriesOn } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
+import { firstPages } from './first-pages.js';
 import type { Logger } from './logger.js';
 import { Drain } from './http/drain.js';
 import { createGraphQLServer } from './graphql/graphql-server.js';
 import { QueryPlans } from './graphql/plan/query-plans.js';
+import type { InOneSnapshot } from './http/graphql-route.js';
 import type { Readiness } from './http/health.js';
 import { createHttpServer } from './http/http-server.js';
 import { watchCache } from './metrics/cache-gauges.js';
@@ -29,6 +32,8 @@ import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 
 /** How long the start waits for Redis before it serves without it. */
 const REDIS_START_MS = 1_000;
+/** How long the start loads what was read most before; a batch that has begun is finished. */
+const MAX_WARM_UP_MS = 2_000;
 
 export interface AppOptions {
   readonly log: Logger;
@@ -80,6 +85,8 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     onConnection: metrics.database.connectionAcquired,
   });
   metrics.database.watchPool(poolState);
+  const { shadowPercent } = config.cache;
+  let shadow: Shadow | undefined;
   const cache = createCache({
     redis: config.redis.target,
     redisTimeoutMs: config.redis.timeoutMs,
@@ -87,6 +94,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     responseCacheBytes: config.cache.responseCacheBytes,
     refreshAhead: config.cache.refreshAhead,
     postgres: cacheConnection(config.database.url),
+    ...(shadowPercent > 0 ? { onHit: (key) => shadow?.offer(key) } : {}),
     observer: metrics.observer,
     log,
   });
@@ -97,6 +105,18 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   const { ttlSeconds } = config.cache;
   const resources = createResources(bind, repositories, ttlSeconds);
   const { subject } = bindAll(bind, subjectResources(new SubjectRepository(db), ttlSeconds));
+  const inSnapshotResources: InOneSnapshot = async (work) =>
+    await inOneSnapshot(
+      async (transaction) =>
+        await work(createResources(cache.uncached, repositoriesOn(transaction, repositories), ttlSeconds)),
+    );
+  if (shadowPercent > 0 && cache.operator) {
+    const { values } = cache.operator;
+    const { invalidationLog: freshness } = cache;
+    const share = shadowPercent / 100;
+    const onResult = metrics.shadow;
+    shadow = new Shadow({ share, values, freshness, inOneSnapshot: inSnapshotResources, log, onResult });
+  }
   // Before the schema is built: building blocks the process, so a connection being opened would count as an outage.
   await cache.start(REDIS_START_MS);
   const { invalidator, helping } = cache;
@@ -133,11 +153,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     resources,
     responseCache: cache.responseCache,
     momentCheck: cache.momentCheck,
-    inOneSnapshot: async (work) =>
-      await inOneSnapshot(
-        async (transaction) =>
-          await work(createResources(cache.uncached, repositoriesOn(transaction, repositories), ttlSeconds)),
-      ),
+    inOneSnapshot: inSnapshotResources,
     operatorInvalidation: new OperatorInvalidation({
       log: new InvalidationLogRepository(db),
       bots: repositories.bots,
@@ -152,10 +168,17 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     drain,
   });
 
+  const warmUp = async (): Promise<void> => {
+    const otherwise = async () => await firstPages(repositories, resources);
+    const { known, loaded } = await cache.warm({ maxMs: MAX_WARM_UP_MS, otherwise });
+    metrics.warmed(loaded);
+    if (loaded > 0) log.info({ known, loaded }, 'Loaded what was read most before');
+  };
   return {
     readiness,
     drain: () => drain.begin(),
     async listen() {
+      if (config.cache.warmOnStart) await warmUp();
       await http.listen({ port: config.http.port, host: config.http.host });
       const { address, port, family } = http.server.address() as AddressInfo;
       return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`;
@@ -163,6 +186,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     async close() {
       await http.close();
       await graphql.apollo.stop();
+      await shadow?.stop();
       await cache.close();
       await Promise.all([closeDatabase(), probe.close()]);
     },

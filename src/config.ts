@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { RedisTarget } from './cache/redis/redis-client.js';
 import { parseCorsOrigins } from './cors-origins.js';
 import { readSecretFiles } from './secret-files.js';
-import { contradictions, MAX_TTL_SECONDS, SETTINGS } from './settings.js';
+import { contradictions, MAX_TTL_SECONDS, missingRedis, SETTINGS } from './settings.js';
 
 /** The TTL of each cached resource in seconds, before jitter. */
 export type Ttls = { readonly [Name in keyof typeof MAX_TTL_SECONDS]: number };
@@ -43,6 +43,10 @@ export interface Config {
     readonly responseCacheBytes: number;
     /** Whether values that are read often are loaded again before they expire. */
     readonly refreshAhead: boolean;
+    /** Whether a server loads what was read most before it serves. */
+    readonly warmOnStart: boolean;
+    /** The share of hits that are compared with PostgreSQL after they were served, in percent. */
+    readonly shadowPercent: number;
     readonly ttlSeconds: Ttls;
   };
   readonly auth: {
@@ -110,16 +114,9 @@ export function readConfig(given: Record<string, string | undefined>): Config {
       prefix: env.CACHE_PREFIX,
       responseCacheBytes: env.RESPONSE_CACHE === 'on' ? env.RESPONSE_CACHE_MB * 1_048_576 : 0,
       refreshAhead: env.REFRESH_AHEAD === 'on',
-      ttlSeconds: {
-        ...MAX_TTL_SECONDS,
-        bot: env.CACHE_TTL_BOT,
-        botDetails: env.CACHE_TTL_DETAILS,
-        botStats: env.CACHE_TTL_STATS,
-        botPage: env.CACHE_TTL_LIST,
-        messagePage: env.CACHE_TTL_LIST,
-        organizationBots: env.CACHE_TTL_ORG,
-        organizationStats: env.CACHE_TTL_ORG_STATS,
-      },
+      warmOnStart: env.WARM_ON_START === 'on',
+      shadowPercent: env.SHADOW_PERCENT,
+      ttlSeconds: ttlsOf(env),
     },
     auth: authOf(env),
     logLevel: env.LOG_LEVEL,
@@ -127,6 +124,19 @@ export function readConfig(given: Record<string, string | undefined>): Config {
     dataDir: env.DATA_DIR,
   };
 }
+
+type TtlSettings = Pick<z.infer<typeof SETTINGS>, `CACHE_TTL_${string}` & keyof z.infer<typeof SETTINGS>>;
+
+const ttlsOf = (env: TtlSettings): Ttls => ({
+  ...MAX_TTL_SECONDS,
+  bot: env.CACHE_TTL_BOT,
+  botDetails: env.CACHE_TTL_DETAILS,
+  botStats: env.CACHE_TTL_STATS,
+  botPage: env.CACHE_TTL_LIST,
+  messagePage: env.CACHE_TTL_LIST,
+  organizationBots: env.CACHE_TTL_ORG,
+  organizationStats: env.CACHE_TTL_ORG_STATS,
+});
 
 /** Puts the setting into the URL as a parameter, so that the URL is all that is needed to open a connection. */
 function withPreparedStatements(url: string, setting: 'auto' | 'on' | 'off'): string {
@@ -154,6 +164,43 @@ export function readOperatorConfig(given: Record<string, string | undefined>): O
     () => [],
   );
   return { databaseUrl: env.DATABASE_URL, auth: authOf(env) };
+}
+
+/** The settings of the commands that look at the cache, which are those of the servers. */
+export interface CacheToolsConfig {
+  readonly databaseUrl: string;
+  readonly redis: Pick<Config['redis'], 'target'>;
+  readonly prefix: string;
+  readonly ttlSeconds: Ttls;
+}
+
+/** Reads and checks the settings of the cache's commands. @throws ConfigError as {@link readConfig} */
+export function readCacheToolsConfig(given: Record<string, string | undefined>): CacheToolsConfig {
+  const env = parse(
+    SETTINGS.pick({
+      DATABASE_URL: true,
+      DATABASE_PREPARED_STATEMENTS: true,
+      REDIS_URL: true,
+      REDIS_CLUSTER_NODES: true,
+      REDIS_SENTINEL_USERNAME: true,
+      REDIS_SENTINEL_PASSWORD: true,
+      CACHE_PREFIX: true,
+      CACHE_TTL_BOT: true,
+      CACHE_TTL_DETAILS: true,
+      CACHE_TTL_STATS: true,
+      CACHE_TTL_LIST: true,
+      CACHE_TTL_ORG: true,
+      CACHE_TTL_ORG_STATS: true,
+    }),
+    given,
+    missingRedis,
+  );
+  return {
+    databaseUrl: withPreparedStatements(env.DATABASE_URL, env.DATABASE_PREPARED_STATEMENTS),
+    redis: { target: redisTarget(env) },
+    prefix: env.CACHE_PREFIX,
+    ttlSeconds: ttlsOf(env),
+  };
 }
 
 /**

@@ -125,9 +125,22 @@ export const SETTINGS = z.object({
   RESPONSE_CACHE_MB: integer(1, 4_096).default(64),
   RESPONSE_LIMIT_MB: integer(1, 1_024).default(20),
   REFRESH_AHEAD: oneOf(['on', 'off']).default('on'),
+  WARM_ON_START: oneOf(['on', 'off']).default('on'),
+  SHADOW_PERCENT: z
+    .string()
+    .regex(/^\d+(\.\d+)?$/, 'must be a percentage, such as 0.5')
+    .transform(Number)
+    .pipe(z.number().max(100, 'must be at most 100'))
+    .default(0),
   RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
   DATA_DIR: z.string().default('.data'),
 });
+
+/** The mistake of naming no Redis. */
+export const missingRedis = (env: Record<string, string | undefined>): [name: string, mistake: string][] =>
+  env.REDIS_URL === undefined && env.REDIS_CLUSTER_NODES === undefined
+    ? [['REDIS_URL', 'is required (or REDIS_CLUSTER_NODES; "off" runs from the database alone)']]
+    : [];
 
 /**
  * Mistakes that only several variables together show. They are separate from the rules of each variable, because
@@ -138,9 +151,7 @@ export function contradictions(env: Record<string, string | undefined>): [name: 
   if (env.JWT_SECRET === undefined && env.JWKS_URL === undefined) {
     found.push(['JWT_SECRET', 'is required (or JWKS_URL)']);
   }
-  if (env.REDIS_URL === undefined && env.REDIS_CLUSTER_NODES === undefined) {
-    found.push(['REDIS_URL', 'is required (or REDIS_CLUSTER_NODES; "off" runs from the database alone)']);
-  }
+  found.push(...missingRedis(env));
   if (env.NODE_ENV === 'production') {
     if (env.JWT_SECRET !== undefined && env.JWT_SECRET.length < 32) {
       found.push(['JWT_SECRET', 'must have at least 32 characters in production']);

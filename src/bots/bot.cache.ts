@@ -1,4 +1,4 @@
-import { encodeKeyText } from '../cache/core/keys.js';
+import { decodeKeyText, encodeKeyText } from '../cache/core/keys.js';
 import { cached } from '../cache/core/resource.js';
 import type { ShapeOf } from '../cache/core/shape.js';
 import type { Ttls } from '../config.js';
@@ -33,6 +33,10 @@ export const botResources = (bots: BotRepository, ttl: Ttls) => ({
   botPage: cached<BotPageContent, BotPageQuery>({
     key: 'bots:org:{orgId}:page:{page}:limit:{limit}:search:{search}',
     params: ({ search, ...query }) => ({ ...query, search: encodeKeyText(search) }),
+    idOf: ({ orgId = '', page, limit, search: encoded = '' }) => {
+      const search = decodeKeyText(encoded);
+      return search === undefined ? undefined : { orgId, page: Number(page), limit: Number(limit), search };
+    },
     tags: [orgTag],
     maxKeys: 1_000,
     seldomReadAgain: ({ search }) => search !== '',

@@ -10,6 +10,9 @@ import { uncached } from './reader/uncached.js';
 import { Helping } from './invalidation/helping.js';
 import { InvalidationLog, type LogSource } from './invalidation/invalidation-log.js';
 import { Invalidator } from './invalidation/invalidator.js';
+import { Inspection } from './inspection/inspection.js';
+import { StoredValues } from './inspection/stored-values.js';
+import { Warming, type Warmed, type WarmOptions } from './warming/warming.js';
 import {
   InvalidationLogMaintenance,
   type LogRetention,
@@ -20,7 +23,13 @@ import { connectRedis, type RedisTarget } from './redis/redis-client.js';
 import { RedisCircuitBreaker } from './redis/redis-circuit-breaker.js';
 import { CLAIM_LIFE_MS } from './redis/claims.js';
 import { GENERATION_LIFE_MS, RedisStore } from './redis/redis-store.js';
-import { bindAll, type BoundResources, type CachedResource, type Resource } from './core/resource.js';
+import {
+  bindAll,
+  type BoundResources,
+  type CachedResource,
+  type CachingDecision,
+  type Resource,
+} from './core/resource.js';
 import type { Tag } from './core/tags.js';
 
 export interface CacheOptions {
@@ -42,6 +51,13 @@ export interface CacheOptions {
   readonly responseCacheBytes?: number;
   /** Whether values that are read often are loaded again before they expire; true by default. */
   readonly refreshAhead?: boolean;
+  /**
+   * Whether this process serves values to readers; true by default. A tool that only looks does not maintain the log,
+   * and does not note what it reads.
+   */
+  readonly serves?: boolean;
+  /** Is told the key of every value that Redis had; none by default. */
+  readonly onHit?: ((key: string) => void) | undefined;
   /** Receives hits, misses and failures, for metrics; none by default. */
   readonly observer?: CacheObserver;
   /** The logger; silent by default. */
@@ -76,9 +92,15 @@ export interface Cache {
   readonly helping: Helping;
   readonly invalidator: Invalidator;
   readonly invalidationLog: InvalidationLog;
+  /** What was decided about each resource, by name. */
+  readonly policies: ReadonlyMap<string, CachingDecision>;
+  /** What operators see of Redis; undefined without Redis. */
+  readonly operator: { readonly inspection: Inspection; readonly values: StoredValues } | undefined;
   state(): RedisState | 'off';
   /** The command that Redis refuses, while the state is `degraded`. */
   refusal(): string | undefined;
+  /** See {@link Warming.warm}. */
+  warm(options?: WarmOptions): Promise<Warmed>;
   /** Starts to read the invalidation log, and waits for Redis for at most `timeoutMs` (1,000 by default). */
   start(timeoutMs?: number): Promise<void>;
   close(): Promise<void>;
@@ -100,6 +122,7 @@ export function createCache(options: CacheOptions): Cache {
     redisTimeoutMs = DEFAULT_REDIS_TIMEOUT_MS,
     responseCacheBytes = DEFAULT_RESPONSE_CACHE_BYTES,
     refreshAhead = true,
+    serves = true,
     observer = SILENT,
     log = SILENT_LOGGER,
   } = options;
@@ -121,7 +144,7 @@ export function createCache(options: CacheOptions): Cache {
   // After an outage, re-read the invalidation log before trusting cached values.
   circuitBreaker?.beforeRecovery(async () => await invalidationLog.confirm());
   const invalidator = new Invalidator({ store, circuitBreaker, keys, observer, log });
-  const helping = new Helping({ invalidationLog, invalidator });
+  const helping = new Helping({ invalidationLog, invalidator, serves });
   const maintenance = new InvalidationLogMaintenance({
     invalidationLog,
     source,
@@ -134,6 +157,7 @@ export function createCache(options: CacheOptions): Cache {
   const coherent = new CoherentCache({
     store,
     refreshing: refreshAhead ? work : undefined,
+    onHit: options.onHit,
     keys,
     invalidator,
     freshness: invalidationLog,
@@ -151,12 +175,29 @@ export function createCache(options: CacheOptions): Cache {
           maxBytes: responseCacheBytes,
         })
       : undefined;
+  const values = store && new StoredValues({ store, keys, freshness: invalidationLog });
+  const warming =
+    client &&
+    circuitBreaker &&
+    values &&
+    new Warming({ client, keys, isAvailable: () => circuitBreaker.available, values, log });
+  const operator = client &&
+    store &&
+    values && {
+      values,
+      inspection: new Inspection({ client, store, values, invalidator, prefix }),
+    };
+  const policies = new Map<string, CachingDecision>();
   const bindOne = <Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value> => {
     if (resource.ttlSeconds * 1_000 > GENERATION_LIFE_MS - CLAIM_LIFE_MS)
       throw new Error(`Values of ${resource.name} would outlive their generations`);
     const valueKeys = coherent.valueKeysOf(resource);
     invalidator.register(resource, (id: Id) => valueKeys.of(id));
-    return coherent.resource(resource, valueKeys);
+    values?.register(resource);
+    const resourceOfCache = coherent.resource(resource, valueKeys);
+    warming?.register(resourceOfCache);
+    if (resourceOfCache.policy) policies.set(resource.name, resourceOfCache.policy);
+    return resourceOfCache;
   };
   return {
     responseCache,
@@ -164,6 +205,8 @@ export function createCache(options: CacheOptions): Cache {
     helping,
     invalidator,
     invalidationLog,
+    policies,
+    operator,
     resource: bindOne,
     uncached: (resource) => uncached(resource, helping),
     bind: (descriptions) => bindAll(bindOne, descriptions),
@@ -185,12 +228,16 @@ export function createCache(options: CacheOptions): Cache {
       return circuitBreaker.state;
     },
     refusal: () => circuitBreaker?.refusal,
+    warm: async (warmOptions) => (await warming?.warm(warmOptions)) ?? { known: 0, loaded: 0 },
     async start(timeoutMs = DEFAULT_START_TIMEOUT_MS) {
       await Promise.all([invalidationLog.start(), circuitBreaker?.ready(timeoutMs)]);
+      if (!serves) return;
       maintenance.start();
+      warming?.start();
     },
     async close() {
       work.stop();
+      if (serves) await warming?.stop();
       await maintenance.stop();
       circuitBreaker?.stop();
       client?.disconnect();

@@ -2,8 +2,8 @@ import type { Cache } from '../cache/create-cache.js';
 import type { Metrics } from './metrics.js';
 
 /** Adds gauges of a cache, which are read when the metrics are read. */
-export function watchCache({ gauge }: Pick<Metrics, 'gauge'>, cache: Cache): void {
-  const { invalidationLog, responseCache } = cache;
+export function watchCache({ gauge, gauges }: Pick<Metrics, 'gauge' | 'gauges'>, cache: Cache): void {
+  const { invalidationLog, responseCache, policies } = cache;
   gauge('flovo_invalidation_log_age_seconds', 'Age of what is known of the invalidation log', () =>
     Math.min(invalidationLog.ageMs / 1_000, 1e9),
   );
@@ -11,6 +11,17 @@ export function watchCache({ gauge }: Pick<Metrics, 'gauge'>, cache: Cache): voi
     'flovo_invalidation_log_tags',
     'Tags whose last write is remembered',
     () => invalidationLog.rememberedTags,
+  );
+  gauges(
+    'flovo_cache_policy',
+    'Whether this process stores the values of a resource, and loads them again before they expire (1: it does)',
+    ['resource', 'decision'],
+    function* () {
+      for (const [resource, { stores, refreshes }] of policies) {
+        yield [{ resource, decision: 'store' }, Number(stores)];
+        yield [{ resource, decision: 'refresh' }, Number(refreshes)];
+      }
+    },
   );
   if (!responseCache) return;
   gauge(

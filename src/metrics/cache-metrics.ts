@@ -1,10 +1,20 @@
 import type { CacheObserver } from '../cache/core/observer.js';
+import type { ShadowResult } from '../cache/inspection/shadow.js';
 import { remembered, type Families } from './families.js';
 
 /** Counts the events of the cache. The label `resource` is `response` for the response cache of this process. */
 export function cacheMetrics(families: Families): CacheObserver {
   return { ...readMetrics(families), ...writeMetrics(families), ...redisMetrics(families) };
 }
+
+/** Counts what the comparison of hits with PostgreSQL found, see `Shadow`. */
+export const shadowMetrics = (families: Families) =>
+  families.counterOf(
+    'flovo_cache_shadow_values_total',
+    'Served values that were compared with PostgreSQL, and those of them that were wrong',
+    'result',
+    ['compared', 'stale', 'corrupt', 'orphaned'] satisfies ShadowResult[],
+  );
 
 function readMetrics(families: Families) {
   const hits = families.counter('flovo_cache_hits_total', 'Reads answered from Redis', ['resource']);

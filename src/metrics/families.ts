@@ -47,6 +47,19 @@ export class Families {
     return new Gauge({ name, help, labelNames, registers: this.registers });
   }
 
+  /** A gauge whose series are read when the metrics are read. */
+  readGauges(name: string, help: string, labelNames: readonly string[], read: LabelledValues): void {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: this.registers,
+      collect() {
+        for (const [labels, value] of read()) this.set(labels, value);
+      },
+    });
+  }
+
   /** A gauge whose value is read when the metrics are read. */
   readGauge(name: string, help: string, read: () => number): void {
     new Gauge({
@@ -59,6 +72,11 @@ export class Families {
     });
   }
 }
+
+/** A value of each label at the time when the metrics are read. */
+export type LabelledValues = () => Iterable<
+  readonly [labels: Readonly<Record<string, string>>, value: number]
+>;
 
 /** Remembers the series of a pair of labels: looking a series up by its labels costs more than counting. */
 export function remembered<Series>(

@@ -1,9 +1,9 @@
 import { collectDefaultMetrics } from 'prom-client';
 
 import { buildInfo } from './build-info.js';
-import { cacheMetrics } from './cache-metrics.js';
+import { cacheMetrics, shadowMetrics } from './cache-metrics.js';
 import { databaseMetrics } from './database-metrics.js';
-import { Families, remembered } from './families.js';
+import { Families, remembered, type LabelledValues } from './families.js';
 import { graphqlMetrics } from './graphql-metrics.js';
 import { OperationNames } from './operation-names.js';
 
@@ -21,15 +21,25 @@ export function createMetrics() {
     ['route', 'status'],
   );
   const durationOf = remembered((route, status) => durations.labels({ route, status }));
+  const warmedValues = families.counter(
+    'flovo_cache_warmed_values_total',
+    'Values that were loaded at the start, before they were asked for',
+  );
   return {
     registry: families.registry,
     observer: cacheMetrics(families),
+    shadow: shadowMetrics(families),
     database: databaseMetrics(families),
     graphql: graphqlMetrics(families),
     operationNames: new OperationNames(),
     /** Records the duration of an answer, in seconds. */
     answered(route: string, status: number, seconds: number) {
       durationOf(route, String(status)).observe(seconds);
+    },
+    warmed: (count: number) => warmedValues.inc(count),
+    /** Adds a gauge with labels, whose series are read when the metrics are read. */
+    gauges(name: string, help: string, labelNames: readonly string[], read: LabelledValues) {
+      families.readGauges(name, help, labelNames, read);
     },
     /** Adds a gauge whose value is read when the metrics are read. */
     gauge(name: string, help: string, read: () => number) {

@@ -25,6 +25,7 @@ export const organizationResources = (organizations: OrganizationRepository, ttl
       lastMessageAt: 'string?',
       computedAt: 'string',
     },
+    timesOfLoad: ['computedAt'],
     ttlSeconds: ttl.organizationStats,
     load: async (ids, since) => await organizations.findStats(ids, since),
   }),

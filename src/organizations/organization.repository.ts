@@ -1,10 +1,10 @@
-import { eq, getViewSelectedFields } from 'drizzle-orm';
+import { eq, getViewSelectedFields, sql } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/core/resource.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
 import { moment } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
-import { organizations, organizationStats } from '../db/tables.js';
+import { organizations, organizationStats, organizationTotals } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
 import type { OrganizationStats } from './organization-stats.type.js';
 import type { Organization } from './organization.type.js';
@@ -13,7 +13,7 @@ export class OrganizationRepository {
   private readonly byIds;
   private readonly statsByIds;
 
-  constructor(db: Database) {
+  constructor(private readonly db: Database) {
     this.byIds = db
       .select({
         snapshot: moment,
@@ -41,5 +41,16 @@ export class OrganizationRepository {
   async findStats(ids: readonly string[], since: SnapshotText): Promise<Snapshotted<OrganizationStats>[]> {
     const rows = await this.statsByIds.execute({ ids, since });
     return rows.map(({ snapshot, stats }) => ({ snapshot, value: stats }));
+  }
+
+  /** The organizations with the latest messages. It looks at the totals of all organizations. */
+  async findMostActive(limit: number): Promise<string[]> {
+    const rows = await this.db
+      .select({ id: organizationTotals.orgId })
+      .from(organizationTotals)
+      .groupBy(organizationTotals.orgId)
+      .orderBy(sql`max(${organizationTotals.lastMessageAt}) desc nulls last`)
+      .limit(limit);
+    return rows.map(({ id }) => id);
   }
 }

@@ -58,6 +58,7 @@ async function run(script: string): Promise<string> {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
     DATABASE_URL: database.url,
+    REDIS_URL: redis.url,
     JWT_SECRET: SECRET,
     OPERATOR_TOKEN,
   };

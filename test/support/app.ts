@@ -27,6 +27,8 @@ export async function startApp(
     NODE_ENV: 'test',
     JWT_SECRET: SECRET,
     REDIS_URL: 'off',
+    // Tests decide what is cached.
+    WARM_ON_START: 'off',
     ...settings,
   });
   const { log, logs } = captureLogs(config.logLevel);

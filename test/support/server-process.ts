@@ -24,7 +24,14 @@ export async function startServerProcess(
 ): Promise<ServerProcess> {
   const child = spawn(process.execPath, ['--enable-source-maps', entry], {
     cwd: process.cwd(),
-    env: { PATH: process.env.PATH, PORT: '0', NODE_ENV: 'production', JWT_SECRET: SECRET, ...settings },
+    env: {
+      PATH: process.env.PATH,
+      PORT: '0',
+      NODE_ENV: 'production',
+      JWT_SECRET: SECRET,
+      WARM_ON_START: 'off',
+      ...settings,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output: string[] = [];

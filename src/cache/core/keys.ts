@@ -29,7 +29,8 @@ export function entityPlaceholder(template: string): string {
  */
 export class KeySpace {
   readonly cluster: boolean;
-  private readonly prefix: string;
+  /** What every key begins with. */
+  readonly prefix: string;
   /** The compiled templates, and whether each is of an index. */
   private readonly kinds = new Map<string, boolean>();
 
@@ -78,6 +79,22 @@ export class KeySpace {
     };
   }
 
+  /**
+   * Matches the keys of a template, and names their parameters in groups. Some end in the digest of a shape, see
+   * `ValueKeys`: the group `shape`.
+   */
+  matcher(template: string): RegExp {
+    let isFirst = true;
+    const pattern = template.replace(/\{(\w+)\}/g, (_placeholder, name: string) => {
+      const group = isFirst ? `(?<${name}>[^:{}]+)` : `(?<${name}>.*?)`;
+      const inKey = isFirst && this.cluster ? `\\{${group}\\}` : group;
+      isFirst = false;
+      return inKey;
+    });
+    const prefix = this.prefix.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+    return new RegExp(`^${prefix}${pattern}(?::shape:(?<shape>[0-9a-f]{8}))?$`, 's');
+  }
+
   /** One key of each compiled kind, for an entity of this name. No id may equal the name. */
   examples(name: string): KeyExample[] {
     return [...this.kinds].map(([template, isIndex]) => {
@@ -104,6 +121,11 @@ export class KeySpace {
   /** The list of the transactions that changed everything. */
   get everything(): string {
     return this.compile('everything:{id}:gen')({ id: 'all' });
+  }
+
+  /** The list of the values that are read most. Not a kind of key that the cache needs. */
+  get mostRead(): string {
+    return `${this.prefix}most-read:all`;
   }
 
   private note(template: string, isIndex = false): void {
@@ -134,3 +156,7 @@ export function encodeKeyText(text: string): string {
   if (encoded.length <= MAX_TEXT_CHARACTERS) return encoded;
   return `sha256:${createHash('sha256').update(text, 'utf8').digest('hex')}`;
 }
+
+/** The text that {@link encodeKeyText} encoded; undefined if only its digest is in the key. */
+export const decodeKeyText = (encoded: string): string | undefined =>
+  encoded.startsWith('sha256:') ? undefined : decodeURIComponent(encoded);

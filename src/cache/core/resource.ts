@@ -43,6 +43,10 @@ interface Description<Id, Value> {
   readonly seldomReadAgain?: (id: Id) => boolean;
   /** The fields of a value. If two releases differ in it, each ignores the values of the other. */
   readonly shape: ShapeOf<Value>;
+  /** Fields that tell when the value was made: two loads of one state differ in them. At any depth. */
+  readonly timesOfLoad?: readonly string[];
+  /** Fields that operators must not read, at any depth: texts of users. */
+  readonly privateFields?: readonly string[];
   /** TTL in seconds, before jitter. */
   readonly ttlSeconds: number;
   /**
@@ -58,6 +62,8 @@ interface Description<Id, Value> {
 export interface Cacheable<Id, Value> extends Description<Id, Value> {
   /** The parameters of the key. */
   readonly params: (id: Id) => KeyParams;
+  /** The id of a key's parameters; undefined if they do not tell. A verification needs it to load the value. */
+  readonly idOf?: ((params: Readonly<Record<string, string>>) => Id | undefined) | undefined;
 }
 
 /** A {@link Cacheable} with its name in metrics and logs. */
@@ -67,16 +73,22 @@ export interface Resource<Id, Value> extends Cacheable<Id, Value> {
 
 /**
  * Describes a cached resource. A string id is the only parameter of the key; for any other id, `params` returns the
- * parameters.
+ * parameters, and `idOf` the id.
  */
 export function cached<Value, Id = string>(
   description: Description<Id, Value> &
+    Pick<Cacheable<Id, Value>, 'idOf'> &
     (Id extends string
       ? { readonly params?: (id: Id) => KeyParams }
       : { readonly params: (id: Id) => KeyParams }),
 ): Cacheable<Id, Value> {
   const entity = entityPlaceholder(description.key);
-  return { params: (id) => ({ [entity]: String(id) }), ...description };
+  const isId = description.params === undefined;
+  return {
+    params: (id) => ({ [entity]: String(id) }),
+    ...(isId ? { idOf: (params) => params[entity] as Id | undefined } : {}),
+    ...description,
+  };
 }
 
 /** Returns the id of the entity that a value belongs to, by the value's id. */
@@ -107,6 +119,8 @@ export function bindAll<Described extends Readonly<Record<string, object>>>(
 export interface ValueUsage {
   /** Has the value loaded again before it expires, if that is soon. Returns whether it is. */
   refreshSoon(life: ValueLife): boolean;
+  /** Counts reads that showed the value without reading it. */
+  noteReads(count: number): void;
 }
 
 /** When a value ends (ms since 1970). */
@@ -141,9 +155,21 @@ export interface ReadDependencies {
   readonly onRead?: ((id: unknown, read: ReportedRead) => void) | undefined;
 }
 
+/** What was decided about the values of a resource, see `CachingPolicy`. */
+export interface CachingDecision {
+  /** Whether values are stored; if not, only a sample of them is. */
+  readonly stores: boolean;
+  /** Whether values that are read often are loaded again before they expire. */
+  readonly refreshes: boolean;
+  /** How many reads each stored value answered lately; Infinity before that is known. */
+  readonly reuse: number;
+}
+
 /** Reads and replaces the values of one resource. */
 export interface CachedResource<Id, Value> {
   readonly name: string;
+  /** What is decided now. */
+  readonly policy?: CachingDecision;
   /**
    * Returns the values of distinct ids, aligned; null where there is no row. One Redis round trip if all are cached.
    * @param dependencies collects the dependencies of the values
@@ -160,6 +186,16 @@ export interface CachedResource<Id, Value> {
    * @throws any error of the database, CacheUnavailableError
    */
   refresh?(ids: readonly Id[]): Promise<number>;
+  /**
+   * Loads and stores those values that are missing, unless another process is just loading them. Returns how many were
+   * loaded.
+   * @throws as {@link refresh}
+   */
+  warm?(ids: readonly Id[]): Promise<number>;
+  /**
+   * Calls back with each key that was read since the last call, and how often, except those that are not worth warming.
+   */
+  takeReads?(each: (key: string, reads: number) => void): void;
   /**
    * Invalidates the tags of a value. If the value was cached, stores the newer one in its place: a value that changes
    * very often would otherwise never be a hit. The caller must have read the newer value, with its version, after the

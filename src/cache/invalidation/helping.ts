@@ -34,7 +34,12 @@ export class Helping {
   private underWay: Promise<void> | undefined;
 
   constructor(
-    private readonly parts: { readonly invalidationLog: InvalidationLog; readonly invalidator: Invalidator },
+    private readonly parts: {
+      readonly invalidationLog: InvalidationLog;
+      readonly invalidator: Invalidator;
+      /** Whether readers get values from this process: only then must it help what the first read of the log has. */
+      readonly serves: boolean;
+    },
   ) {
     parts.invalidationLog.onLearned((batch, from) => this.help(batch, from === 'load' ? 'helped' : 'log'));
   }
@@ -89,7 +94,8 @@ export class Helping {
 
   private help({ snapshot, entries }: LogBatch, cause: 'helped' | 'log'): void {
     const isFirst = epochOf(snapshot) !== epochOf(this.helpedUpTo.snapshot);
-    const toHelp = isFirst ? entries.slice(-MAX_ENTRIES_AT_START) : entries;
+    const atStart = this.parts.serves ? entries.slice(-MAX_ENTRIES_AT_START) : [];
+    const toHelp = isFirst ? atStart : entries;
     const helping =
       toHelp.length === 0
         ? this.underWay

@@ -134,7 +134,8 @@ export class Invalidator {
     await this.parts.store?.addWrites(writes, whileOpen);
   }
 
-  private generationKeyOf(tag: Tag): string | undefined {
+  /** The key of a tag's generation; undefined for a tag of no resource. */
+  generationKeyOf(tag: Tag): string | undefined {
     const parsed = parseTag(tag);
     const family = parsed && this.families.get(familyName(parsed.entity, parsed.facet));
     return family?.generation({ id: parsed?.id ?? '' });

@@ -22,9 +22,12 @@ export class CoherentCache {
     const reader = new ResourceReader(resource, this.parts, valueKeys);
     return {
       name: resource.name,
+      policy: reader.policy,
       readMany: async (ids, dependencies) => await reader.readMany(ids, dependencies),
       lastSeen: (id) => reader.lastSeen(id),
       refresh: async (ids) => await reader.refresh(ids),
+      warm: async (ids) => await reader.warm(ids),
+      takeReads: (each) => reader.takeReads(each),
       replace: async (id, newer, others) => await reader.replace(id, newer, others),
     };
   }

@@ -25,6 +25,7 @@ export class Entries<Id> {
     /** How many ids are remembered. */
     maxEntries: number,
     private readonly refreshSoon: (entry: Entry<Id>, life: ValueLife) => boolean,
+    private readonly onReads: (count: number) => void,
   ) {
     const { name, tags, maxKeys } = resource;
     this.entries = new LRUCache({ max: maxEntries });
@@ -44,6 +45,7 @@ export class Entries<Id> {
     const entry: Entry<Id> = {
       id,
       wasRead: false,
+      reads: 0,
       tags: this.resource.tags.map((family) => family.of(entityId)),
       keys: {
         entityId,
@@ -53,9 +55,22 @@ export class Entries<Id> {
         bytes: this.largestBytes,
       },
       refreshSoon: (life) => this.refreshSoon(entry, life),
+      noteReads: (count) => {
+        entry.reads += count;
+        this.onReads(count);
+      },
     };
     this.entries.set(key, entry);
     return entry;
+  }
+
+  /** Calls back for every entry that was read since the last call, with how often. */
+  takeReads(each: (entry: Entry<Id>, reads: number) => void): void {
+    for (const entry of this.entries.values()) {
+      if (entry.reads === 0) continue;
+      each(entry, entry.reads);
+      entry.reads = 0;
+    }
   }
 
   /** Remembers the size of a value, in bytes. */

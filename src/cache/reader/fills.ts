@@ -27,6 +27,8 @@ export class Fills<Id, Value> {
       readonly invalidator: Invalidator;
       readonly observer: CacheObserver;
       readonly log: Logger;
+      /** Is told how many values were sent to be stored, and how long it took (ms). */
+      readonly onStored: (count: number, ms: number) => void;
     },
   ) {}
 
@@ -35,8 +37,9 @@ export class Fills<Id, Value> {
     claimed: readonly ClaimedRead<Id, Value>[],
     loaded: readonly LoadedValue<Value>[],
   ): Promise<void> {
-    const { store, observer, resource } = this.parts;
+    const { store, observer, resource, onStored } = this.parts;
     const now = Date.now();
+    const startedAt = performance.now();
     const fills = claimed.map(({ read, claim }, i): Fill => {
       const { value, snapshot, expiresAt, version } = loaded[i] ?? NOT_LOADED;
       const { generation, lock } = claim;
@@ -55,6 +58,7 @@ export class Fills<Id, Value> {
     try {
       if (storable.length > 0) {
         const { stored, outdated } = await store.fill(storable);
+        onStored(storable.length, performance.now() - startedAt);
         observer.filled(resource.name, stored, outdated);
       }
       if (storable.length === fills.length) return;

@@ -11,6 +11,8 @@ export interface Entry<Id> extends ValueUsage {
   readonly id: Id;
   readonly keys: EntryKeys;
   readonly tags: readonly Tag[];
+  /** How often this process has read the value since it was last counted. */
+  reads: number;
   /** Whether this process has looked the value up before. If not, it is probably missing. */
   wasRead: boolean;
 }

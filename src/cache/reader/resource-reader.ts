@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../core/logger.js';
 
+import { CachingPolicy } from './caching-policy.js';
 import { DatabaseFallback } from './database-fallback.js';
 import { Entries } from './entries.js';
 import { EnvelopeParseCache } from './envelope-parse-cache.js';
@@ -46,6 +47,8 @@ export interface CacheParts {
   readonly log: Logger;
   /** Where values that are read often are loaded again before they expire; undefined: all are left to expire. */
   readonly refreshing?: BackgroundWork | undefined;
+  /** Is told the key of every hit. */
+  readonly onHit?: ((key: string) => void) | undefined;
   /** Waits between two reads of another process's value; tests control the time. */
   readonly pause?: (ms: number) => Promise<unknown>;
   /** Overrides {@link MAX_ENTRIES}, for which memory is allocated at once: tests make thousands of caches. */
@@ -65,6 +68,7 @@ export class ResourceReader<Id, Value> {
   private readonly fills: Fills<Id, Value> | undefined;
   private readonly reloads: Reloads<Id, Value> | undefined;
   private readonly refreshAhead: RefreshAhead<Id> | undefined;
+  readonly policy = new CachingPolicy();
 
   constructor(
     private readonly resource: Resource<Id, Value>,
@@ -77,7 +81,8 @@ export class ResourceReader<Id, Value> {
       valueKeys,
       keys,
       maxEntries,
-      (entry, life) => this.refreshAhead?.offer(entry, life) === true,
+      (entry, life) => this.offerRefresh(entry, life),
+      (count) => this.policy.hit(count),
     );
     this.parsed = new EnvelopeParseCache(
       maxEntries,
@@ -91,7 +96,13 @@ export class ResourceReader<Id, Value> {
       onJoin: () => parts.observer.joined(resource.name),
     });
     if (!store) return;
-    const fills = new Fills<Id, Value>({ ...parts, store, resource, shape: valueKeys.shape });
+    const fills = new Fills<Id, Value>({
+      ...parts,
+      store,
+      resource,
+      shape: valueKeys.shape,
+      onStored: (count, ms) => this.policy.stored(count, ms),
+    });
     const reloads = new Reloads<Id, Value>({
       store,
       fills,
@@ -143,7 +154,8 @@ export class ResourceReader<Id, Value> {
     return entries.map((entry) => {
       const isSeldomReadAgain = !entry.wasRead && seldomReadAgain?.(entry.id) === true;
       if (isSeldomReadAgain && dependencies) dependencies.isSeldomReadAgain = true;
-      const passes = allPass || isSeldomReadAgain;
+      const passes = allPass || isSeldomReadAgain || !this.policy.storesKey(entry.keys.key);
+      entry.reads += 1;
       return {
         entry,
         generation: undefined,
@@ -183,6 +195,25 @@ export class ResourceReader<Id, Value> {
     return (await this.reloads?.reload(entries, () => false))?.loaded ?? 0;
   }
 
+  /** See {@link CachedResource.warm}. */
+  async warm(ids: readonly Id[]): Promise<number> {
+    const { store } = this.parts;
+    if (!store) return 0;
+    const entries = ids.map((id) => this.entries.of(id));
+    const stored = await store.read(entries.map(({ keys }) => keys));
+    const missing = entries.filter((entry, i) => typeof this.tryHit(entry, stored[i]) === 'string');
+    if (missing.length === 0) return 0;
+    return (await this.reloads?.reload(missing, () => true))?.loaded ?? 0;
+  }
+
+  /** Counts the reads of values that are worth loading before they are asked for. */
+  takeReads(each: (key: string, reads: number) => void): void {
+    const { seldomReadAgain, idOf } = this.resource;
+    this.entries.takeReads(({ id, keys }, reads) => {
+      if (idOf && seldomReadAgain?.(id) !== true) each(keys.key, reads);
+    });
+  }
+
   /** See {@link CachedResource.replace}. */
   async replace(id: Id, newer: Snapshotted<Value>, others: readonly Tag[] = []): Promise<void> {
     const { value, version = 0 } = newer;
@@ -196,7 +227,7 @@ export class ResourceReader<Id, Value> {
 
   /** Completes reads with the values in Redis that may be used; {@link readMissing} completes the others. */
   private async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
-    const { store, observer } = this.parts;
+    const { store, observer, onHit } = this.parts;
     const { name } = this.resource;
     let stored: readonly Stored[];
     let claims: Claims;
@@ -220,6 +251,7 @@ export class ResourceReader<Id, Value> {
         read.outcome = 'hit';
         hit.uses += 1;
         if (hit.refreshAt <= now && hit.uses >= MIN_USES) isOneDue = true;
+        onHit?.(read.entry.keys.key);
         return false;
       }
       read.missed = hit;
@@ -229,7 +261,10 @@ export class ResourceReader<Id, Value> {
       return true;
     });
     for (const [reason, count] of misses) observer.miss(name, reason, count);
-    if (missing.length < reads.length) observer.hit(name, reads.length - missing.length);
+    if (missing.length < reads.length) {
+      observer.hit(name, reads.length - missing.length);
+      this.policy.hit(reads.length - missing.length);
+    }
     if (isOneDue) this.refreshSoon(reads);
     if (missing.length > 0) await this.readMissing(store, missing, claims);
   }
@@ -237,7 +272,11 @@ export class ResourceReader<Id, Value> {
   /** Has the values loaded again that were found often and are near their end. */
   private refreshSoon(reads: readonly PendingRead<Id, Value>[]): void {
     for (const { entry, loaded } of reads)
-      if (loaded && loaded.uses >= MIN_USES) this.refreshAhead?.offer(entry, loaded);
+      if (loaded && loaded.uses >= MIN_USES) this.offerRefresh(entry, loaded);
+  }
+
+  private offerRefresh(entry: Entry<Id>, life: ValueLife): boolean {
+    return this.policy.refreshes && this.refreshAhead?.offer(entry, life) === true;
   }
 
   /** Reads the stored values, and claims those that this process has never looked up if none of them is stored. */
@@ -395,7 +434,9 @@ export class ResourceReader<Id, Value> {
     const { helping, observer } = this.parts;
     observer.loaded(this.resource.name, missing.length);
     const ids = missing.map(({ entry }) => entry.id);
+    const startedAt = performance.now();
     const loaded = await this.resource.load(ids, helping.since);
+    this.policy.loaded(ids.length, performance.now() - startedAt);
     const helped = helping.admit(loaded.map(({ snapshot }) => snapshot));
     if (helped) await helped;
     return missing.map(({ entry, generation }, i) => {

@@ -78,6 +78,9 @@ export class ResponseCache {
   ) {
     this.responses = new LRUCache({
       maxSize: parts.maxBytes,
+      dispose: ({ reads, uses }) => {
+        if (uses > 0) for (const { usage } of reads) usage?.noteReads(uses);
+      },
       sizeCalculation: ({ text, reads }, key) =>
         RESPONSE_BYTES +
         // The body that is made at the first hit takes as much again.

@@ -122,7 +122,11 @@ export class Process {
     };
     recoveries.push(async () => await this.log.confirm());
     this.invalidator = new Invalidator({ store, circuitBreaker, keys, observer: SILENT, log });
-    this.helping = parts.createHelping(store, { invalidationLog: this.log, invalidator: this.invalidator });
+    this.helping = parts.createHelping(store, {
+      invalidationLog: this.log,
+      invalidator: this.invalidator,
+      serves: true,
+    });
     this.momentCheck = parts.createCheck({ store, freshness, helping: this.helping, observer: SILENT });
     this.answers = new ResponseCache({ store, freshness, observer: SILENT, maxBytes: 1_000_000 });
     const pause = async () => await steps.next(`${name} has waited`);
