@@ -18,6 +18,7 @@ WORKDIR /app
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=4000
 COPY package.json ./
 COPY drizzle drizzle
+COPY assets assets
 COPY --from=production-packages /app/node_modules node_modules
 COPY scripts/run-built.mjs scripts/run-built.mjs
 COPY --from=build /app/dist dist

@@ -148,6 +148,7 @@ async function serveFirstQuery(image) {
     REDIS_URL: redis.url,
     JWT_SECRET: secret,
     PORT: String(port),
+    OPERATOR_TOKEN: 'the-token-of-the-operators-of-this-image',
   };
   const account = process.getuid?.() === 0 ? { uid: 1_000, gid: 1_000 } : {};
   const [command, ...args] = image.command;
@@ -189,6 +190,10 @@ async function serveFirstQuery(image) {
   const answer = await response.text();
   console.log(answer);
   if (answer.trim() !== '{"data":{"bots":{"total":120}}}') throw new Error('The first query failed.');
+
+  const page = await fetch(`http://127.0.0.1:${port}/console`);
+  if (!page.ok || !(await page.text()).includes('/console/console.js'))
+    throw new Error('The console is missing.');
 
   const [check, ...checkArgs] = image.healthCheck;
   const checkStatus = () => spawnSync(check, checkArgs, { cwd: image.cwd, env, ...account }).status;

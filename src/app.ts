@@ -7,6 +7,9 @@ import { createCache } from './cache/create-cache.js';
 import { Shadow } from './cache/inspection/shadow.js';
 import { bindAll } from './cache/core/resource.js';
 import type { Config } from './config.js';
+import { ConsoleStates } from './console/console-state.js';
+import { KnownProcesses } from './console/known-processes.js';
+import { ServerProcessRepository } from './console/server-process.repository.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
 import { cacheConnection } from './db/cache-connection.js';
 import { findEndpointKind } from './db/pooler-detection.js';
@@ -15,8 +18,9 @@ import { slowStatementLog } from './db/slow-statement-log.js';
 import { unavailable } from './errors.js';
 import { InvalidationLogRepository } from './invalidation/invalidation-log.repository.js';
 import { OperatorInvalidation } from './invalidation/operator-invalidation.js';
+import { tagsOfBot, tagsOfOrganization } from './invalidation/tags.js';
 import { createResolvers } from './resolvers.js';
-import { createRepositories, createResources, repositoriesOn } from './resources.js';
+import { createRepositories, createResources, repositoriesOn, type Bind } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
 import { firstPages } from './first-pages.js';
 import type { Logger } from './logger.js';
@@ -27,13 +31,18 @@ import type { InOneSnapshot } from './http/graphql-route.js';
 import type { Readiness } from './http/health.js';
 import { createHttpServer } from './http/http-server.js';
 import { watchCache } from './metrics/cache-gauges.js';
+import { MetricValues } from './metrics/metric-values.js';
 import { createMetrics } from './metrics/metrics.js';
+import { timedReads } from './metrics/timed-reads.js';
 import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 
 /** How long the start waits for Redis before it serves without it. */
 const REDIS_START_MS = 1_000;
 /** How long the start loads what was read most before; a batch that has begun is finished. */
 const MAX_WARM_UP_MS = 2_000;
+
+const MAX_INVALIDATIONS_SHOWN = 20;
+const NOTHING_CACHED = { tags: [], values: [] };
 
 export interface AppOptions {
   readonly log: Logger;
@@ -101,7 +110,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   watchCache(metrics, cache);
 
   const repositories = createRepositories(db);
-  const bind = cache.resource.bind(cache);
+  const bind: Bind = (resource) => timedReads(cache.resource(resource), metrics.resourceRead);
   const { ttlSeconds } = config.cache;
   const resources = createResources(bind, repositories, ttlSeconds);
   const { subject } = bindAll(bind, subjectResources(new SubjectRepository(db), ttlSeconds));
@@ -143,6 +152,14 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       invalidationLogAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : null,
     };
   };
+  const invalidationLogRepository = new InvalidationLogRepository(db);
+  const serverProcesses = new ServerProcessRepository(db);
+  const states = new ConsoleStates({
+    metrics: new MetricValues(metrics.registry),
+    health: readiness,
+    maxResponseCacheBytes: cache.responseCache ? config.cache.responseCacheBytes : 0,
+    processes: new KnownProcesses(async () => await serverProcesses.findMany()),
+  });
   const drain = new Drain();
   const http = await createHttpServer({
     production: config.production,
@@ -155,13 +172,24 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     momentCheck: cache.momentCheck,
     inOneSnapshot: inSnapshotResources,
     operatorInvalidation: new OperatorInvalidation({
-      log: new InvalidationLogRepository(db),
+      log: invalidationLogRepository,
       bots: repositories.bots,
       freshness: cache.invalidationLog,
       invalidator,
       helping,
     }),
     authenticate: createAuthenticator(config.auth, subject),
+    console: {
+      state: async () => await states.read(),
+      async inspect(kind, id) {
+        const tags = kind === 'bot' ? tagsOfBot(id) : tagsOfOrganization(id);
+        const [cached = NOTHING_CACHED, invalidations] = await Promise.all([
+          cache.operator?.inspection.inspect(tags),
+          invalidationLogRepository.findLatest(tags, MAX_INVALIDATIONS_SHOWN),
+        ]);
+        return { ...cached, invalidations };
+      },
+    },
     metrics,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,

@@ -25,6 +25,7 @@ export function introduction(at: {
   const query = FIRST_QUERY.replace(/\s+/g, ' ').trim();
   return `
   GraphQL and playground   ${at.url}
+  Console of the cache     ${new URL('/console', at.url).href}
   PostgreSQL               ${at.databaseUrl}
   Redis                    ${at.redisUrl ?? 'as configured'}
 

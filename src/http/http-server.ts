@@ -15,6 +15,7 @@ import type { ResponseCache } from '../cache/response/response-cache.js';
 import type { Resources } from '../resources.js';
 import type { Logger } from '../logger.js';
 import { registerCacheAdmin } from './cache-admin-route.js';
+import { registerConsole, type Console } from './console-route.js';
 import type { Drain } from './drain.js';
 import { answerBadPath, answerClientError, answerFailures, GRAPHQL_ROUTE } from './failures.js';
 import { createGraphQLHandler, type InOneSnapshot } from './graphql-route.js';
@@ -53,6 +54,7 @@ export interface HttpOptions {
   readonly momentCheck: MomentCheck;
   readonly inOneSnapshot: InOneSnapshot;
   readonly operatorInvalidation: OperatorInvalidation;
+  readonly console: Console;
   readonly metrics: Metrics;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
@@ -140,6 +142,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     invalidation: options.operatorInvalidation,
     log,
   });
+  registerConsole(app, { access, console: options.console });
   app.get('/metrics', async (_request, reply) => {
     reply.type(metrics.registry.contentType);
     return await metrics.registry.metrics();

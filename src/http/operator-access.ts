@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
-import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+import type { FastifyRequest, onRequestHookHandler } from 'fastify';
 
 import { ErrorCode } from '../errors.js';
 import { HttpFailure } from './failures.js';
@@ -14,6 +14,11 @@ export interface OperatorAccess {
    */
   readonly operatorsOnly: onRequestHookHandler;
   /**
+   * The hook for pages without data, which ask for the token themselves: everybody may open them once there is a token.
+   * Without one, it is {@link operatorsOnly}.
+   */
+  readonly operatorsPage: onRequestHookHandler;
+  /**
    * Whether a GraphQL request asks for a report of the cache. Its `Authorization` belongs to a user, so the operator's
    * token is in `x-operator-token`. Without a token in the settings, everybody may ask, but not in production.
    * @throws HttpFailure if the sender may not ask
@@ -26,11 +31,13 @@ export function operatorAccess(settings: {
   readonly production: boolean;
 }): OperatorAccess {
   const expected = settings.token === undefined ? undefined : digestOf(settings.token);
+  const operatorsOnly: onRequestHookHandler = (request, reply, done) => {
+    if (expected === undefined && settings.production) return reply.callNotFound();
+    done(isForeignPage(request) ? FOREIGN_PAGE() : problemOfCaller(request, expected));
+  };
   return {
-    operatorsOnly(request: FastifyRequest, reply: FastifyReply, done) {
-      if (expected === undefined && settings.production) return reply.callNotFound();
-      done(isForeignPage(request) ? FOREIGN_PAGE() : problemOfCaller(request, expected));
-    },
+    operatorsOnly,
+    operatorsPage: expected === undefined ? operatorsOnly : (_request, _reply, done) => done(),
     wantsReport({ headers }) {
       if (headers['x-cache-report'] !== '1') return false;
       const given = headers['x-operator-token'];

@@ -8,7 +8,7 @@ import type { Invalidator } from '../cache/invalidation/invalidator.js';
 import type { BotKey } from './invalidation.service.js';
 import type { InvalidationLogRepository } from './invalidation-log.repository.js';
 import type { InvalidationTargets } from './invalidation-targets.input.js';
-import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
+import { tagsOfBot, tagsOfOrganization } from './tags.js';
 
 /**
  * Invalidates what an operator names, on all processes: once it has ended, no process serves a value that was cached
@@ -46,12 +46,6 @@ export class OperatorInvalidation {
   private async tagsOf({ tags = [], bots = [], organizations = [] }: InvalidationTargets): Promise<Tag[]> {
     const found = bots.length === 0 ? [] : await this.parts.bots.findMany(bots);
     const orgIds = [...organizations, ...found.flatMap(({ value }) => value?.orgId ?? [])];
-    return [
-      ...new Set([
-        ...tags,
-        ...bots.flatMap((id) => [botTag.of(id), botStatsTag.of(id)]),
-        ...orgIds.flatMap((id) => [orgTag.of(id), orgStatsTag.of(id)]),
-      ]),
-    ];
+    return [...new Set([...tags, ...bots.flatMap(tagsOfBot), ...orgIds.flatMap(tagsOfOrganization)])];
   }
 }

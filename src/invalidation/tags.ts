@@ -1,4 +1,4 @@
-import { tagFamily } from '../cache/core/tags.js';
+import { tagFamily, type Tag } from '../cache/core/tags.js';
 
 /** A bot's row. */
 export const botTag = tagFamily('bot');
@@ -12,3 +12,8 @@ export const orgStatsTag = tagFamily('org', 'stats');
 export const userTag = tagFamily('user');
 /** A subject at the identity provider and its user; the id is the subject's digest. */
 export const subjectTag = tagFamily('subject');
+
+/** Everything that only a bot decides. Its organization's lists and totals show it as well. */
+export const tagsOfBot = (id: string): Tag[] => [botTag.of(id), botStatsTag.of(id)];
+/** Everything that an organization as a whole decides. */
+export const tagsOfOrganization = (id: string): Tag[] => [orgTag.of(id), orgStatsTag.of(id)];

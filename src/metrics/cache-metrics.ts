@@ -95,6 +95,12 @@ function writeMetrics(families: Families) {
     'cause',
     ['mutation', 'helped', 'log', 'sweep'],
   );
+  const invalidations = families.counter(
+    'flovo_cache_invalidations_total',
+    'Invalidated tags that values of the resource depend on',
+    ['resource', 'cause'],
+  );
+  const invalidationOf = remembered((resource, cause) => invalidations.labels({ resource, cause }));
   return {
     filled: (resource, stored, outdated) => {
       fills.inc({ resource, result: 'stored' }, stored);
@@ -103,6 +109,7 @@ function writeMetrics(families: Families) {
     replaced: (resource, result) => replacements.inc({ resource, result }),
     tooLarge: (resource, count) => tooLarge.inc({ resource }, count),
     invalidated: (cause, tags) => invalidated(cause, tags),
+    outdated: (resource, cause, tags) => invalidationOf(resource, cause).inc(tags),
   } satisfies Partial<CacheObserver>;
 }
 

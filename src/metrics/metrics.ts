@@ -25,6 +25,12 @@ export function createMetrics() {
     'flovo_cache_warmed_values_total',
     'Values that were loaded at the start, before they were asked for',
   );
+  const reads = families.latency(
+    'flovo_cache_read_duration_seconds',
+    'Time to read values of a resource together, from Redis or PostgreSQL',
+    ['resource'],
+  );
+  const readOf = remembered((resource) => reads.labels({ resource }));
   return {
     registry: families.registry,
     observer: cacheMetrics(families),
@@ -41,6 +47,8 @@ export function createMetrics() {
     gauges(name: string, help: string, labelNames: readonly string[], read: LabelledValues) {
       families.readGauges(name, help, labelNames, read);
     },
+    /** Records the duration of a read of a cached resource, in seconds. */
+    resourceRead: (resource: string, seconds: number) => readOf(resource).observe(seconds),
     /** Adds a gauge whose value is read when the metrics are read. */
     gauge(name: string, help: string, read: () => number) {
       families.readGauge(name, help, read);

@@ -5,7 +5,7 @@ import type { Finding } from '../cache/inspection/verification.js';
 import { EVERYTHING, type Tag } from '../cache/core/tags.js';
 import { ApiError } from '../errors.js';
 import { invalidationTargetsRules } from '../invalidation/invalidation-targets.input.js';
-import { botStatsTag, botTag, orgStatsTag, orgTag } from '../invalidation/tags.js';
+import { tagsOfBot, tagsOfOrganization } from '../invalidation/tags.js';
 import { parseInput } from '../validation.js';
 import { OperatorError } from './accounts.js';
 import type { CacheTools } from './cache-tools.js';
@@ -147,8 +147,8 @@ function tagsToInspect({ bot, organization, tag }: Options): readonly Tag[] {
     organizations: organization === undefined ? undefined : [organization],
     tags: tag === undefined ? undefined : [tag],
   });
-  if (botId !== undefined) return [botTag.of(botId), botStatsTag.of(botId)];
-  return orgId === undefined ? (tags ?? []) : [orgTag.of(orgId), orgStatsTag.of(orgId)];
+  if (botId !== undefined) return tagsOfBot(botId);
+  return orgId === undefined ? (tags ?? []) : tagsOfOrganization(orgId);
 }
 
 async function showStats({ inspection }: CacheTools, { json }: Options): Promise<Outcome> {

@@ -89,6 +89,7 @@ export class Tally implements CacheObserver {
   invalidated(cause: InvalidationCause, tags: number): void {
     this.invalidatedTags[cause] += tags;
   }
+  outdated(): void {}
   roundTripEnded(): void {}
   roundTrip(operation: RedisOperation): void {
     this.roundTrips[operation] = (this.roundTrips[operation] ?? 0) + 1;

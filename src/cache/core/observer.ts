@@ -44,6 +44,8 @@ export interface CacheObserver {
   redisState(state: RedisState): void;
   /** Tags were invalidated in Redis, or wait for it. */
   invalidated(cause: InvalidationCause, tags: number): void;
+  /** Among them were tags that values of a resource depend on. */
+  outdated(resource: string, cause: InvalidationCause, tags: number): void;
   /** Values were returned to readers, but are too large to be stored. */
   tooLarge(resource: string, count: number): void;
   /** A response was checked after it was made, because its values might be of several moments. */
@@ -66,6 +68,7 @@ export const SILENT: CacheObserver = {
   redisFailure() {},
   redisState() {},
   invalidated() {},
+  outdated() {},
   tooLarge() {},
   momentChecked() {},
   executedAgain() {},

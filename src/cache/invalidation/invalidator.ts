@@ -3,7 +3,7 @@ import type { Logger } from '../core/logger.js';
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
 import type { KeyOf, KeySpace } from '../core/keys.js';
 import type { LogEntry } from '../core/moment.js';
-import type { CacheObserver } from '../core/observer.js';
+import type { CacheObserver, InvalidationCause } from '../core/observer.js';
 import type { RedisCircuitBreaker } from '../redis/redis-circuit-breaker.js';
 import type { CacheStore, KeyIndex, Removal } from '../redis/cache-store.js';
 import type { Resource } from '../core/resource.js';
@@ -23,6 +23,8 @@ const MAX_HELPED_TAGS = 10_000;
 
 /** The keys to remove from Redis when a tag of one family is invalidated. */
 interface FamilyKeys {
+  /** The names of the resources whose values depend on the tag. */
+  readonly resources: string[];
   readonly generation: KeyOf<{ id: string }>;
   readonly values: ((id: string) => string)[];
   indexes: { readonly key: KeyOf<{ id: string }>; readonly maxEntries: number }[];
@@ -48,7 +50,7 @@ export class Invalidator {
       readonly store: CacheStore | undefined;
       readonly circuitBreaker: Pick<RedisCircuitBreaker, 'available' | 'beforeRecovery'> | undefined;
       readonly keys: KeySpace;
-      readonly observer: Pick<CacheObserver, 'invalidated'>;
+      readonly observer: Pick<CacheObserver, 'invalidated' | 'outdated'>;
       readonly log: Logger;
     },
   ) {
@@ -57,7 +59,7 @@ export class Invalidator {
 
   /** Registers the keys of a resource, so that its tags can be invalidated. */
   register<Id>(
-    resource: Pick<Resource<Id, unknown>, 'tags' | 'maxKeys'>,
+    resource: Pick<Resource<Id, unknown>, 'name' | 'tags' | 'maxKeys'>,
     valueKeyOf: (id: Id) => string,
   ): void {
     const { keys } = this.parts;
@@ -67,7 +69,9 @@ export class Invalidator {
         generation: keys.generation(entity, facet),
         values: [],
         indexes: [],
+        resources: [],
       };
+      family.resources.push(resource.name);
       const { maxKeys } = resource;
       if (maxKeys !== undefined) family.indexes = [{ key: keys.index(entity), maxEntries: maxKeys }];
       // Without an index, the entity's id alone gives the key.
@@ -92,11 +96,10 @@ export class Invalidator {
    * @param cause how this process learned of the writes
    */
   async addWrites(entries: readonly LogEntry[], epoch: string, cause: 'helped' | 'log'): Promise<void> {
-    const { store, observer } = this.parts;
-    if (entries.length === 0 || !store) return;
-    observer.invalidated(
+    if (entries.length === 0 || !this.parts.store) return;
+    this.report(
       cause,
-      entries.reduce((sum, { tags }) => sum + tags.length, 0),
+      entries.flatMap(({ tags }) => tags),
     );
     try {
       await this.tryToAddWrites(entries, epoch, false);
@@ -143,7 +146,7 @@ export class Invalidator {
 
   /** Awaits an invalidation that is under way; if it fails, keeps its tags pending. Never fails. */
   async orKeepPending(tags: readonly Tag[], invalidation: Promise<void>): Promise<void> {
-    this.parts.observer.invalidated('mutation', tags.length);
+    this.report('mutation', tags);
     try {
       await invalidation;
       this.flushPendingInBackground();
@@ -201,8 +204,22 @@ export class Invalidator {
 
   /** Repeats the invalidation of tags, for the sweep. @throws CacheUnavailableError */
   async repeat(tags: readonly Tag[]): Promise<void> {
-    this.parts.observer.invalidated('sweep', tags.length);
+    this.report('sweep', tags);
     await this.parts.store?.remove(this.removalsOf(tags), 'sweep');
+  }
+
+  private report(cause: InvalidationCause, tags: readonly Tag[]): void {
+    const { observer } = this.parts;
+    observer.invalidated(cause, tags.length);
+    const counts = new Map<string, number>();
+    for (const tag of tags)
+      for (const name of this.familyOf(tag)?.resources ?? []) counts.set(name, (counts.get(name) ?? 0) + 1);
+    for (const [name, count] of counts) observer.outdated(name, cause, count);
+  }
+
+  private familyOf(tag: Tag): FamilyKeys | undefined {
+    const parsed = parseTag(tag);
+    return parsed && this.families.get(familyName(parsed.entity, parsed.facet));
   }
 
   private keepPending(tags: readonly Tag[]): void {

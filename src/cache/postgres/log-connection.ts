@@ -1,5 +1,8 @@
 import type { OpenConnection, Sql } from './connection.js';
 
+/** By this name PostgreSQL lists the connections over which processes read the invalidation log. */
+export const LOG_CONNECTION_NAME = 'flovo-bots invalidation log';
+
 /**
  * The connection over which a process reads and maintains the invalidation log. The log has its own connection, so
  * that a busy pool cannot delay it. The connection is replaced after a failed read.
@@ -17,7 +20,7 @@ export class LogConnection {
       connect_timeout: 1,
       idle_timeout: 0,
       max_lifetime: null,
-      connection: { application_name: 'flovo-bots invalidation log' },
+      connection: { application_name: LOG_CONNECTION_NAME },
     }));
   }
 
