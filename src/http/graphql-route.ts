@@ -27,6 +27,7 @@ import {
   type GraphQLAnswer,
 } from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
+import { allowRevalidation } from './conditional-get.js';
 import { parseJsonBody } from './json-body.js';
 import { OperationReport, type NamedOperation, type OperationReportOptions } from './operation-report.js';
 import { checkVariableLimits } from '../graphql/variable-limits.js';
@@ -89,14 +90,21 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       const cached = await responseCache?.find(key, cacheReport);
       if (cached !== undefined) {
         report.fromCache(request, cached.label, startedAt);
-        const body = cacheReport ? withReport(cached.body.toString(), cacheReport) : cached.body;
-        return await reply.header('content-type', asked.contentType).send(body);
+        reply.header('content-type', asked.contentType);
+        if (cacheReport) return await reply.send(withReport(cached.body.toString(), cacheReport));
+        if (request.method === 'GET' && allowRevalidation(request, reply, cached))
+          return await reply.code(304).send();
+        return await reply.send(cached.body);
       }
     }
 
     const { operation, ...answer }: OperationAnswer = refuseLongBody(asked) ?? (await answerAnew(asked, key));
     report.executed(request, operation, answer.errorCodes, startedAt);
     for (const [name, value] of answer.headers) reply.header(name, value);
+    if (request.method === 'GET' && isWhole(answer) && !cacheReport) {
+      const made = { body: answer.text, madeAt: Date.now() };
+      if (allowRevalidation(request, reply, made)) return await reply.code(304).send();
+    }
     return await reply
       .code(answer.status)
       .send(cacheReport ? withReport(answer.text, cacheReport) : answer.text);
@@ -215,6 +223,9 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     return { status: answer.status ?? 200, headers: answer.headers, text, errorCodes: codesIn(text) };
   }
 }
+
+/** Whether an answer says all that was asked for. */
+const isWhole = ({ status, errorCodes }: GraphQLAnswer): boolean => status === 200 && errorCodes.length === 0;
 
 /** Refuses a long body without a valid token, before the body is parsed. */
 function refuseLongBody({ request, identity, contentType }: Asked): GraphQLAnswer | undefined {

@@ -20,6 +20,8 @@ const READ_BYTES = 600;
 /** A cached response that may be returned. */
 export interface FoundResponse {
   readonly body: Buffer;
+  /** When it was made (ms since 1970). */
+  readonly madeAt: number;
   /** The text that the caller gave the response, see {@link ResponseCache.keep}. */
   readonly label: string;
 }
@@ -128,7 +130,7 @@ export class ResponseCache {
     report?.onHit(cached);
     cached.uses += 1;
     if (cached.refreshAt <= now && cached.uses >= MIN_USES) refreshSoon(cached);
-    return { body: repeatableOf(cached).body, label: cached.label };
+    return { body: repeatableOf(cached).body, madeAt: cached.madeAt, label: cached.label };
   }
 
   private miss(reason: MissReason, report: ResponseReport | undefined): undefined {
