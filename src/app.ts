@@ -34,6 +34,7 @@ import { watchCache } from './metrics/cache-gauges.js';
 import { MetricValues } from './metrics/metric-values.js';
 import { createMetrics } from './metrics/metrics.js';
 import { timedReads } from './metrics/timed-reads.js';
+import { startTracing } from './tracing/tracing.js';
 import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 
 /** How long the start waits for Redis before it serves without it. */
@@ -68,6 +69,7 @@ const PLAYGROUND: PlaygroundOptions = {
 /** The composition root: makes every part and wires it to the others. The database must have been migrated. */
 export async function createApp(config: Config, options: AppOptions): Promise<App> {
   const { log } = options;
+  const tracing = await startTracing(config.tracing, log);
   const metrics = createMetrics();
   const logSlowStatement = slowStatementLog(log, config.slow.sqlMs);
   // The database may be away now. Until its kind is known, it is used as a pooler is.
@@ -191,6 +193,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       },
     },
     metrics,
+    tracing,
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,
     drain,
@@ -217,6 +220,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       await shadow?.stop();
       await cache.close();
       await Promise.all([closeDatabase(), probe.close()]);
+      await tracing?.close();
     },
   };
 }

@@ -2,8 +2,9 @@ import type { z } from 'zod';
 
 import type { RedisTarget } from './cache/redis/redis-client.js';
 import { parseCorsOrigins } from './cors-origins.js';
+import { parseOtlpHeaders } from './otlp-headers.js';
 import { readSecretFiles } from './secret-files.js';
-import { contradictions, MAX_TTL_SECONDS, missingRedis, SETTINGS } from './settings.js';
+import { contradictions, MAX_TTL_SECONDS, missingRedis, SETTINGS, type SamplerName } from './settings.js';
 
 /** The TTL of each cached resource in seconds, before jitter. */
 export type Ttls = { readonly [Name in keyof typeof MAX_TTL_SECONDS]: number };
@@ -60,7 +61,19 @@ export interface Config {
   readonly logLevel: string;
   /** What takes at least this long (ms) is logged; 0: nothing is. */
   readonly slow: { readonly operationMs: number; readonly sqlMs: number };
+  /** Undefined: no traces. */
+  readonly tracing: TracingConfig | undefined;
   readonly dataDir: string;
+}
+
+/** Where traces are sent, and which requests are traced. */
+export interface TracingConfig {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly serviceName: string;
+  readonly sampler: SamplerName;
+  /** The part of the traces that is recorded, if the sampler has a ratio. */
+  readonly ratio: number;
 }
 
 /** Names every mistake in the environment, one a line. */
@@ -121,6 +134,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
     auth: authOf(env),
     logLevel: env.LOG_LEVEL,
     slow: { operationMs: env.SLOW_OPERATION_MS, sqlMs: env.SLOW_SQL_MS },
+    tracing: tracingOf(env),
     dataDir: env.DATA_DIR,
   };
 }
@@ -242,6 +256,20 @@ const authOf = (env: {
   audience: env.JWT_AUDIENCE,
   userClaim: env.JWT_USER_CLAIM,
 });
+
+function tracingOf(env: z.infer<typeof SETTINGS>): TracingConfig | undefined {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers } = env;
+  if (endpoint === undefined) return undefined;
+  const url = new URL(endpoint);
+  url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/traces`;
+  return {
+    url: url.href,
+    headers: (headers !== undefined && parseOtlpHeaders(headers)) || {},
+    serviceName: env.OTEL_SERVICE_NAME,
+    sampler: env.OTEL_TRACES_SAMPLER,
+    ratio: env.OTEL_TRACES_SAMPLER_ARG,
+  };
+}
 
 function allowedOrigins(value: string | undefined, production: boolean): Config['http']['corsOrigin'] {
   if (value === undefined) return production ? undefined : '*';

@@ -7,6 +7,7 @@ const SECRETS = [
   'REDIS_SENTINEL_PASSWORD',
   'JWT_SECRET',
   'OPERATOR_TOKEN',
+  'OTEL_EXPORTER_OTLP_HEADERS',
 ] as const;
 
 type Variables = Record<string, string | undefined>;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { CorsOriginError, parseCorsOrigins } from './cors-origins.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
+import { parseOtlpHeaders } from './otlp-headers.js';
 
 /** The TTL of each cached resource in seconds: the default, and the maximum of its setting. */
 export const MAX_TTL_SECONDS = {
@@ -48,6 +49,18 @@ function corsOrigins({ value, issues }: { value: string; issues: z.core.$ZodRawI
     issues.push({ code: 'custom', message: error.message, input: undefined });
   }
 }
+
+/** The samplers that the OpenTelemetry specification names. */
+const SAMPLERS = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
+
+export type SamplerName = (typeof SAMPLERS)[number];
 
 const REDIS_URL = /^(off|rediss?:\/\/[^\s/]+.*|rediss?\+sentinel:\/\/[^\s/]+\/[^\s/]+.*)$/;
 
@@ -116,6 +129,23 @@ export const SETTINGS = z.object({
   LOG_LEVEL: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   SLOW_OPERATION_MS: integer(0, 600_000).default(1_000),
   SLOW_SQL_MS: integer(0, 600_000).default(500),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+    .optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: z
+    .string()
+    .refine(
+      (text) => parseOtlpHeaders(text) !== undefined,
+      'must be name=value, comma-separated, with percent-encoded values',
+    )
+    .optional(),
+  OTEL_SERVICE_NAME: z.string().default('flovo-bots'),
+  OTEL_TRACES_SAMPLER: oneOf(SAMPLERS).default('parentbased_always_on'),
+  OTEL_TRACES_SAMPLER_ARG: z
+    .string()
+    .regex(/^(0|1|0?\.\d+|1\.0+)$/, 'must be a number from 0 to 1')
+    .transform(Number)
+    .default(1),
   CORS_ORIGIN: z.string().check(corsOrigins).optional(),
   KEEP_ALIVE_SECONDS: integer(1, 3_600).default(72),
   SHUTDOWN_DELAY_MS: integer(0, 600_000).default(0),

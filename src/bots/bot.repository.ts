@@ -293,7 +293,7 @@ export class BotRepository {
     const [first] = pages;
     const prepared = first && pages.length === 1 ? this.searches.get(first.index) : undefined;
     // Not prepared: the number of texts, and the index that finds each, change the statement.
-    if (!prepared) return await selectFound(this.db, pages.map(matchingPage), momentSince(since));
+    if (!prepared) return await selectFound(this.db, pages.map(matchingPage), momentSince(since)).execute();
     return await prepared.execute({ ...first, since });
   }
 

@@ -1,4 +1,5 @@
 import type { MomentText } from '../cache/core/moment.js';
+import { within } from '../cache/core/span.js';
 import { Role } from '../auth/role.enum.js';
 import type { BotContext } from './bot.context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
@@ -38,6 +39,7 @@ export class BotService {
     const orgId = parseId('orgId', input.orgId);
     const { name, description } = parseInput(createBotRules, input);
     const bot = await this.write(
+      context,
       () => [orgTag.of(orgId)],
       async () => await this.insert({ ...writer, orgId, name, description: description ?? '' }),
     );
@@ -122,13 +124,14 @@ export class BotService {
     { id }: WritableBot,
     write: () => Promise<Result>,
   ): Promise<Result> {
-    return await this.write(async () => {
+    const tags = async () => {
       // A cached bot is good enough to find its organization. If there is none, the invalidation log covers the
       // write.
       const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
       const bot = await search.catch(() => null);
       return [botTag.of(id), botStatsTag.of(id), ...(bot ? [orgTag.of(bot.orgId)] : [])];
-    }, write);
+    };
+    return await this.write(context, tags, write);
   }
 
   /**
@@ -136,11 +139,12 @@ export class BotService {
    * error.
    */
   private async write<Result>(
+    context: BotContext,
     tags: () => readonly string[] | Promise<readonly string[]>,
     write: () => Promise<Result>,
   ): Promise<Result> {
     try {
-      return await write();
+      return await within(context.span, write);
     } catch (error) {
       if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
       throw error;
@@ -148,7 +152,7 @@ export class BotService {
   }
 
   private async changed(context: BotContext, bot: BotKey, moment?: MomentText): Promise<void> {
-    await this.invalidation.botChanged(bot, moment);
+    await within(context.span, () => this.invalidation.botChanged(bot, moment));
     context.clearLoaders();
   }
 }

@@ -1,6 +1,7 @@
 import { requireRole } from '../auth/authorization.js';
 import type { PrincipalRepository } from '../auth/principal.repository.js';
 import type { Role } from '../auth/role.enum.js';
+import { within } from '../cache/core/span.js';
 import type { BotContext } from './bot.context.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import type { BotRepository } from './bot.repository.js';
@@ -19,7 +20,10 @@ export class RefusedWrites {
 
   /** Returns the bot if the caller may change it. @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN */
   async ofBot(context: BotContext, id: string, needed: Role): Promise<Bot> {
-    const [[found], caller] = await Promise.all([this.bots.findMany([id]), this.callerOf(context)]);
+    const [[found], caller] = await Promise.all([
+      within(context.span, () => this.bots.findMany([id])),
+      this.callerOf(context),
+    ]);
     const bot = found?.value ?? undefined;
     await this.reveal(context);
     requireRole(caller, needed, bot?.orgId, 'Bot');
@@ -48,7 +52,8 @@ export class RefusedWrites {
   }
 
   private async callerOf(context: BotContext) {
-    const [caller] = await this.principals.findMany([context.authorization.requireToken()]);
+    const userId = context.authorization.requireToken();
+    const [caller] = await within(context.span, () => this.principals.findMany([userId]));
     return caller?.value;
   }
 

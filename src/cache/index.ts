@@ -14,6 +14,7 @@ export type { ShapeOf } from './core/shape.js';
 export { tagFamily, type Tag, type TagFamily } from './core/tags.js';
 export { clearLoaders, createLoaders, type Loaders } from './loaders.js';
 export type { ResponseDependencies } from './response/response-dependencies.js';
+export type { Span, TracedPart } from './core/span.js';
 export { encodeKeyText } from './core/keys.js';
 export type { RedisTarget } from './redis/redis-client.js';
 export { installCache } from './postgres/install.js';

@@ -1,5 +1,6 @@
 import { getTableName } from 'drizzle-orm';
 
+import { currentSpan, within } from '../cache/core/span.js';
 import { StatementError } from './failures.js';
 import type { ConnectionPool, Lease } from './pool.js';
 import type { StatementClient, StatementExecutor, StatementRunner } from './statements.js';
@@ -20,16 +21,17 @@ export async function inSnapshotTransaction<T>(
   { statements, pool, limits }: SnapshotOptions,
   work: (executor: StatementExecutor) => Promise<T>,
 ): Promise<T> {
+  const span = currentSpan();
   const lease = await statements.begin(beginStatement(limits));
   const transaction = new SnapshotTransaction(statements, pool, lease);
   try {
     return await transaction.withinLimit(limits.statementTimeoutMs, async (executor) => {
-      await executor.run(false, async ({ unsafe }) => await unsafe(LOCK_TABLES));
+      await within(span, () => executor.run(false, async ({ unsafe }) => await unsafe(LOCK_TABLES)));
       return await work(executor);
     });
   } finally {
     // The caller does not wait: it has what it wanted, and this cannot fail.
-    void transaction.end();
+    void within(span, () => transaction.end());
   }
 }
 
@@ -67,7 +69,8 @@ class SnapshotTransaction implements StatementExecutor {
   ) {}
 
   async run<T>(_isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T> {
-    const result = this.last.then(async () => await this.runNext(work));
+    const span = currentSpan();
+    const result = this.last.then(async () => await within(span, () => this.runNext(work)));
     this.last = result.catch(() => undefined);
     return await result;
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type postgres from 'postgres';
 
+import { currentSpan, type Span } from '../cache/core/span.js';
 import type { Sql } from './driver.js';
 import { endpointKind, rememberEndpointKind } from './endpoint-kind.js';
 import { StatementError, transientFailure, type TransientFailure } from './failures.js';
@@ -59,7 +60,8 @@ export class StatementRunner implements StatementExecutor {
   constructor(private readonly options: StatementRunnerOptions) {}
 
   async run<T>(isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T> {
-    return await this.attempt(isRead, MAX_RETRIES, async () => await this.once(isRead, this.counted(work)));
+    const counted = this.counted(work);
+    return await this.attempt(isRead, MAX_RETRIES, async () => await this.once(isRead, counted));
   }
 
   /**
@@ -104,20 +106,27 @@ export class StatementRunner implements StatementExecutor {
     work: (client: StatementClient) => Promise<T>,
     onSent?: (cancel: () => void) => void,
   ): Work<T> {
+    const parent = currentSpan();
     return async ({ entry }, track) => {
       let statement = '';
       let sentAt = 0;
+      let span: Span | undefined;
+      let failure: unknown;
       const unsafe = ((text: string, ...rest: [never, never]) => {
         this.options.onStatement?.(text);
         statement = text;
         sentAt = performance.now();
+        span = parent?.begin({ kind: 'sql', statement: text });
         const query = track(entry.driver.unsafe(text, ...rest));
         onSent?.(() => query.cancel());
         return query;
       }) as Sql['unsafe'];
       try {
         return await work({ unsafe });
+      } catch (error) {
+        throw (failure = error);
       } finally {
+        span?.end(failure);
         if (sentAt > 0) this.options.onStatementEnd?.(statement, (performance.now() - sentAt) / 1_000);
       }
     };

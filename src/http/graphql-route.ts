@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Identity } from '../auth/authorization.js';
 import type { Authenticator } from '../auth/authentication.js';
 import type { CacheObserver } from '../cache/core/observer.js';
+import { within } from '../cache/core/span.js';
 import { MAX_EXECUTIONS } from '../cache/create-cache.js';
 import type { MomentCheck } from '../cache/response/moment-check.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
@@ -79,7 +80,8 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const startedAt = performance.now();
     reply.header('cache-control', 'no-store');
-    const found = authenticate(request.headers.authorization);
+    const { span } = request;
+    const found = within(span, () => authenticate(request.headers.authorization));
     const identity = found instanceof Promise ? await found : found;
     const contentType = responseTypeFor(request.headers.accept);
     const cacheReport = options.wantsReport(request) ? new CacheReport() : undefined;
@@ -87,7 +89,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
 
     const key = responseCache && answerKey(asked);
     if (key !== undefined && asked.contentType !== undefined) {
-      const cached = await responseCache?.find(key, cacheReport);
+      const cached = await within(span, () => responseCache?.find(key, cacheReport));
       if (cached !== undefined) {
         report.fromCache(request, cached.label, startedAt);
         reply.header('content-type', asked.contentType);
@@ -115,7 +117,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
    * again: a few times, and at last in one transaction.
    */
   async function answerAnew(asked: Asked, key: string | undefined): Promise<OperationAnswer> {
-    const { body: text } = asked.request;
+    const { body: text, span } = asked.request;
     const body = typeof text === 'string' ? parseJsonBody(text) : text;
     const refused = refuseLargeVariables(asked, body);
     if (refused) return refused;
@@ -124,18 +126,20 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       asked.cacheReport?.restart();
       const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
       const answer = await answerOnce(asked, body, resources, dependencies);
-      const holds = momentCheck.holds(dependencies);
+      const holds = within(span, () => momentCheck.holds(dependencies));
       if (holds !== true && !(await holds)) continue;
       if (key !== undefined && answer.status === 200)
         responseCache?.keep(key, answer.text, dependencies, answer.operation?.label);
       return answer;
     }
     observer.executedAgain('in one transaction');
-    return await inOneSnapshot(async (snapshot) => {
-      asked.cacheReport?.restart();
-      const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
-      return await answerOnce(asked, body, snapshot, dependencies);
-    });
+    return await within(span, () =>
+      inOneSnapshot(async (snapshot) => {
+        asked.cacheReport?.restart();
+        const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
+        return await answerOnce(asked, body, snapshot, dependencies);
+      }),
+    );
   }
 
   async function answerOnce(
@@ -151,6 +155,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       dependencies,
       maxCharacters: maxAnswerBytes,
       report: cacheReport,
+      span: request.span,
     });
     const answer =
       (await executeKnown(asked, body, context)) ??

@@ -27,6 +27,8 @@ import type { Playground } from './playground.js';
 import { limitRates } from './rate-limit.js';
 import { readJsonText, refuseOtherBodies } from './request-body.js';
 import { logRequest } from './request-log.js';
+import { traceRequests } from './request-trace.js';
+import type { Tracing } from '../tracing/tracing.js';
 
 /** Room for 500 messages of 8,000 characters each. */
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024;
@@ -56,6 +58,8 @@ export interface HttpOptions {
   readonly operatorInvalidation: OperatorInvalidation;
   readonly console: Console;
   readonly metrics: Metrics;
+  /** Undefined: requests are not traced. */
+  readonly tracing: Tracing | undefined;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
   readonly drain: Drain;
@@ -94,6 +98,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     logRequest(log, request, reply);
     done();
   });
+  traceRequests(app, options.tracing);
   drain.watch(app.server);
   app.addHook('preClose', async () => await drain.finish());
   app.addHook('onSend', (_request, reply, payload, done) => {

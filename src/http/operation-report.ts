@@ -55,6 +55,7 @@ export class OperationReport {
     startedAt: number,
   ): void {
     for (const code of errorCodes) this.options.metrics.graphql.errorAnswered(code);
+    if (errorCodes.length > 0) request.errorCodes = errorCodes;
     if (operation) this.answered(request, { ...operation, isCached: false }, startedAt);
   }
 

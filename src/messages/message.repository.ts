@@ -120,7 +120,8 @@ export class MessageRepository {
       .select({ id: bots.id, orgId: bots.orgId })
       .from(messages)
       .innerJoin(bots, eq(bots.id, messages.botId))
-      .where(eq(messages.id, id));
+      .where(eq(messages.id, id))
+      .execute();
     return row;
   }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Role } from '../auth/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
+import { within } from '../cache/core/span.js';
 import { justChanged } from '../bots/bot.service.js';
 import type { RefusedWrites } from '../bots/refused-writes.js';
 import type { MessageContext } from './message.context.js';
@@ -76,6 +77,7 @@ export class MessageService {
     const id = parseId('botId', botId);
     const given = parseInput(messagesRules, inputs, 'messages');
     const inserted = await this.write(
+      context,
       async () => await this.insert({ id, ...context.authorization.writer(Role.EDITOR) }, given),
       async () => {
         const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
@@ -87,7 +89,7 @@ export class MessageService {
       throw justChanged(await this.refused.ofBot(context, id, Role.EDITOR));
     }
     const { orgId, messages } = inserted;
-    const stats = await this.statsAfterWrite({ id, orgId });
+    const stats = await this.statsAfterWrite(context, { id, orgId });
     context.clearLoaders();
     if (stats) return { id, messages, stats };
     // The bot was deleted since, and the messages with it.
@@ -100,6 +102,7 @@ export class MessageService {
     const messageId = parseId('id', id);
     const writer = context.authorization.writer(Role.EDITOR);
     const changed = await this.write(
+      context,
       async () => await this.messages.updateStatus({ id: messageId, ...writer }, status),
       async () => {
         // If the bot cannot be found either, the invalidation log covers the write.
@@ -109,17 +112,15 @@ export class MessageService {
       },
     );
     if (!changed) {
-      await this.refused.ofMessage(context, this.messages.findBot(messageId), Role.EDITOR);
+      const bot = within(context.span, () => this.messages.findBot(messageId));
+      await this.refused.ofMessage(context, bot, Role.EDITOR);
       throw notFound('Message');
     }
     const { orgId, message } = changed;
     // The answer does not need the statistics. If they cannot be read, they are invalidated, and the change succeeds.
-    await this.invalidation
-      .botStatsChanged(
-        { id: message.botId, orgId },
-        async (since) => await this.stats.findMany([message.botId], since),
-      )
-      .catch(() => undefined);
+    const read = async (since: SnapshotText) => await this.stats.findMany([message.botId], since);
+    const bot = { id: message.botId, orgId };
+    await within(context.span, () => this.invalidation.botStatsChanged(bot, read)).catch(() => undefined);
     context.clearLoaders();
     return message;
   }
@@ -128,13 +129,14 @@ export class MessageService {
    * Reads the statistics, and tries again after temporary failures: the messages are recorded, and a client that got
    * an error would send them again.
    */
-  private async statsAfterWrite(bot: BotKey): Promise<BotStats | null | undefined> {
+  private async statsAfterWrite(context: MessageContext, bot: BotKey): Promise<BotStats | null | undefined> {
     const endsAt = performance.now() + MAX_READ_MS;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs *= 2) {
       try {
         const read = async (since: SnapshotText) =>
           await withTimeLimit(this.stats.findMany([bot.id], since), endsAt - performance.now());
-        return (await this.invalidation.botStatsChanged(bot, read))?.value;
+        const newer = await within(context.span, () => this.invalidation.botStatsChanged(bot, read));
+        return newer?.value;
       } catch (cause) {
         if (performance.now() + pauseMs > endsAt) throw nowUnavailable('their statistics', cause);
         await sleep(pauseMs);
@@ -160,11 +162,12 @@ export class MessageService {
    * error.
    */
   private async write<Result>(
+    context: MessageContext,
     write: () => Promise<Result>,
     tags: () => readonly string[] | Promise<readonly string[]>,
   ): Promise<Result> {
     try {
-      return await write();
+      return await within(context.span, write);
     } catch (error) {
       if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
       throw error;

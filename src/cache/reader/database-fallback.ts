@@ -1,3 +1,4 @@
+import { currentSpan, within } from '../core/span.js';
 import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 
@@ -27,9 +28,11 @@ export class DatabaseFallback<Id, Value> {
   async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { freshness, onJoin } = this.parts;
     const arrivedAt = performance.now();
+    const span = currentSpan();
     let missing = reads;
     while (missing.length > 0) {
-      const flights = this.join(missing.map(({ entry }) => entry));
+      const entries = missing.map(({ entry }) => entry);
+      const flights = within(span, () => this.join(entries));
       const results = await Promise.all(flights.map(({ result }) => result));
       if (flights.some(({ startedAt }) => startedAt < arrivedAt)) await freshness.confirm();
       missing = missing.filter((read, i) => {

@@ -19,6 +19,7 @@ import type { CacheStore, ReadOrClaimed, Stored } from '../redis/cache-store.js'
 import type { KeySpace } from '../core/keys.js';
 import { parseMoment } from '../core/moment.js';
 import type { ReadDependencies, Resource, Snapshotted, ValueLife } from '../core/resource.js';
+import { currentSpan, traced, within } from '../core/span.js';
 import type { BackgroundWork } from './background-work.js';
 import { MIN_USES, RefreshAhead } from './refresh-ahead.js';
 import { Reloads } from './reloads.js';
@@ -126,7 +127,8 @@ export class ResourceReader<Id, Value> {
       ids.map((id) => this.entries.of(id)),
       dependencies,
     );
-    await this.read(reads);
+    const part = { kind: 'read', resource: this.resource.name, keys: ids.length } as const;
+    await traced(part, () => this.read(reads));
     if (startedAt !== undefined) this.report(ids, reads, performance.now() - startedAt, dependencies);
     const { name: resource } = this.resource;
     return reads.map(({ entry, loaded = NOT_LOADED }) => {
@@ -218,17 +220,19 @@ export class ResourceReader<Id, Value> {
   async replace(id: Id, newer: Snapshotted<Value>, others: readonly Tag[] = []): Promise<void> {
     const { value, version = 0 } = newer;
     const { snapshot } = parseMoment(newer.snapshot);
+    const span = currentSpan();
     await this.parts.helping.admit([newer.snapshot]);
     const entry = this.entries.of(id);
     const life = this.lifeOf(entry, value);
     const loaded = { value, snapshot, version, generation: undefined, ...life, uses: 0 };
-    await this.fills?.replace(entry, loaded, others);
+    await within(span, () => this.fills?.replace(entry, loaded, others));
   }
 
   /** Completes reads with the values in Redis that may be used; {@link readMissing} completes the others. */
   private async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { store, observer, onHit } = this.parts;
     const { name } = this.resource;
+    const span = currentSpan();
     let stored: readonly Stored[];
     let claims: Claims;
     try {
@@ -238,7 +242,7 @@ export class ResourceReader<Id, Value> {
       rethrowUnlessUnavailable(error);
       observer.miss(name, 'unavailable', reads.length);
       for (const read of reads) read.missed = 'unavailable';
-      await this.databaseFallback.read(reads);
+      await within(span, () => this.databaseFallback.read(reads));
       return;
     }
     const misses = new Map<MissReason, number>();
@@ -265,8 +269,9 @@ export class ResourceReader<Id, Value> {
       observer.hit(name, reads.length - missing.length);
       this.policy.hit(reads.length - missing.length);
     }
+    span?.foundHits(reads.length - missing.length);
     if (isOneDue) this.refreshSoon(reads);
-    if (missing.length > 0) await this.readMissing(store, missing, claims);
+    if (missing.length > 0) await within(span, () => this.readMissing(store, missing, claims));
   }
 
   /** Has the values loaded again that were found often and are near their end. */
@@ -329,6 +334,7 @@ export class ResourceReader<Id, Value> {
     const mine: ClaimedRead<Id, Value>[] = [];
     const others: ClaimedRead<Id, Value>[] = [];
     const unclaimed: PendingRead<Id, Value>[] = [];
+    const span = currentSpan();
     try {
       const keys = missing.map(({ entry }) => entry.keys);
       const claims = claimed ?? (await store.claim(keys, freshGeneration()));
@@ -345,16 +351,19 @@ export class ResourceReader<Id, Value> {
       unclaimed.push(...missing);
     }
     if (mine.length > 0) {
-      const loading = this.load(mine.map(({ read }) => read));
+      const loading = within(span, () => this.load(mine.map(({ read }) => read)));
       pending.push(this.share(mine, loading));
       // If the load fails, its readers get the failure, and nothing is cached.
       void loading.then(
-        (loaded) => this.fills?.fill(mine, loaded),
-        () => this.fills?.release(mine),
+        (loaded) => within(span, () => this.fills?.fill(mine, loaded)),
+        () => within(span, () => this.fills?.release(mine)),
       );
     }
-    if (unclaimed.length > 0) pending.push(this.databaseFallback.read(unclaimed));
-    if (others.length > 0) pending.push(this.share(others, this.waitForOthers(store, others)));
+    if (unclaimed.length > 0) pending.push(within(span, () => this.databaseFallback.read(unclaimed)));
+    if (others.length > 0) {
+      const waiting = within(span, () => this.waitForOthers(store, others));
+      pending.push(this.share(others, waiting));
+    }
     await Promise.all(pending);
   }
 
@@ -395,6 +404,7 @@ export class ResourceReader<Id, Value> {
   ): Promise<LoadedValue<Value>[]> {
     const { pause = sleep, observer } = this.parts;
     const reads = others.map(({ read }) => read);
+    const span = currentSpan();
     let missing = reads;
     try {
       let pauseMs = FIRST_WAIT_MS;
@@ -402,7 +412,8 @@ export class ResourceReader<Id, Value> {
         const thisPauseMs = pauseMs * (0.75 + Math.random() / 2);
         await pause(thisPauseMs);
         waitedMs += thisPauseMs;
-        const stored = await store.read(missing.map(({ entry }) => entry.keys));
+        const keys = missing.map(({ entry }) => entry.keys);
+        const stored = await within(span, () => store.read(keys));
         missing = missing.filter((read, i) => {
           const hit = this.tryHit(read.entry, stored[i]);
           if (typeof hit === 'string') return true;
@@ -416,7 +427,8 @@ export class ResourceReader<Id, Value> {
       rethrowUnlessUnavailable(error);
     }
     if (missing.length > 0) {
-      const loaded = await this.load(missing);
+      const late = missing;
+      const loaded = await within(span, () => this.load(late));
       missing.forEach((read, i) => {
         read.loaded = loaded[i];
       });
@@ -434,10 +446,12 @@ export class ResourceReader<Id, Value> {
     const { helping, observer } = this.parts;
     observer.loaded(this.resource.name, missing.length);
     const ids = missing.map(({ entry }) => entry.id);
+    const span = currentSpan();
     const startedAt = performance.now();
     const loaded = await this.resource.load(ids, helping.since);
     this.policy.loaded(ids.length, performance.now() - startedAt);
-    const helped = helping.admit(loaded.map(({ snapshot }) => snapshot));
+    const moments = loaded.map(({ snapshot }) => snapshot);
+    const helped = within(span, () => helping.admit(moments));
     if (helped) await helped;
     return missing.map(({ entry, generation }, i) => {
       const { value, snapshot: moment, version = 0 } = loaded[i] ?? NOT_LOADED;

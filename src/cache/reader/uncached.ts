@@ -1,5 +1,6 @@
 import { parseMoment } from '../core/moment.js';
 import type { CachedResource, Resource } from '../core/resource.js';
+import { traced } from '../core/span.js';
 import type { Helping } from '../invalidation/helping.js';
 
 const NOT_CACHED = {
@@ -32,7 +33,8 @@ export function uncached<Id, Value>(
   return {
     name,
     async readMany(ids, dependencies) {
-      const loaded = await load(ids, helping.since);
+      const part = { kind: 'read', resource: name, keys: ids.length } as const;
+      const loaded = await traced(part, () => load(ids, helping.since));
       await helping.admit(loaded.map(({ snapshot }) => snapshot));
       return loaded.map(({ value, snapshot: moment }, i) => {
         const { snapshot } = parseMoment(moment);

@@ -5,6 +5,7 @@ import { CacheUnavailableError } from '../core/errors.js';
 import { InFlightLimit } from './in-flight-limit.js';
 import type { KeyExample } from '../core/keys.js';
 import type { CacheObserver, RedisOperation, RedisState } from '../core/observer.js';
+import { currentSpan, within } from '../core/span.js';
 import { describeConnectionError, type RedisClient } from './redis-client.js';
 import { proveUsable } from './redis-proof.js';
 import { isReply, refusalOf, saysUnavailable, type RedisRefusalError } from './redis-refusal.js';
@@ -158,12 +159,13 @@ export class RedisCircuitBreaker {
     this.requireUsable(operation);
     const inFlight = BACKGROUND.has(operation) ? this.inFlightBehind : this.inFlight;
     const turn = inFlight.enter(cost);
+    const span = currentSpan();
     try {
       if (turn) {
         await turn;
         this.requireUsable(operation);
       }
-      return await this.attempt(operation, call);
+      return await within(span, () => this.attempt(operation, call));
     } finally {
       inFlight.leave(cost);
     }
@@ -188,15 +190,17 @@ export class RedisCircuitBreaker {
     const deadlines = isBackground ? this.backgroundDeadlines : this.deadlines;
     const timeoutMs = this.options.timeoutMs * (isBackground ? BACKGROUND_PATIENCE : 1);
     observer.roundTrip(operation);
+    const span = currentSpan()?.begin({ kind: 'redis', operation });
     const startedAt = performance.now();
     let timedOut = false;
+    let failure: Error | undefined;
     try {
       return await deadlines.limit(call(this.client), () => {
         timedOut = true;
         return new CacheUnavailableError(`no answer to ${operation} within ${timeoutMs} ms`);
       });
     } catch (cause) {
-      const error = cause as Error;
+      const error = (failure = cause as Error);
       const refusal = timedOut ? undefined : refusalOf(error);
       observer.redisFailure(operation, timedOut ? 'timeout' : refusal ? 'refused' : 'error');
       if (refusal) {
@@ -210,6 +214,7 @@ export class RedisCircuitBreaker {
       throw timedOut ? error : new CacheUnavailableError(error.message, { cause });
     } finally {
       observer.roundTripEnded(operation, (performance.now() - startedAt) / 1_000);
+      span?.end(failure);
     }
   }
 

@@ -4,6 +4,7 @@ import { CacheUnavailableError } from '../core/errors.js';
 import type { CurrentGenerations, EntryKeys, ReadOrClaimed, Stored } from './cache-store.js';
 import { readOrClaimGroup } from './claims.js';
 import { hashTagOf } from '../core/keys.js';
+import { currentSpan, within, type Span } from '../core/span.js';
 import { unlessSplit } from './moving-slots.js';
 import { costOf, cut, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
@@ -23,6 +24,8 @@ interface Batch {
   cost: number;
   readonly beforeSend: (() => void)[];
   readonly replies: Promise<(string | null)[]>;
+  /** The span of the first reader that has one; the round trip is a part of it. */
+  span: Span | undefined;
 }
 
 /**
@@ -84,7 +87,10 @@ export class SharedReads {
    * for all who share it. Once it is large enough for a round trip, later readers begin another.
    */
   private openBatch(): Batch {
-    if (this.batch && this.batch.keys.cost + this.batch.cost < MAX_ROUND_TRIP_COST) return this.batch;
+    if (this.batch && this.batch.keys.cost + this.batch.cost < MAX_ROUND_TRIP_COST) {
+      this.batch.span ??= currentSpan();
+      return this.batch;
+    }
     if (!this.circuitBreaker.available) throw new CacheUnavailableError(this.circuitBreaker.outage);
     const keys = new KeyList();
     keys.position(this.everything, GENERATION_BYTES);
@@ -94,13 +100,11 @@ export class SharedReads {
     }).then(async () => {
       if (this.batch === batch) this.batch = undefined;
       for (const notify of beforeSend) notify();
-      return await this.circuitBreaker.run(
-        'read',
-        (client) => this.send(client, batch),
-        keys.cost + batch.cost,
+      return await within(batch.span, () =>
+        this.circuitBreaker.run('read', (client) => this.send(client, batch), keys.cost + batch.cost),
       );
     });
-    const batch: Batch = { keys, others: [], cost: 0, replies, beforeSend };
+    const batch: Batch = { keys, others: [], cost: 0, replies, beforeSend, span: currentSpan() };
     this.batch = batch;
     return batch;
   }
