@@ -1,7 +1,7 @@
 import { SpanKind, type Attributes } from '@opentelemetry/api';
 
 import type { TracedPart } from '../cache/core/span.js';
-import { ErrorCode } from '../errors.js';
+import { ApiError, ErrorCode } from '../errors.js';
 import type { Answer, ArrivedRequest } from './tracing.js';
 
 /** The maximum length of a path, and of a statement, in characters. */
@@ -78,6 +78,7 @@ export function describePart(part: TracedPart): Described {
 /** The type of an error: its code, or else its class. Messages may contain values. */
 export function errorTypeOf(error: unknown): string {
   if (!(error instanceof Error)) return '_OTHER';
+  if (error instanceof ApiError) return String(error.extensions.code);
   const { code, cause } = error as { code?: unknown; cause?: unknown };
   if (typeof code === 'string' && /^\w{1,50}$/.test(code)) return code;
   return cause instanceof Error ? errorTypeOf(cause) : error.name;

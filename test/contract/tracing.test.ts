@@ -77,6 +77,75 @@ async function traceOf(traceId: string, name = 'POST /graphql') {
   return { spans, named, request: named('POST /graphql')[0] as CollectedSpan };
 }
 
+// First, because the exports that fail are repeated for some seconds.
+describe('a collector that fails', () => {
+  // Nothing listens on this port.
+  const UNREACHABLE = 'http://127.0.0.1:9';
+
+  test('does no harm: requests are answered, and the server stops in time', async () => {
+    const app = await startApp({
+      DATABASE_URL: fixture.database.url,
+      OTEL_EXPORTER_OTLP_ENDPOINT: UNREACHABLE,
+    });
+    const statuses = new Set<number>();
+    for (let batch = 0; batch < 20; batch++) {
+      const sent = Array.from(
+        { length: 50 },
+        async () => await send(LIST, { orgId: fixture.orgId }, { app }),
+      );
+      for (const { status, body } of await Promise.all(sent)) {
+        statuses.add(status);
+        expect(body.errors).toBeUndefined();
+      }
+    }
+    expect([...statuses]).toEqual([200]);
+    const startedAt = performance.now();
+    await app.close();
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  test('does not fill the memory: of the spans that wait, a limited number is kept', async () => {
+    let release = () => {};
+    const hanging = await startTraceCollector({ until: new Promise((resolve) => (release = resolve)) });
+    const app = await startApp({
+      DATABASE_URL: fixture.database.url,
+      OTEL_EXPORTER_OTLP_ENDPOINT: hanging.url,
+    });
+    const SPANS_OF_EACH = 3;
+    const [batches, each] = [40, 50];
+    for (let batch = 0; batch < batches; batch++) {
+      await Promise.all(Array.from({ length: each }, async () => await send('{ me { id } }', {}, { app })));
+    }
+    release();
+    await app.close();
+    await hanging.close();
+    expect(batches * each * SPANS_OF_EACH).toBeGreaterThan(5_500);
+    expect(hanging.spans.length).toBeGreaterThan(4_000);
+    expect(hanging.spans.length).toBeLessThan(5_000);
+  });
+
+  test('is logged once in a while, without what it was sent', async () => {
+    const refusing = await startTraceCollector({ status: 400 });
+    const app = await startApp({
+      DATABASE_URL: fixture.database.url,
+      OTEL_EXPORTER_OTLP_ENDPOINT: refusing.url,
+      OTEL_EXPORTER_OTLP_HEADERS: `x-collector-token=${encodeURIComponent(COLLECTOR_TOKEN)}`,
+    });
+    try {
+      for (let exported = 1; exported <= 2; exported++) {
+        await send(LIST, { orgId: fixture.orgId }, { app });
+        await eventually(() => refusing.requests.length === exported);
+      }
+    } finally {
+      await app.close();
+      await refusing.close();
+    }
+    const lines = app.logs.filter(({ msg }) => msg === 'Could not export traces');
+    expect(lines).toMatchObject([{ level: 40, reason: 'Bad Request', code: 400 }]);
+    expect(JSON.stringify(app.logs)).not.toContain(COLLECTOR_TOKEN);
+  });
+});
+
 describe('a traced request', () => {
   test('has a span with the conventional attributes, which is a part of the span of its caller', async () => {
     const { traceId } = await send(LIST, { orgId: fixture.orgId }, { headers: { 'x-request-id': 'mine' } });
@@ -125,6 +194,7 @@ describe('a traced request', () => {
     const list = async () => await send(LIST, { orgId: fixture.orgId, unused: (unused += 1) });
     await fixture.admin.flushall();
     const cold = await traceOf((await list()).traceId, 'redis fill');
+    await list();
     const warm = await traceOf((await list()).traceId);
     for (const { named, request } of [cold, warm]) {
       for (const [resource, keys] of Object.entries({ botPage: 1, botStats: BOTS, principal: 1 })) {
@@ -214,8 +284,13 @@ describe('an error', () => {
       await lock`lock table bots in access exclusive mode`;
       const { traceId } = await send(LIST, { orgId: fixture.orgId, search: 'blocked' });
       const { named, request } = await traceOf(traceId);
-      expect(named('sql select')).toMatchObject([{ failed: true, attributes: { 'error.type': '57014' } }]);
-      expect(named('read botPage')).toMatchObject([{ failed: true }]);
+      // After an error, graphql-js may execute the operation again.
+      for (const [name, type] of Object.entries({ 'sql select': '57014', 'read botPage': 'UNAVAILABLE' })) {
+        expect(named(name).length).toBeGreaterThan(0);
+        for (const span of named(name)) {
+          expect(span).toMatchObject({ failed: true, attributes: { 'error.type': type } });
+        }
+      }
       expect(request).toMatchObject({
         failed: true,
         attributes: { 'error.type': 'UNAVAILABLE', 'flovo.error_codes': ['UNAVAILABLE'] },
@@ -301,54 +376,6 @@ describe('OTEL_TRACES_SAMPLER', () => {
       spansOf(unsampled).length > 0,
       collector.spans.some(isAlone),
     ]).toEqual(expected);
-  });
-});
-
-describe('a collector that fails', () => {
-  // Nothing listens on this port.
-  const UNREACHABLE = 'http://127.0.0.1:9';
-
-  test('does no harm: requests are answered, and the server stops in time', async () => {
-    const app = await startApp({
-      DATABASE_URL: fixture.database.url,
-      OTEL_EXPORTER_OTLP_ENDPOINT: UNREACHABLE,
-    });
-    const statuses = new Set<number>();
-    for (let batch = 0; batch < 20; batch++) {
-      const sent = Array.from(
-        { length: 50 },
-        async () => await send(LIST, { orgId: fixture.orgId }, { app }),
-      );
-      for (const { status, body } of await Promise.all(sent)) {
-        statuses.add(status);
-        expect(body.errors).toBeUndefined();
-      }
-    }
-    expect([...statuses]).toEqual([200]);
-    const startedAt = performance.now();
-    await app.close();
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
-  });
-
-  test('is logged once in a while, without what it was sent', async () => {
-    const refusing = await startTraceCollector(400);
-    const app = await startApp({
-      DATABASE_URL: fixture.database.url,
-      OTEL_EXPORTER_OTLP_ENDPOINT: refusing.url,
-      OTEL_EXPORTER_OTLP_HEADERS: `x-collector-token=${encodeURIComponent(COLLECTOR_TOKEN)}`,
-    });
-    try {
-      for (let exported = 1; exported <= 2; exported++) {
-        await send(LIST, { orgId: fixture.orgId }, { app });
-        await eventually(() => refusing.requests.length === exported);
-      }
-    } finally {
-      await app.close();
-      await refusing.close();
-    }
-    const lines = app.logs.filter(({ msg }) => msg === 'Could not export traces');
-    expect(lines).toMatchObject([{ level: 40, reason: 'Bad Request', code: 400 }]);
-    expect(JSON.stringify(app.logs)).not.toContain(COLLECTOR_TOKEN);
   });
 });
 

@@ -59,8 +59,14 @@ export interface TraceCollector {
   close(): Promise<void>;
 }
 
-/** @param status of the answer to an export */
-export async function startTraceCollector(status = 200): Promise<TraceCollector> {
+/**
+ * @param status of the answer to an export
+ * @param until when exports are answered
+ */
+export async function startTraceCollector({
+  status = 200,
+  until = Promise.resolve(),
+}: { readonly status?: number; readonly until?: Promise<void> } = {}): Promise<TraceCollector> {
   const spans: CollectedSpan[] = [];
   const bodies: string[] = [];
   const requests: { path: string | undefined; headers: IncomingHttpHeaders }[] = [];
@@ -75,7 +81,7 @@ export async function startTraceCollector(status = 200): Promise<TraceCollector>
         resource = attributesOf(sent.resource.attributes);
         spans.push(...sent.scopeSpans.flatMap((scope) => scope.spans.map(toCollected)));
       }
-      response.writeHead(status, { 'content-type': 'application/json' }).end('{}');
+      void until.then(() => response.writeHead(status, { 'content-type': 'application/json' }).end('{}'));
     });
   });
   server.listen(0, '127.0.0.1');
