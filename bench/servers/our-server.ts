@@ -59,6 +59,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     responseCache: undefined,
     momentCheck: { since: NOTHING_TO_HELP.helped, holds: async () => true } as unknown as MomentCheck,
     operatorInvalidation: undefined as never,
+    console: undefined,
     inOneSnapshot: async (work) => await work(resources),
     authenticate: createAuthenticator(config.auth),
     metrics: createMetrics(),

@@ -56,7 +56,8 @@ export interface HttpOptions {
   readonly momentCheck: MomentCheck;
   readonly inOneSnapshot: InOneSnapshot;
   readonly operatorInvalidation: OperatorInvalidation;
-  readonly console: Console;
+  /** Undefined: there is no console. */
+  readonly console: Console | undefined;
   readonly metrics: Metrics;
   /** Undefined: requests are not traced. */
   readonly tracing: Tracing | undefined;
@@ -147,7 +148,7 @@ export async function createHttpServer(options: HttpOptions): Promise<FastifyIns
     invalidation: options.operatorInvalidation,
     log,
   });
-  registerConsole(app, { access, console: options.console });
+  if (options.console) registerConsole(app, { access, console: options.console });
   app.get('/metrics', async (_request, reply) => {
     reply.type(metrics.registry.contentType);
     return await metrics.registry.metrics();
