@@ -60,7 +60,8 @@ export interface HttpOptions {
   readonly console: Console | undefined;
   readonly metrics: Metrics;
   /** Undefined: requests are not traced. */
-  readonly tracing: Tracing | undefined;
+  /** Undefined: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   readonly playground: (() => Promise<Playground>) | undefined;
   readonly readiness: () => Promise<Readiness>;
   readonly drain: Drain;
