@@ -1,6 +1,7 @@
 import type { Findings, Tolerance } from './findings.js';
 import type { RedisHost } from './redis-host.js';
 import type { Span } from './span.js';
+import { verifyStoredValues } from './stored-values.js';
 import type { RedisSide } from './redis-side.js';
 import type { CoherenceRun, CoherenceRunOptions } from './coherence-run.js';
 import type { Load } from './workload.js';
@@ -78,5 +79,6 @@ export async function checkConvergence(
   await run.readTruth();
   await span.pause(tolerance.committedMs + 1);
   await run.workload.readAll();
+  if (run.fleet.usesRedis) await verifyStoredValues(run);
   return findings;
 }

@@ -62,6 +62,9 @@ export class Findings {
   intolerable = 0;
   /** Values that nobody can have written: a bug in the checker or a serious one in the server. */
   impossible = 0;
+  /** Values in Redis that were compared with PostgreSQL, and those of them that were stale or corrupt. */
+  verified = 0;
+  wrongInRedis = 0;
   /** Failed requests that nothing excuses. */
   failures = 0;
   /** Requests that failed because their server was killed or had no database. */
@@ -115,6 +118,12 @@ export class Findings {
       this.sample(`fractured by ${ageMs.toFixed(0)} ms: ${fractures[0]} through ${server}`);
   }
 
+  /** A value in Redis is stale or corrupt, although readers would get it. */
+  recordStored(description: string): void {
+    this.wrongInRedis += 1;
+    this.sample(`in Redis: ${description}`);
+  }
+
   fail(description: string): void {
     this.failures += 1;
     this.sample(`failed: ${description}`);
@@ -128,6 +137,8 @@ export class Findings {
     this.intolerable += later.intolerable;
     this.impossible += later.impossible;
     this.failures += later.failures;
+    this.verified += later.verified;
+    this.wrongInRedis += later.wrongInRedis;
     this.excused += later.excused;
     for (const [mine, theirs] of [
       [this.stale, later.stale],
@@ -161,6 +172,9 @@ export class Findings {
         ? [`${backwards.count} observations older than what an earlier read had shown`]
         : []),
       ...(isOneMoment && fractured.count > 0 ? [`${fractured.count} answers of more than one moment`] : []),
+      ...(this.wrongInRedis > 0
+        ? [`${this.wrongInRedis} values in Redis that PostgreSQL does not have`]
+        : []),
       ...(this.failures > 0 ? [`${this.failures} requests failed`] : []),
     ];
   }

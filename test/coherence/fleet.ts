@@ -152,6 +152,11 @@ export class Fleet {
     throw failures[0];
   }
 
+  /** Whether the servers have a cache. */
+  get usesRedis(): boolean {
+    return this.options.settings?.REDIS_URL !== 'off';
+  }
+
   /** Excludes a server from {@link any} until it is released. */
   reserve(berth: Berth): void {
     this.reserved.add(berth);

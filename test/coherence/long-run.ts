@@ -71,9 +71,11 @@ interface Results {
 
 /** Logs the counts of one run, its notes and its first few violations. */
 function report(name: string, { findings, seconds }: Pick<Outcome, 'findings' | 'seconds'>): void {
-  const { answers, observations, stale, backwards, fractured, failures } = findings;
+  const { answers, observations, stale, backwards, fractured, failures, verified, wrongInRedis } = findings;
   const counts = `${stale.count} stale, ${backwards.count} backwards, ${fractured.count} of ${answers} answers fractured`;
-  log(`${name}: ${observations} observations, ${counts}, ${failures} failed, ${seconds.toFixed(0)} s`);
+  log(
+    `${name}: ${observations} observations, ${counts}, ${failures} failed, ${wrongInRedis} of ${verified} stored values wrong, ${seconds.toFixed(0)} s`,
+  );
   for (const line of [...findings.notes, ...findings.samples]) log(`    ${line}`);
 }
 
