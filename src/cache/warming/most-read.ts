@@ -5,7 +5,7 @@ import type { RedisClient } from '../redis/redis-client.js';
 /** How often a process notes what it has read most (ms). */
 const NOTE_EVERY_MS = 30_000;
 /** The maximum number of values that one process notes at a time. */
-const MAX_NOTED = 200;
+const MAX_NOTED = 500;
 /** The maximum number of values that are remembered. */
 const MAX_REMEMBERED = 1_000;
 /** Twice as many reads count as much as having been read this much later (s). */
