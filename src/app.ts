@@ -180,7 +180,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       invalidator,
       helping,
     }),
-    authenticate: createAuthenticator(config.auth, subject),
+    authenticate: createAuthenticator(config.auth, log, subject),
     console: {
       state: async () => await states.read(),
       async inspect(kind, id) {

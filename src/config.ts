@@ -52,6 +52,10 @@ export interface Config {
   };
   readonly auth: {
     readonly secret: string | undefined;
+    /** Another secret whose tokens are valid, while the secret is being replaced. */
+    readonly previousSecret: string | undefined;
+    /** Whether tokens may be valid for ever. */
+    readonly allowsNoExpiry: boolean;
     readonly jwksUrl: string | undefined;
     readonly issuer: string | undefined;
     readonly audience: string | undefined;
@@ -245,12 +249,16 @@ function parse<Rules extends z.ZodType>(
 
 const authOf = (env: {
   JWT_SECRET?: string | undefined;
+  JWT_SECRET_PREVIOUS?: string | undefined;
+  JWT_WITHOUT_EXPIRY?: 'on' | 'off';
   JWKS_URL?: string | undefined;
   JWT_ISSUER?: string | undefined;
   JWT_AUDIENCE?: string | undefined;
   JWT_USER_CLAIM: string;
 }): Config['auth'] => ({
   secret: env.JWT_SECRET,
+  previousSecret: env.JWT_SECRET_PREVIOUS,
+  allowsNoExpiry: env.JWT_WITHOUT_EXPIRY === 'on',
   jwksUrl: env.JWKS_URL,
   issuer: env.JWT_ISSUER,
   audience: env.JWT_AUDIENCE,

@@ -118,6 +118,8 @@ export const SETTINGS = z.object({
   CACHE_TTL_ORG: ttl(MAX_TTL_SECONDS.organizationBots),
   CACHE_TTL_ORG_STATS: ttl(MAX_TTL_SECONDS.organizationStats),
   JWT_SECRET: z.string().optional(),
+  JWT_SECRET_PREVIOUS: z.string().optional(),
+  JWT_WITHOUT_EXPIRY: oneOf(['on', 'off']).default('off'),
   JWKS_URL: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }).optional(),
   OPERATOR_TOKEN: z
     .string()
@@ -183,11 +185,9 @@ export function contradictions(env: Record<string, string | undefined>): [name: 
   }
   found.push(...missingRedis(env));
   if (env.NODE_ENV === 'production') {
-    if (env.JWT_SECRET !== undefined && env.JWT_SECRET.length < 32) {
-      found.push(['JWT_SECRET', 'must have at least 32 characters in production']);
-    }
-    if (env.OPERATOR_TOKEN !== undefined && env.OPERATOR_TOKEN.length < 32) {
-      found.push(['OPERATOR_TOKEN', 'must have at least 32 characters in production']);
+    for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS', 'OPERATOR_TOKEN']) {
+      const { length = 32 } = env[name] ?? {};
+      if (length < 32) found.push([name, 'must have at least 32 characters in production']);
     }
     if (env.JWKS_URL !== undefined) {
       if (!env.JWKS_URL.startsWith('https:')) found.push(['JWKS_URL', 'must be https in production']);

@@ -57,7 +57,7 @@ export function createCallerReader(
   principals: PrincipalRepository,
   redis: Redis | undefined,
 ): (authorization: string | undefined) => Promise<Caller> {
-  const authenticate = createAuthenticator(auth);
+  const authenticate = createAuthenticator(auth, { warn: () => undefined });
   const find = async (id: string): Promise<Principal | null> =>
     (await principals.findMany([id]))[0]?.value ?? null;
   const read = redis === undefined ? find : cachedInRedis(find, redis);

@@ -61,7 +61,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     operatorInvalidation: undefined as never,
     console: undefined,
     inOneSnapshot: async (work) => await work(resources),
-    authenticate: createAuthenticator(config.auth),
+    authenticate: createAuthenticator(config.auth, log),
     metrics: createMetrics(),
     playground: undefined,
     drain: new Drain(),

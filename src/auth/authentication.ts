@@ -1,11 +1,13 @@
 import { hash } from 'node:crypto';
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
+import { errors, jwtVerify, type JWTPayload } from 'jose';
 import { LRUCache } from 'lru-cache';
 
 import type { CachedResource } from '../cache/core/resource.js';
 import type { Config } from '../config.js';
 import type { Identity } from './authorization.js';
+import type { Logger } from '../logger.js';
 import { isUuid } from '../uuid.js';
+import { KeySet } from './key-set.js';
 
 /**
  * Turns the `Authorization` header of a request into an identity. It answers at once if the token was verified before
@@ -17,20 +19,16 @@ export type Authenticator = (authorization: string | undefined) => Identity | Pr
 /** Finds users by their names at the identity provider. */
 export type Subjects = Pick<CachedResource<string, string>, 'readMany'>;
 
-/** How long a verified token is trusted (ms), unless it expires earlier; a withdrawn key stops counting after that. */
-const VERIFIED_TOKEN_MS = 60_000;
+/**
+ * How long a verified token is trusted (ms), unless it expires earlier. With the age of the keys, a token whose key was
+ * withdrawn is refused within a minute.
+ */
+const VERIFIED_TOKEN_MS = 30_000;
 const MAX_TOKENS = 10_000;
 /** Longer headers are remembered by their digest, which costs some microseconds a request. */
 const MAX_KEY_CHARACTERS = 1_000;
 /** The maximum length of a subject in the database. */
 const MAX_SUBJECT_CHARACTERS = 255;
-
-/** jose's error codes for keys that could not be fetched or read; all other codes are about the token. */
-const KEYS_NOT_HAD: ReadonlySet<string> = new Set([
-  'ERR_JWKS_TIMEOUT',
-  'ERR_JOSE_GENERIC',
-  'ERR_JWKS_INVALID',
-]);
 
 /** The user that a token names: by id, or by the subject at the identity provider. */
 type Named = { readonly userId: string } | { readonly subject: string };
@@ -40,13 +38,18 @@ type Named = { readonly userId: string } | { readonly subject: string };
  * audience if they are configured. The claim JWT_USER_CLAIM (`sub`) names the user: a uuid is the user's id; any
  * other text is looked up in `users.subject`, through the cache, on every request.
  */
-export function createAuthenticator(auth: Config['auth'], subjects?: Subjects): Authenticator {
+export function createAuthenticator(
+  auth: Config['auth'],
+  log: Pick<Logger, 'warn'>,
+  subjects?: Subjects,
+): Authenticator {
   const options = {
+    ...(auth.allowsNoExpiry ? {} : { requiredClaims: ['exp'] }),
     ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
     ...(auth.audience === undefined ? {} : { audience: auth.audience }),
     clockTolerance: 5,
   };
-  const verify = verifier(auth, options);
+  const verify = verifier(auth, options, log);
   /** Verified tokens by header, or by its digest: a client can make the header 16 kB long. */
   const verifiedTokens = new LRUCache<string, { named: Named; until: number }>({ max: MAX_TOKENS });
 
@@ -62,7 +65,9 @@ export function createAuthenticator(auth: Config['auth'], subjects?: Subjects): 
       return await identityOf(named);
     } catch (error) {
       if (error instanceof errors.JWTExpired) return { problem: 'the token has expired' };
-      if (!(error instanceof errors.JOSEError) || KEYS_NOT_HAD.has(error.code)) throw error;
+      if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'exp')
+        return { problem: 'the token must expire: it has no claim exp' };
+      if (!(error instanceof errors.JOSEError)) throw error;
       return { problem: 'the token is not valid' };
     }
   };
@@ -92,12 +97,43 @@ function whomItNames(payload: JWTPayload, claim: string): Named | undefined {
   return value.includes('\0') || /\p{Surrogate}/u.test(value) ? undefined : { subject: value };
 }
 
-function verifier(auth: Config['auth'], options: object): (token: string) => Promise<JWTPayload> {
+function verifier(
+  auth: Config['auth'],
+  options: object,
+  log: Pick<Logger, 'warn'>,
+): (token: string) => Promise<JWTPayload> {
   if (auth.jwksUrl !== undefined) {
-    const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(auth.jwksUrl), { timeoutDuration: 3_000 });
+    const keys = new KeySet(auth.jwksUrl, (error) =>
+      log.warn({ err: error }, 'The keys of the identity provider cannot be read'),
+    );
     const algorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'];
-    return async (token) => (await jwtVerify(token, keys, { ...options, algorithms })).payload;
+    return async (token) =>
+      (
+        await jwtVerify(token, async (header, input) => await keys.keyOf(header, input), {
+          ...options,
+          algorithms,
+        })
+      ).payload;
   }
-  const secret = new TextEncoder().encode(auth.secret ?? '');
-  return async (token) => (await jwtVerify(token, secret, { ...options, algorithms: ['HS256'] })).payload;
+  const secrets = [
+    auth.secret ?? '',
+    ...(auth.previousSecret === undefined ? [] : [auth.previousSecret]),
+  ].map((secret) => new TextEncoder().encode(secret));
+  return async (token) => await verifyWithOneOf(secrets, token, options);
+}
+
+/** While a secret is being replaced, tokens that were signed with the previous one are valid as well. */
+async function verifyWithOneOf(
+  secrets: readonly Uint8Array[],
+  token: string,
+  options: object,
+): Promise<JWTPayload> {
+  const [secret, ...others] = secrets;
+  try {
+    return (await jwtVerify(token, secret ?? new Uint8Array(), { ...options, algorithms: ['HS256'] }))
+      .payload;
+  } catch (error) {
+    if (others.length === 0 || !(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    return await verifyWithOneOf(others, token, options);
+  }
 }

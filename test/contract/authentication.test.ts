@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type JWK } from 'jose';
+import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type JWK, type JWTHeaderParameters } from 'jose';
 
 import { signToken } from '../../src/auth/sign-token.js';
 import { startApp, type TestApp } from '../support/app.js';
@@ -46,7 +46,8 @@ async function outcome(app: TestApp, authorization: string): Promise<string> {
 }
 
 const secretKey = new TextEncoder().encode(SECRET);
-const token = (subject = userId) => new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject(subject);
+const token = (header: JWTHeaderParameters = { alg: 'HS256' }) =>
+  new SignJWT().setProtectedHeader(header).setSubject(userId).setExpirationTime('1h');
 
 describe('a token signed with the shared secret', () => {
   let app: TestApp;
@@ -83,7 +84,7 @@ describe('a token signed with the shared secret', () => {
   test('is refused with another algorithm, although the secret is the same', async () => {
     const strong = new TextEncoder().encode(SECRET.repeat(2));
     for (const alg of ['HS384', 'HS512']) {
-      const signed = await new SignJWT().setProtectedHeader({ alg }).setSubject(userId).sign(strong);
+      const signed = await token({ alg }).sign(strong);
       expect(await outcome(app, `Bearer ${signed}`)).toBe('UNAUTHENTICATED');
     }
   });
@@ -129,6 +130,7 @@ describe('a token signed with a key of the JWKS', () => {
   let server: Server;
   let app: TestApp;
   let status = 200;
+  let fetches = 0;
   let keys: JWK[] = [];
   let pair: Awaited<ReturnType<typeof generateKeyPair>>;
 
@@ -136,6 +138,7 @@ describe('a token signed with a key of the JWKS', () => {
     pair = await generateKeyPair('ES256');
     keys = [{ ...(await exportJWK(pair.publicKey)), kid: 'one', alg: 'ES256' }];
     server = createServer((_request, response) => {
+      fetches += 1;
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
     });
     server.listen(0, '127.0.0.1');
@@ -154,8 +157,7 @@ describe('a token signed with a key of the JWKS', () => {
     return await start({ JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET });
   };
 
-  const signed = async (kid = 'one', key = pair.privateKey) =>
-    await new SignJWT().setProtectedHeader({ alg: 'ES256', kid }).setSubject(userId).sign(key);
+  const signed = async (kid = 'one', key = pair.privateKey) => await token({ alg: 'ES256', kid }).sign(key);
 
   test('is accepted', async () => {
     expect(await outcome(app, `Bearer ${await signed()}`)).toBe('OK');
@@ -170,23 +172,91 @@ describe('a token signed with a key of the JWKS', () => {
   test('is refused if it was signed with the shared secret, or with the public key as a secret', async () => {
     expect(await outcome(app, `Bearer ${await signToken(SECRET, userId)}`)).toBe('UNAUTHENTICATED');
     const publicKey = new TextEncoder().encode(await exportSPKI(pair.publicKey));
-    const forged = await new SignJWT()
-      .setProtectedHeader({ alg: 'HS256', kid: 'one' })
-      .setSubject(userId)
-      .sign(publicKey);
+    const forged = await token({ alg: 'HS256', kid: 'one' }).sign(publicKey);
     expect(await outcome(app, `Bearer ${forged}`)).toBe('UNAUTHENTICATED');
   });
 
-  test('is neither accepted nor called invalid while the keys cannot be fetched', async () => {
+  test('is neither accepted nor called invalid while the keys are not known: 503', async () => {
     status = 500;
     const fresh = await startWithKeys();
-    expect(await outcome(fresh, `Bearer ${await signed()}`)).toBe('INTERNAL_SERVER_ERROR');
+    const authorization = `Bearer ${await signed()}`;
+    expect(await outcome(fresh, authorization)).toBe('UNAVAILABLE');
+    const { status: answered } = await fetch(fresh.url, { method: 'POST', headers: { authorization } });
+    expect(answered).toBe(503);
     status = 200;
     const again = await askUntil(
-      async () => await outcome(fresh, `Bearer ${await signed()}`),
+      async () => await outcome(fresh, authorization),
       (code) => code === 'OK',
     );
     expect(again).toBe('OK');
+  });
+
+  test('costs one fetch, however many tokens name keys that nobody has, and few while the endpoint fails', async () => {
+    const fresh = await startWithKeys();
+    const authorizations = await Promise.all(
+      Array.from({ length: 50 }, async (_, n) => `Bearer ${await signed(`random ${n}`)}`),
+    );
+    const sendAll = async () =>
+      new Set(await Promise.all(authorizations.map(async (each) => await outcome(fresh, each))));
+    fetches = 0;
+    expect(await sendAll()).toEqual(new Set(['UNAUTHENTICATED']));
+    expect(fetches).toBe(1);
+    status = 500;
+    try {
+      const other = await startWithKeys();
+      fetches = 0;
+      const codes = await Promise.all(authorizations.map(async (each) => await outcome(other, each)));
+      expect(new Set(codes)).toEqual(new Set(['UNAVAILABLE']));
+      expect(fetches).toBe(1);
+    } finally {
+      status = 200;
+    }
+  });
+
+  test('is accepted for as long as the keys are known, while the endpoint fails or hangs', async () => {
+    const fresh = await startWithKeys();
+    expect(await outcome(fresh, `Bearer ${await signed()}`)).toBe('OK');
+    status = 500;
+    try {
+      // Another token, which was not verified before.
+      expect(
+        await outcome(
+          fresh,
+          `Bearer ${await token({ alg: 'ES256', kid: 'one' }).setJti('2').sign(pair.privateKey)}`,
+        ),
+      ).toBe('OK');
+    } finally {
+      status = 200;
+    }
+  });
+});
+
+describe('a token without exp', () => {
+  const forEver = async () =>
+    `Bearer ${await new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject(userId).sign(secretKey)}`;
+
+  test('is refused, and the answer says why', async () => {
+    const app = await start();
+    const response = await fetch(app.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: await forEver() },
+      body: '{"query":"{ me { id } }"}',
+    });
+    expect(await response.text()).toContain('Not authenticated: the token must expire: it has no claim exp');
+  });
+
+  test('is accepted if a setting allows it', async () => {
+    expect(await outcome(await start({ JWT_WITHOUT_EXPIRY: 'on' }), await forEver())).toBe('OK');
+  });
+});
+
+describe('while a secret is being replaced', () => {
+  test('tokens of the new and of the previous secret are accepted, and of no other', async () => {
+    const [previous, other] = ['the previous secret of these tests!', 'a secret that was never configured'];
+    const app = await start({ JWT_SECRET_PREVIOUS: previous });
+    expect(await outcome(app, `Bearer ${await signToken(SECRET, userId)}`)).toBe('OK');
+    expect(await outcome(app, `Bearer ${await signToken(previous, userId)}`)).toBe('OK');
+    expect(await outcome(app, `Bearer ${await signToken(other, userId)}`)).toBe('UNAUTHENTICATED');
   });
 });
 
@@ -207,7 +277,10 @@ describe('a user whom the identity provider names by a subject of its own', () =
   });
 
   const signed = async (subject: unknown, claim = 'sub') =>
-    `Bearer ${await new SignJWT({ [claim]: subject }).setProtectedHeader({ alg: 'HS256' }).sign(secretKey)}`;
+    `Bearer ${await new SignJWT({ [claim]: subject })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setExpirationTime('1h')
+      .sign(secretKey)}`;
 
   test.each([
     'auth0|5f7c8ec7c33c6c004bbafe82',
@@ -294,7 +367,11 @@ describe('a user whom the identity provider names by a subject of its own', () =
       await subjectOf(userId, 'auth0|claimed');
       const payload = (value: unknown) => JSON.parse(`{${JSON.stringify(claim)}: ${JSON.stringify(value)}}`);
       const sign = async (value: unknown) =>
-        `Bearer ${await new SignJWT(payload(value)).setProtectedHeader({ alg: 'HS256' }).setSubject(userId).sign(secretKey)}`;
+        `Bearer ${await new SignJWT(payload(value))
+          .setProtectedHeader({ alg: 'HS256' })
+          .setSubject(userId)
+          .setExpirationTime('1h')
+          .sign(secretKey)}`;
       if (claim !== '__proto__') {
         expect(await outcome(named, await sign('auth0|claimed'))).toBe('OK');
         expect(await outcome(named, await sign(userId))).toBe('OK');

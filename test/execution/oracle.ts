@@ -93,7 +93,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     ],
   });
   await apollo.start();
-  const authenticate = createAuthenticator(config.auth);
+  const authenticate = createAuthenticator(config.auth, log);
 
   const answer: Oracle['answer'] = async (request, first) => {
     const httpGraphQLRequest = toHttpGraphQLRequest(request);
