@@ -23,7 +23,7 @@ import { REAL, type Parts } from './protocol/system.js';
 const SCENARIOS = { healthy, narrow, outside, outsideNarrow, logged, refreshed, faulty };
 const RUNS = 150;
 const MAX_RUNS_TO_CATCH = 2_000;
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 
 const neverWrong = (parts: Parts, among: keyof typeof SCENARIOS) =>
   fc.asyncProperty(fc.scheduler(), SCENARIOS[among], async (scheduler, scenario) => {

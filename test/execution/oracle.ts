@@ -107,7 +107,8 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
       dependencies: new ResponseDependencies({ snapshot: '', xmax: -1, batches: 0 }),
       maxCharacters: MAX_CHARACTERS,
     });
-    if (first) firstOf.set(context, new FirstFields(first));
+    // Apollo Server copies the context, but not what it contains.
+    if (first) firstOf.set(context.dependencies, new FirstFields(first));
     const response = await apollo.executeHTTPGraphQLRequest({
       httpGraphQLRequest,
       context: async () => await Promise.resolve(context),
@@ -186,8 +187,9 @@ function delayOthers(schema: GraphQLSchema, firstOf: WeakMap<object, FirstFields
     for (const field of Object.values(type.getFields())) {
       const { resolve } = field;
       if (!resolve) continue;
-      field.resolve = (source, args, context: object, info) => {
-        const first = firstOf.get(context);
+      field.resolve = (source, args, context: RequestContext | undefined, info) => {
+        // Apollo Server reads the schema without a context when it starts.
+        const first = context && firstOf.get(context.dependencies);
         if (!first) return resolve(source, args, context, info);
         const run = () => resolve(source, args, context, info);
         return first.includes(pathToArray(info.path).join('.'))
