@@ -3,6 +3,7 @@ import 'reflect-metadata';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 
+import { BotPageRepository } from '../src/bots/bot-page.repository.js';
 import { BotRepository } from '../src/bots/bot.repository.js';
 import { migrateDatabase } from '../src/db/migrate.js';
 import { BotStatsRepository } from '../src/stats/bot-stats.repository.js';
@@ -56,12 +57,12 @@ async function explainAll(url: string, bots: number): Promise<void> {
     },
   });
   const db = drizzle(sql);
-  const repository = new BotRepository(db);
+  const [repository, pages] = [new BotRepository(db), new BotPageRepository(db)];
   const stats = new BotStatsRepository(db);
   const page =
     (number: number, search = '') =>
     async () =>
-      await repository.findPages([{ orgId: LARGE_ORG, page: number, limit: 20, search }], '');
+      await pages.findPages([{ orgId: LARGE_ORG, page: number, limit: 20, search }], '');
   const [first] = await page(1)();
   const ids = first?.value?.items.map(({ id }) => id) ?? [];
 
@@ -71,7 +72,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
     [
       'three pages at once, one of them deep',
       async () =>
-        await repository.findPages(
+        await pages.findPages(
           [1, 2, bots / 40 + 1].map((number) => ({ orgId: LARGE_ORG, page: number, limit: 20, search: '' })),
           '',
         ),
@@ -79,7 +80,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
     [
       'two searches at once',
       async () =>
-        await repository.findPages(
+        await pages.findPages(
           [SEARCHES.rare, SEARCHES.twoIdeographs].map((search) => ({
             orgId: LARGE_ORG,
             page: 1,
@@ -105,7 +106,7 @@ async function explainAll(url: string, bots: number): Promise<void> {
     ['statistics of 20 bots', async () => await stats.findMany(ids, '')],
     [
       'all bots of the organization, 10,001 at most',
-      async () => await repository.findByOrganizations([LARGE_ORG], 10_001, ''),
+      async () => await pages.findByOrganizations([LARGE_ORG], 10_001, ''),
     ],
   ];
   for (const [name, run] of cases) {

@@ -1,6 +1,7 @@
 import { principalResources } from './auth/principal.cache.js';
 import { PrincipalRepository } from './auth/principal.repository.js';
 import { botResources } from './bots/bot.cache.js';
+import { BotPageRepository } from './bots/bot-page.repository.js';
 import { BotRepository } from './bots/bot.repository.js';
 import { bindAll, type CachedResource, type Resource } from './cache/core/resource.js';
 import type { Ttls } from './config.js';
@@ -19,6 +20,7 @@ export type Bind = <Id, Value>(resource: Resource<Id, Value>) => CachedResource<
 /** All SQL of the domains. */
 export const createRepositories = (db: Database) => ({
   bots: new BotRepository(db),
+  botPages: new BotPageRepository(db),
   messages: new MessageRepository(db),
   messagePages: new MessagePageRepository(db),
   organizations: new OrganizationRepository(db),
@@ -31,6 +33,7 @@ export type Repositories = ReturnType<typeof createRepositories>;
 /** The same SQL, executed by another client. */
 export const repositoriesOn = (db: Database, repositories: Repositories): Repositories => ({
   bots: repositoryOn(db, repositories.bots),
+  botPages: repositoryOn(db, repositories.botPages),
   messages: repositoryOn(db, repositories.messages),
   messagePages: repositoryOn(db, repositories.messagePages),
   organizations: repositoryOn(db, repositories.organizations),
@@ -43,7 +46,7 @@ export const createResources = (bind: Bind, repositories: Repositories, ttl: Ttl
   bindAll(bind, {
     ...principalResources(repositories.principals, ttl),
     ...organizationResources(repositories.organizations, ttl),
-    ...botResources(repositories.bots, ttl),
+    ...botResources(repositories.bots, repositories.botPages, ttl),
     ...botStatsResources(repositories.stats, ttl),
     ...messagePageResources(repositories.messagePages, ttl),
   });

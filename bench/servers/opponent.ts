@@ -5,6 +5,7 @@ import { PrincipalRepository } from '../../src/auth/principal.repository.js';
 import { Role } from '../../src/auth/role.enum.js';
 import { BotPage } from '../../src/bots/bot-page.type.js';
 import { botsRules, updateBotRules, type BotsArgs, type UpdateBotInput } from '../../src/bots/bot.input.js';
+import { BotPageRepository } from '../../src/bots/bot-page.repository.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import type { Bot } from '../../src/bots/bot.type.js';
 import { connectDatabase } from '../../src/db/client.js';
@@ -39,7 +40,12 @@ export async function createOpponent(tally: Tally, options: { cachesCallers?: bo
       new PrincipalRepository(db),
       options.cachesCallers === false ? undefined : redis,
     ),
-    operations: new Operations(new BotRepository(db), new BotStatsRepository(db), new MessageRepository(db)),
+    operations: new Operations(
+      new BotRepository(db),
+      new BotPageRepository(db),
+      new BotStatsRepository(db),
+      new MessageRepository(db),
+    ),
   };
 }
 
@@ -47,6 +53,7 @@ export async function createOpponent(tally: Tally, options: { cachesCallers?: bo
 export class Operations {
   constructor(
     private readonly bots: BotRepository,
+    private readonly pages: BotPageRepository,
     private readonly stats: BotStatsRepository,
     private readonly messages: MessageRepository,
   ) {}
@@ -55,7 +62,7 @@ export class Operations {
     const orgId = parseId('orgId', args.orgId);
     const { page, limit, search } = parseInput(botsRules, args);
     caller.require(Role.VIEWER, orgId, 'Organization');
-    const [found] = await this.bots.findPages([{ orgId, page, limit, search }], '');
+    const [found] = await this.pages.findPages([{ orgId, page, limit, search }], '');
     return BotPage.of(found?.value ?? { items: [], total: 0 }, page, limit);
   }
 

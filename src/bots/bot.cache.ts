@@ -4,7 +4,8 @@ import type { ShapeOf } from '../cache/core/shape.js';
 import type { Ttls } from '../config.js';
 import { botTag, orgTag } from '../invalidation/tags.js';
 import type { BotPageContent } from './bot-page.type.js';
-import type { BotPageQuery, BotRepository } from './bot.repository.js';
+import type { BotPageQuery, BotPageRepository } from './bot-page.repository.js';
+import type { BotRepository } from './bot.repository.js';
 import type { Bot } from './bot.type.js';
 
 export const BOT_SHAPE: ShapeOf<Bot> = {
@@ -22,7 +23,7 @@ export const BOT_SHAPE: ShapeOf<Bot> = {
 /** `Organization.bots` has no pages: an organization with more bots than this must be read through `bots`. */
 export const MAX_BOTS_UNPAGED = 1_000;
 
-export const botResources = (bots: BotRepository, ttl: Ttls) => ({
+export const botResources = (bots: BotRepository, pages: BotPageRepository, ttl: Ttls) => ({
   bot: cached<Bot>({
     key: 'bot:{id}',
     tags: [botTag],
@@ -42,14 +43,14 @@ export const botResources = (bots: BotRepository, ttl: Ttls) => ({
     seldomReadAgain: ({ search }) => search !== '',
     shape: { items: [BOT_SHAPE], total: 'number' },
     ttlSeconds: ttl.botPage,
-    load: async (queries, since) => await bots.findPages(queries, since),
+    load: async (queries, since) => await pages.findPages(queries, since),
   }),
   organizationBots: cached<readonly Bot[]>({
     key: 'org:{orgId}:bots',
     tags: [orgTag],
     shape: [BOT_SHAPE],
     ttlSeconds: ttl.organizationBots,
-    load: async (orgIds, since) => await bots.findByOrganizations(orgIds, MAX_BOTS_UNPAGED + 1, since),
+    load: async (orgIds, since) => await pages.findByOrganizations(orgIds, MAX_BOTS_UNPAGED + 1, since),
   }),
 });
 

@@ -1,53 +1,16 @@
-import { and, desc, eq, sql, type Placeholder, type SQL } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 
 import type { Writer } from '../auth/authorization.js';
 import { isWritersMembership, writerMayChange } from '../auth/write-condition.js';
 import type { MomentText } from '../cache/core/moment.js';
 import type { Snapshotted } from '../cache/core/resource.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
-import { moment, momentOfWrite, momentSince } from '../db/cache-moment.js';
+import { moment, momentOfWrite } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
-import { toCount } from '../db/count.js';
-import { botCounts, bots, memberships, organizations } from '../db/tables.js';
+import { bots, memberships } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
-import { MAX_PAGE_LENGTH, type BotPageContent } from './bot-page.type.js';
-import { containsText, SEARCH_INDEXES, searchFor, type SearchIndex } from './bot-search.js';
-import { BotStatus, type Bot } from './bot.type.js';
-
-export type BotRow = typeof bots.$inferSelect;
-
-export const botColumns = {
-  id: bots.id,
-  orgId: bots.orgId,
-  name: bots.name,
-  description: bots.description,
-  status: bots.status,
-  version: bots.version,
-  createdAt: bots.createdAt,
-  updatedAt: bots.updatedAt,
-  startedAt: bots.startedAt,
-};
-
-/** Turns a row into the bot that clients see. */
-export const toBot = (row: BotRow): Bot => ({
-  id: row.id,
-  orgId: row.orgId,
-  name: row.name,
-  description: row.description,
-  status: BotStatus[row.status],
-  version: row.version,
-  createdAt: row.createdAt,
-  updatedAt: row.updatedAt,
-  startedAt: row.startedAt,
-});
-
-/** A page of an organization's bots: 1 is the first. An empty search finds all bots. */
-export interface BotPageQuery {
-  readonly orgId: string;
-  readonly page: number;
-  readonly limit: number;
-  readonly search: string;
-}
+import { botColumns, toBot } from './bot-row.js';
+import type { Bot, BotStatus } from './bot.type.js';
 
 /** A bot to be written. The statement itself checks whether the writer may. */
 export interface WritableBot extends Writer {
@@ -60,152 +23,21 @@ export interface ChangedBot {
   readonly moment: MomentText;
 }
 
-/** Whether the organization of a query exists. */
-const organizationExists = (orgId: SQL): SQL<boolean> =>
-  sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
-const newestFirst = [desc(bots.createdAt), desc(bots.id)];
-
-/** A page of the bots that contain a text: its values, or their placeholders. */
-interface SearchedPage {
-  readonly position: number | Placeholder;
-  readonly orgId: string | Placeholder;
-  readonly index: SearchIndex;
-  readonly term: string | Placeholder;
-  readonly limit: number | Placeholder;
-  readonly skipped: number | Placeholder;
-}
-
-const matchingPage = ({ position, orgId, index, term, limit, skipped }: SearchedPage): SQL => sql`(
-  with matched as materialized (
-    select ${bots.id}, ${bots.createdAt} from ${bots}
-    where ${bots.orgId} = ${orgId} and ${containsText(index, term)}
-  )
-  select ${position}::int as position, (select count(*) from matched) as total, slice.id,
-    ${organizationExists(sql`${orgId}`)} as org_exists
-  from (select 1) as one left join (
-    select id from matched order by created_at desc, id desc limit ${limit} offset ${skipped}
-  ) as slice on true
-)`;
-
-const selectFound = (db: Database, pages: readonly SQL[], snapshot: typeof moment) =>
-  db
-    .select({
-      position: sql<number>`found.position`,
-      snapshot,
-      exists: sql<boolean>`found.org_exists`,
-      total: sql<number>`found.total`.mapWith(Number),
-      bot: botColumns,
-    })
-    .from(sql`(${sql.join([...pages], sql` union all `)}) as found`)
-    .leftJoin(bots, eq(bots.id, sql`found.id`))
-    .orderBy(sql`found.position`, ...newestFirst);
-
-/** How many bots precede a page. */
-const offsetOf = ({ page, limit }: BotPageQuery): number => (page - 1) * limit;
-
-/**
- * The rows of each position, in their order. Every position has at least one row; the row has no bot if there is
- * none.
- */
-function grouped<Row extends { readonly position: number }>(
-  rows: readonly Row[],
-  count: number,
-): [Row, ...Row[]][] {
-  const groups: Row[][] = Array.from({ length: count }, () => []);
-  for (const row of rows) groups[row.position]?.push(row);
-  return groups.map(([first, ...others]) => {
-    if (first === undefined) throw new Error('The database returned no row for a requested position');
-    return [first, ...others];
-  });
-}
-
-const botsOf = (rows: readonly { readonly bot: BotRow | null }[]): Bot[] =>
-  rows.flatMap(({ bot }) => (bot ? [toBot(bot)] : []));
-
-/** The SQL of bots. Reads for the cache also return their snapshot. */
+/** The SQL of single bots. Reads for the cache also return their snapshot. */
 export class BotRepository {
   private readonly byIds;
-  private readonly pages;
-  /** One page of a search, by the index that finds its text. */
-  private readonly searches;
-  private readonly byOrganizations;
   private readonly change;
   private readonly setStatus;
   private readonly remove;
   private readonly create;
 
-  constructor(private readonly db: Database) {
+  constructor(db: Database) {
     this.byIds = db
       .select({ snapshot: moment, bot: botColumns })
       .from(wantedIds)
       .leftJoin(bots, eq(bots.id, wantedId))
       .orderBy(wantedPosition)
       .prepare('bots_by_ids');
-
-    // Each page is cut from the index alone, however deep it is; only its own rows are fetched. The maximum page
-    // length is given separately from the wanted size, so that a plan for any pages expects no more rows than there
-    // can be. The arrays are subqueries, so that their lengths change no estimate: one plan then serves all
-    // executions.
-    this.pages = db
-      .select({
-        position: sql<number>`wanted.position`,
-        snapshot: moment,
-        exists: organizationExists(sql`wanted.org_id`),
-        total: sql<number>`coalesce(${botCounts.total}, 0)`.mapWith(Number),
-        bot: botColumns,
-      })
-      .from(
-        sql`unnest(
-          (select ${sql.placeholder('positions')}::int[]), (select ${sql.placeholder('orgIds')}::uuid[]),
-          (select ${sql.placeholder('sizes')}::int[]), (select ${sql.placeholder('offsets')}::bigint[])
-        ) as wanted(position, org_id, size, skipped)`,
-      )
-      .leftJoin(botCounts, eq(botCounts.orgId, sql`wanted.org_id`))
-      .leftJoin(
-        sql`lateral (
-          select id from (
-            select ${bots.id} from ${bots} where ${bots.orgId} = wanted.org_id
-            order by ${sql.join(newestFirst, sql`, `)} limit wanted.size offset wanted.skipped
-          ) as cut limit ${sql.raw(String(MAX_PAGE_LENGTH))}
-        ) as slice`,
-        sql`true`,
-      )
-      .leftJoin(bots, eq(bots.id, sql`slice.id`))
-      .orderBy(sql`wanted.position`, ...newestFirst)
-      .prepare('bots_pages');
-
-    const { placeholder } = sql;
-    this.searches = new Map(
-      SEARCH_INDEXES.map((index) => {
-        const page = {
-          position: placeholder('position'),
-          orgId: placeholder('orgId'),
-          index,
-          term: placeholder('term'),
-          limit: placeholder('limit'),
-          skipped: placeholder('skipped'),
-        };
-        return [
-          index,
-          selectFound(db, [matchingPage(page)], moment).prepare(`bots_search_${index}`),
-        ] as const;
-      }),
-    );
-
-    // This has the name of the table, so that the columns of a bot are its columns.
-    const newest = db
-      .select()
-      .from(bots)
-      .where(eq(bots.orgId, wantedId))
-      .orderBy(...newestFirst)
-      .limit(sql.placeholder('limit'))
-      .as('bots');
-    this.byOrganizations = db
-      .select({ snapshot: moment, position: wantedPosition, bot: botColumns })
-      .from(wantedIds)
-      .leftJoinLateral(newest, sql`true`)
-      .orderBy(wantedPosition, ...newestFirst)
-      .prepare('bots_by_organizations');
 
     const editableBot = and(eq(bots.id, sql.placeholder('id')), writerMayChange(bots.orgId));
     this.change = db
@@ -249,67 +81,6 @@ export class BotRepository {
   async findMany(ids: readonly string[], since: SnapshotText = ''): Promise<Snapshotted<Bot>[]> {
     const rows = await this.byIds.execute({ ids, since });
     return rows.map(({ snapshot, bot }) => ({ snapshot, value: bot && toBot(bot) }));
-  }
-
-  /**
-   * Pages aligned with the queries, each with the number of all matching bots; null if there is no such organization.
-   * The pages without a search are one statement, the searches another.
-   */
-  async findPages(
-    queries: readonly BotPageQuery[],
-    since: SnapshotText,
-  ): Promise<Snapshotted<BotPageContent>[]> {
-    const wanted = queries.map((query, position) => ({ ...query, position }));
-    const [listed, searched] = [
-      wanted.filter(({ search }) => search === ''),
-      wanted.filter(({ search }) => search !== ''),
-    ];
-    const rows = await Promise.all([
-      listed.length === 0
-        ? []
-        : this.pages.execute({
-            since,
-            positions: listed.map(({ position }) => position),
-            orgIds: listed.map(({ orgId }) => orgId),
-            sizes: listed.map(({ limit }) => limit),
-            offsets: listed.map(offsetOf),
-          }),
-      searched.length === 0 ? [] : this.search(searched, since),
-    ]);
-    return grouped(rows.flat(), queries.length).map((page) => ({
-      snapshot: page[0].snapshot,
-      value: page[0].exists ? { total: toCount(page[0].total), items: botsOf(page) } : null,
-    }));
-  }
-
-  private async search(
-    wanted: readonly (BotPageQuery & { readonly position: number })[],
-    since: SnapshotText,
-  ) {
-    const pages = wanted.map((query): SearchedPage => {
-      const { position, orgId, limit } = query;
-      return { position, orgId, limit, skipped: offsetOf(query), ...searchFor(query.search) };
-    });
-    const [first] = pages;
-    const prepared = first && pages.length === 1 ? this.searches.get(first.index) : undefined;
-    // Not prepared: the number of texts, and the index that finds each, change the statement.
-    if (!prepared) return await selectFound(this.db, pages.map(matchingPage), momentSince(since)).execute();
-    return await prepared.execute({ ...first, since });
-  }
-
-  /** The newest `limit` bots of each organization, newest first, aligned with the ids, in one statement. */
-  async findByOrganizations(
-    orgIds: readonly string[],
-    limit: number,
-    since: SnapshotText,
-  ): Promise<Snapshotted<readonly Bot[]>[]> {
-    const rows = await this.byOrganizations.execute({ ids: orgIds, limit, since });
-    // SQL counts positions from 1.
-    const aligned = rows.map((row) => ({ ...row, position: row.position - 1 }));
-    return grouped(aligned, orgIds.length).map((found) => ({
-      snapshot: found[0].snapshot,
-      value: botsOf(found),
-    }));
   }
 
   /**

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm';
 
-import { botColumns, toBot } from '../bots/bot.repository.js';
+import { botColumns, toBot } from '../bots/bot-row.js';
 import type { Snapshotted } from '../cache/core/resource.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
 import { moment } from '../db/cache-moment.js';

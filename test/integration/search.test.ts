@@ -3,7 +3,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import * as fc from 'fast-check';
 import postgres from 'postgres';
 
-import { BotRepository } from '../../src/bots/bot.repository.js';
+import { BotPageRepository } from '../../src/bots/bot-page.repository.js';
 import { migrateDatabase } from '../../src/db/migrate.js';
 import { addOrganization } from '../support/people.js';
 import { createDatabase, type TestDatabase } from '../support/services.js';
@@ -47,7 +47,7 @@ describe.each([
 ])('under %s', (_locale, open) => {
   let database: TestDatabase;
   let sql: postgres.Sql;
-  let repository: BotRepository;
+  let repository: BotPageRepository;
   let sent: Sent[];
 
   beforeAll(async () => {
@@ -57,7 +57,7 @@ describe.each([
       debug: (_, text, parameters) => sent.push({ text, parameters: parameters as never[] }),
     });
     sent = [];
-    repository = new BotRepository(drizzle(sql));
+    repository = new BotPageRepository(drizzle(sql));
   });
 
   afterAll(async () => {

@@ -96,8 +96,8 @@ describe.each([
     const read = async (from: Repositories) =>
       await Promise.all([
         from.bots.findMany(ids, ''),
-        from.bots.findPages([page, { ...page, search: 'bot' }], ''),
-        from.bots.findByOrganizations([orgId], 10, ''),
+        from.botPages.findPages([page, { ...page, search: 'bot' }], ''),
+        from.botPages.findByOrganizations([orgId], 10, ''),
         from.stats.findMany(ids, ''),
         from.stats.findDetails(ids, ''),
         from.organizations.findMany([orgId], ''),
