@@ -106,7 +106,9 @@ describe('`npm run dev`', () => {
     const introduced = await dev.line(READY);
     const [, url = ''] = /GraphQL and playground +(\S+)/.exec(dev.text()) ?? [];
     const before = await servicePids();
-    const health = async () => await (await fetch(new URL('/healthz', url))).text();
+    // A connection that is kept would lead to the server before the restart.
+    const headers = { connection: 'close' };
+    const health = async () => await (await fetch(new URL('/healthz', url), { headers })).text();
     const first = await health();
 
     const file = path.join(checkout, 'src/http/health.ts');
