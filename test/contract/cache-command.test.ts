@@ -170,14 +170,21 @@ describe('npm run cache', () => {
     expect((await cache(['stats'])).stdout).toMatch(/^KIND +KEYS +BYTES +WITHOUT TTL\n/);
   });
 
-  test('drop makes every server show what the database could not log', async () => {
+  test.each([
+    ['--bot', (id: string) => ['--bot', id]],
+    ['--tag', (id: string) => ['--tag', `bot:${id}`]],
+    ['--everything', () => ['--everything']],
+  ])('drop %s makes every server show what the database could not log', async (_what, args) => {
     const name = async () => (await fixture.owner.ask(BotDocument, { id: botId })).bot?.name;
     await stopLogging();
-    await fixture.database.sql`update bots set name = 'unlogged' where id = ${botId}`;
-    expect(await name()).toBe('bot 1');
-    expect(await cache(['drop', '--bot', botId])).toMatchObject({ code: 0, stderr: '' });
-    expect(await name()).toBe('unlogged');
-    await logAgain();
+    try {
+      await fixture.database.sql`update bots set name = 'unlogged' where id = ${botId}`;
+      expect(await name()).toBe('bot 1');
+      expect(await cache(['drop', ...args(botId)])).toMatchObject({ code: 0, stderr: '' });
+      expect(await name()).toBe('unlogged');
+    } finally {
+      await logAgain();
+    }
     await fixture.editor.ask(UpdateBotDocument, { id: botId, input: { name: 'bot 1' } });
   });
 
