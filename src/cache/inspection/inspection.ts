@@ -1,6 +1,7 @@
 import type { Tag } from '../core/tags.js';
 import type { Invalidator } from '../invalidation/invalidator.js';
 import type { CacheStore } from '../redis/cache-store.js';
+import { inTime } from '../redis/in-time.js';
 import type { RedisClient } from '../redis/redis-client.js';
 import { countKeys, scanKeys } from './key-scan.js';
 import type { StoredState, StoredValue, StoredValues } from './stored-values.js';
@@ -105,10 +106,9 @@ export class Inspection {
       tags.map(async (tag) => {
         const generationKey = invalidator.generationKeyOf(tag);
         if (generationKey === undefined) return [];
-        const [generation, ttlMs] = await Promise.all([
-          client.get(generationKey),
-          client.pttl(generationKey),
-        ]);
+        const [generation, ttlMs] = await inTime(
+          Promise.all([client.get(generationKey), client.pttl(generationKey)]),
+        );
         return [{ tag, generationKey, generation, ttlMs: ttlMs < 0 ? null : ttlMs }];
       }),
     );
@@ -121,7 +121,7 @@ export class Inspection {
     return await Promise.all(
       stored.map(async (each) => {
         const { key, resource, raw, state } = each;
-        const ttlMs = await client.pttl(key);
+        const ttlMs = await inTime(client.pttl(key));
         const bytes = Buffer.byteLength(raw);
         return { key, resource, bytes, ttlMs: ttlMs < 0 ? null : ttlMs, state, value: this.shown(each) };
       }),

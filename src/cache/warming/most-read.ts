@@ -1,5 +1,6 @@
 import type { Logger } from '../core/logger.js';
 import type { KeySpace } from '../core/keys.js';
+import { inTime } from '../redis/in-time.js';
 import type { RedisClient } from '../redis/redis-client.js';
 
 /** How often a process notes what it has read most (ms). */
@@ -11,8 +12,6 @@ const MAX_REMEMBERED = 1_000;
 /** Twice as many reads count as much as having been read this much later (s). */
 const DOUBLING_SECONDS = 600;
 const REMEMBERED_MS = 7 * 24 * 3_600_000;
-/** How long the list is waited for (ms). */
-const TIMEOUT_MS = 1_000;
 
 /**
  * Adds values to the list, each with the higher of its two scores, and removes those with the lowest ones if there are
@@ -94,18 +93,5 @@ export class MostRead {
       log.debug({ err: error }, 'Could not read which values are read most');
       return [];
     }
-  }
-}
-
-/** The client itself waits for ever. */
-async function inTime<Result>(reply: Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('Redis did not answer in time')), TIMEOUT_MS);
-  });
-  try {
-    return await Promise.race([reply, timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }
