@@ -18,7 +18,7 @@ import { OperationCosts } from './operation-cost.js';
  */
 export const DOCUMENT_LIMITS = {
   tokens: 10_000,
-  lines: 5_000,
+  lines: 2_000,
   /** Brackets of any kind within each other. */
   nesting: 100,
   /** Characters of a name. */
