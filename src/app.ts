@@ -24,6 +24,7 @@ import { createRepositories, createResources, repositoriesOn, type Bind } from '
 import { buildGraphQLSchema } from './schema.js';
 import { firstPages } from './first-pages.js';
 import type { Logger } from './logger.js';
+import { Admission } from './overload/admission.js';
 import { Drain } from './http/drain.js';
 import { createGraphQLServer } from './graphql/graphql-server.js';
 import { QueryPlans } from './graphql/plan/query-plans.js';
@@ -41,6 +42,12 @@ import { createPlayground, type PlaygroundOptions } from './http/playground.js';
 const REDIS_START_MS = 1_000;
 /** How long the start loads what was read most before; a batch that has begun is finished. */
 const MAX_WARM_UP_MS = 2_000;
+
+/**
+ * Connections that the system keeps until the process accepts them. Clients of others wait for seconds before they try
+ * again; Node's default is 511.
+ */
+const BACKLOG = 4_096;
 
 const MAX_INVALIDATIONS_SHOWN = 20;
 const NOTHING_CACHED = { tags: [], values: [] };
@@ -163,6 +170,8 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     processes: new KnownProcesses(async () => await serverProcesses.findMany()),
   });
   const drain = new Drain();
+  const admission = new Admission(config.http.maxInFlight, metrics.overload.refused);
+  metrics.overload.watch(() => admission.state);
   const http = await createHttpServer({
     production: config.production,
     config: config.http,
@@ -173,6 +182,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     responseCache: cache.responseCache,
     momentCheck: cache.momentCheck,
     inOneSnapshot: inSnapshotResources,
+    admission,
     operatorInvalidation: new OperatorInvalidation({
       log: invalidationLogRepository,
       bots: repositories.bots,
@@ -210,7 +220,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     drain: () => drain.begin(),
     async listen() {
       if (config.cache.warmOnStart) await warmUp();
-      await http.listen({ port: config.http.port, host: config.http.host });
+      await http.listen({ port: config.http.port, host: config.http.host, backlog: BACKLOG });
       const { address, port, family } = http.server.address() as AddressInfo;
       return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`;
     },

@@ -23,6 +23,8 @@ export interface Config {
     readonly shutdownDelayMs: number;
     /** Requests per second and caller; 0 is no limit. */
     readonly rateLimitPerSecond: number;
+    /** The maximum number of requests that are executed at a time. */
+    readonly maxInFlight: number;
     /** The maximum size of a GraphQL answer, in bytes. */
     readonly maxAnswerBytes: number;
     /** What operators send to use their endpoints; without it there are none in production. */
@@ -115,6 +117,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
       playground: switched(env.PLAYGROUND),
       introspection: switched(env.INTROSPECTION),
       rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
+      maxInFlight: env.MAX_IN_FLIGHT,
       maxAnswerBytes: env.RESPONSE_LIMIT_MB * 1_048_576,
       operatorToken: env.OPERATOR_TOKEN,
     },

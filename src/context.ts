@@ -2,7 +2,7 @@ import { Authorization, type Identity } from './auth/authorization.js';
 import type { PrincipalResources } from './auth/principal.cache.js';
 import { clearLoaders, createLoaders, observedLoaders, type Loaders } from './cache/loaders.js';
 import type { BoundResources } from './cache/core/resource.js';
-import type { Span } from './cache/core/span.js';
+import type { Work } from './cache/core/work.js';
 import type { CacheReport } from './cache/response/cache-report.js';
 import type { ResponseDependencies } from './cache/response/response-dependencies.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
@@ -19,8 +19,8 @@ type Descriptions = Readonly<Record<string, object>>;
 export interface RequestContext<Described extends Descriptions = Descriptions> extends OperationContext {
   readonly authorization: Authorization;
   readonly loaders: Loaders<BoundResources<Described>>;
-  /** The span of the request, if it is traced. The loaders' reads are parts of it. */
-  readonly span: Span | undefined;
+  /** The work for the request: the loaders' reads are parts of it. */
+  readonly work: Work | undefined;
   /** Clears the loaders, so that the rest of the request reads again. Call it after each change. */
   clearLoaders(): void;
 }
@@ -35,11 +35,11 @@ export function createRequestContext<Described extends PrincipalResources>(
     readonly maxCharacters: number;
     /** Lists what the fields read, if that was asked for. */
     readonly report?: CacheReport | undefined;
-    readonly span?: Span | undefined;
+    readonly work?: Work | undefined;
   },
 ): RequestContext<Described> {
-  const { requestId, identity, dependencies, maxCharacters, report, span } = request;
-  const loaders = createLoaders(resources, dependencies, span);
+  const { requestId, identity, dependencies, maxCharacters, report, work } = request;
+  const loaders = createLoaders(resources, dependencies, work);
   const answerBudget = new AnswerBudget(maxCharacters);
   const { principal } = loaders as Loaders<BoundResources<PrincipalResources>>;
   const context: RequestContext<Described> = {
@@ -47,7 +47,7 @@ export function createRequestContext<Described extends PrincipalResources>(
     found: { operation: undefined },
     authorization: new Authorization(identity, principal),
     loaders,
-    span,
+    work,
     dependencies,
     answerBudget,
     clearLoaders: () => clearLoaders(loaders),

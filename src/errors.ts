@@ -9,6 +9,8 @@ export const ErrorCode = {
   CONFLICT: 'CONFLICT',
   RATE_LIMITED: 'RATE_LIMITED',
   UNAVAILABLE: 'UNAVAILABLE',
+  OVERLOADED: 'OVERLOADED',
+  DEADLINE_EXCEEDED: 'DEADLINE_EXCEEDED',
   OUT_OF_RANGE: 'OUT_OF_RANGE',
   INTERNAL_SERVER_ERROR: 'INTERNAL_SERVER_ERROR',
 } as const;
@@ -38,6 +40,10 @@ export const conflict = (message: string, extensions: Record<string, unknown>): 
   new ApiError(ErrorCode.CONFLICT, message, extensions);
 
 export const rateLimited = (message: string): ApiError => new ApiError(ErrorCode.RATE_LIMITED, message);
+
+/** Nobody waits for the rest of the request any more: its time is over, or the client has left. */
+export const deadlineExceeded = (message: string): ApiError =>
+  new ApiError(ErrorCode.DEADLINE_EXCEEDED, message, { retryable: true });
 
 /** A number that the type of its field cannot hold; the extensions contain it. */
 export const outOfRange = (field: string, value: number, max: number): ApiError =>

@@ -164,6 +164,7 @@ export const SETTINGS = z.object({
     .transform(Number)
     .pipe(z.number().max(100, 'must be at most 100'))
     .default(0),
+  MAX_IN_FLIGHT: integer(1, 100_000).default(64),
   RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
   DATA_DIR: z.string().default('.data'),
 });

@@ -8,6 +8,7 @@ import { createResolvers } from '../../src/resolvers.js';
 import { createRepositories, createResources } from '../../src/resources.js';
 import { buildGraphQLSchema } from '../../src/schema.js';
 import { createLogger } from '../../src/logger.js';
+import { Admission } from '../../src/overload/admission.js';
 import { Drain } from '../../src/http/drain.js';
 import { createGraphQLServer } from '../../src/graphql/graphql-server.js';
 import { QueryPlans } from '../../src/graphql/plan/query-plans.js';
@@ -61,6 +62,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     operatorInvalidation: undefined as never,
     console: undefined,
     inOneSnapshot: async (work) => await work(resources),
+    admission: new Admission(config.http.maxInFlight, () => {}),
     authenticate: createAuthenticator(config.auth, log),
     metrics: createMetrics(),
     playground: undefined,

@@ -18,6 +18,8 @@ export interface Writer {
  * matter whether the data came from a cache.
  */
 export class Authorization {
+  private known: Principal | undefined;
+
   constructor(
     private readonly identity: Identity,
     private readonly principals: DataLoader<string, Principal | null>,
@@ -38,7 +40,12 @@ export class Authorization {
   async principal(): Promise<Principal> {
     const principal = await this.principals.load(this.requireToken());
     if (!principal) throw unauthenticated('the user of the token does not exist');
-    return principal;
+    return (this.known = principal);
+  }
+
+  /** The caller, if they were read. */
+  get knownPrincipal(): Principal | undefined {
+    return this.known;
   }
 
   /** The caller's role in an organization; undefined if they do not belong to it. */

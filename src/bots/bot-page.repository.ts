@@ -1,8 +1,8 @@
-import { desc, eq, sql, type Placeholder, type SQL } from 'drizzle-orm';
+import { desc, eq, sql, type SQL } from 'drizzle-orm';
 
 import type { Snapshotted } from '../cache/core/resource.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
-import { moment, momentSince } from '../db/cache-moment.js';
+import { moment } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { toCount } from '../db/count.js';
 import { botCounts, bots, organizations } from '../db/tables.js';
@@ -25,40 +25,35 @@ const organizationExists = (orgId: SQL): SQL<boolean> =>
   sql<boolean>`exists (select from ${organizations} where ${organizations.id} = ${orgId})`;
 const newestFirst = [desc(bots.createdAt), desc(bots.id)];
 
-/** A page of the bots that contain a text: its values, or their placeholders. */
-interface SearchedPage {
-  readonly position: number | Placeholder;
-  readonly orgId: string | Placeholder;
-  readonly index: SearchIndex;
-  readonly term: string | Placeholder;
-  readonly limit: number | Placeholder;
-  readonly skipped: number | Placeholder;
-}
+const { placeholder } = sql;
 
-const matchingPage = ({ position, orgId, index, term, limit, skipped }: SearchedPage): SQL => sql`(
+/** A page of the bots that contain a text. */
+const matchingPage = (index: SearchIndex): SQL => sql`(
   with matched as materialized (
     select ${bots.id}, ${bots.createdAt} from ${bots}
-    where ${bots.orgId} = ${orgId} and ${containsText(index, term)}
+    where ${bots.orgId} = ${placeholder('orgId')} and ${containsText(index, placeholder('term'))}
   )
-  select ${position}::int as position, (select count(*) from matched) as total, slice.id,
-    ${organizationExists(sql`${orgId}`)} as org_exists
+  select ${placeholder('position')}::int as position, (select count(*) from matched) as total, slice.id,
+    ${organizationExists(sql`${placeholder('orgId')}`)} as org_exists
   from (select 1) as one left join (
-    select id from matched order by created_at desc, id desc limit ${limit} offset ${skipped}
+    select id from matched order by created_at desc, id desc
+    limit ${placeholder('limit')} offset ${placeholder('skipped')}
   ) as slice on true
 )`;
 
-const selectFound = (db: Database, pages: readonly SQL[], snapshot: typeof moment) =>
+const selectFound = (db: Database, index: SearchIndex) =>
   db
     .select({
       position: sql<number>`found.position`,
-      snapshot,
+      snapshot: moment,
       exists: sql<boolean>`found.org_exists`,
       total: sql<number>`found.total`.mapWith(Number),
       bot: botColumns,
     })
-    .from(sql`(${sql.join([...pages], sql` union all `)}) as found`)
+    .from(sql`${matchingPage(index)} as found`)
     .leftJoin(bots, eq(bots.id, sql`found.id`))
-    .orderBy(sql`found.position`, ...newestFirst);
+    .orderBy(sql`found.position`, ...newestFirst)
+    .prepare(`bots_search_${index}`);
 
 /** How many bots precede a page. */
 const offsetOf = ({ page, limit }: BotPageQuery): number => (page - 1) * limit;
@@ -89,7 +84,7 @@ export class BotPageRepository {
   private readonly searches;
   private readonly byOrganizations;
 
-  constructor(private readonly db: Database) {
+  constructor(db: Database) {
     // Each page is cut from the index alone, however deep it is; only its own rows are fetched. The maximum page
     // length is given separately from the wanted size, so that a plan for any pages expects no more rows than there
     // can be. The arrays are subqueries, so that their lengths change no estimate: one plan then serves all
@@ -122,23 +117,7 @@ export class BotPageRepository {
       .orderBy(sql`wanted.position`, ...newestFirst)
       .prepare('bots_pages');
 
-    const { placeholder } = sql;
-    this.searches = new Map(
-      SEARCH_INDEXES.map((index) => {
-        const page = {
-          position: placeholder('position'),
-          orgId: placeholder('orgId'),
-          index,
-          term: placeholder('term'),
-          limit: placeholder('limit'),
-          skipped: placeholder('skipped'),
-        };
-        return [
-          index,
-          selectFound(db, [matchingPage(page)], moment).prepare(`bots_search_${index}`),
-        ] as const;
-      }),
-    );
+    this.searches = new Map(SEARCH_INDEXES.map((index) => [index, selectFound(db, index)] as const));
 
     // This has the name of the table, so that the columns of a bot are its columns.
     const newest = db
@@ -158,7 +137,8 @@ export class BotPageRepository {
 
   /**
    * Pages aligned with the queries, each with the number of all matching bots; null if there is no such organization.
-   * The pages without a search are one statement, the searches another.
+   * The pages without a search are one statement. Each search is a statement of its own: together they could take as long
+   * as no statement may, and would leave nothing to share with others.
    */
   async findPages(
     queries: readonly BotPageQuery[],
@@ -179,7 +159,7 @@ export class BotPageRepository {
             sizes: listed.map(({ limit }) => limit),
             offsets: listed.map(offsetOf),
           }),
-      searched.length === 0 ? [] : this.search(searched, since),
+      ...searched.map(async (query) => await this.search(query, since)),
     ]);
     return grouped(rows.flat(), queries.length).map((page) => ({
       snapshot: page[0].snapshot,
@@ -187,19 +167,11 @@ export class BotPageRepository {
     }));
   }
 
-  private async search(
-    wanted: readonly (BotPageQuery & { readonly position: number })[],
-    since: SnapshotText,
-  ) {
-    const pages = wanted.map((query): SearchedPage => {
-      const { position, orgId, limit } = query;
-      return { position, orgId, limit, skipped: offsetOf(query), ...searchFor(query.search) };
-    });
-    const [first] = pages;
-    const prepared = first && pages.length === 1 ? this.searches.get(first.index) : undefined;
-    // Not prepared: the number of texts, and the index that finds each, change the statement.
-    if (!prepared) return await selectFound(this.db, pages.map(matchingPage), momentSince(since)).execute();
-    return await prepared.execute({ ...first, since });
+  private async search(query: BotPageQuery & { readonly position: number }, since: SnapshotText) {
+    const { position, orgId, limit } = query;
+    const { index, term } = searchFor(query.search);
+    const values = { position, orgId, limit, skipped: offsetOf(query), term, since };
+    return (await this.searches.get(index)?.execute(values)) ?? [];
   }
 
   /** The newest `limit` bots of each organization, newest first, aligned with the ids, in one statement. */

@@ -22,7 +22,7 @@ export const searchFor = (search: string): { readonly index: SearchIndex; readon
  * A condition for bots whose name or description contains a text, case folded. Both forms are right for any text; the
  * choice only decides which index finds the bots.
  */
-export function containsText(index: SearchIndex, term: string | Placeholder): SQL {
+export function containsText(index: SearchIndex, term: Placeholder): SQL {
   // The search text is in subqueries to hide it from the planner. If the planner knew that nearly every row contains
   // the text, it would scan all rows, or even compute the grams of all, instead of using the index.
   const [name, description] = [sql`search_fold(${bots.name})`, sql`search_fold(${bots.description})`];

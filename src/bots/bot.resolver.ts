@@ -9,6 +9,9 @@ import { BotPage, type BotPageContent } from './bot-page.type.js';
 import { requireBot, type BotService } from './bot.service.js';
 import { Bot, BotStatus } from './bot.type.js';
 
+/** A search takes PostgreSQL as long as many fields do. */
+const SEARCH_COST = 900;
+
 /** The page as it was when this process last read it, for plans. Searches are seldom read again. */
 const expectedPage = (args: BotsArgs, { loaders }: BotContext): BotPageContent | undefined =>
   args.search || !isUuid(args.orgId)
@@ -24,7 +27,7 @@ const expectedPage = (args: BotsArgs, { loaders }: BotContext): BotPageContent |
 export class BotResolver {
   constructor(private readonly service: BotService) {}
 
-  @Extensions({ expect: expectedPage })
+  @Extensions({ expect: expectedPage, argumentCosts: { search: SEARCH_COST } })
   @Query(() => BotPage, { description: "A page of an organization's bots, newest first." })
   async bots(@Ctx() context: BotContext, @Args(() => BotsArgs) args: BotsArgs): Promise<BotPage> {
     context.authorization.requireToken();

@@ -1,5 +1,5 @@
 import type { MomentText } from '../cache/core/moment.js';
-import { within } from '../cache/core/span.js';
+import { within } from '../cache/core/work.js';
 import { Role } from '../auth/role.enum.js';
 import type { BotContext } from './bot.context.js';
 import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
@@ -144,7 +144,7 @@ export class BotService {
     write: () => Promise<Result>,
   ): Promise<Result> {
     try {
-      return await within(context.span, write);
+      return await within(context.work, write);
     } catch (error) {
       if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
       throw error;
@@ -152,7 +152,7 @@ export class BotService {
   }
 
   private async changed(context: BotContext, bot: BotKey, moment?: MomentText): Promise<void> {
-    await within(context.span, () => this.invalidation.botChanged(bot, moment));
+    await within(context.work, () => this.invalidation.botChanged(bot, moment));
     context.clearLoaders();
   }
 }

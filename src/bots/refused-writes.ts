@@ -1,7 +1,7 @@
 import { requireRole } from '../auth/authorization.js';
 import type { PrincipalRepository } from '../auth/principal.repository.js';
 import type { Role } from '../auth/role.enum.js';
-import { within } from '../cache/core/span.js';
+import { within } from '../cache/core/work.js';
 import type { BotContext } from './bot.context.js';
 import type { InvalidationService } from '../invalidation/invalidation.service.js';
 import type { BotRepository } from './bot.repository.js';
@@ -21,7 +21,7 @@ export class RefusedWrites {
   /** Returns the bot if the caller may change it. @throws ApiError UNAUTHENTICATED, NOT_FOUND, FORBIDDEN */
   async ofBot(context: BotContext, id: string, needed: Role): Promise<Bot> {
     const [[found], caller] = await Promise.all([
-      within(context.span, () => this.bots.findMany([id])),
+      within(context.work, () => this.bots.findMany([id])),
       this.callerOf(context),
     ]);
     const bot = found?.value ?? undefined;
@@ -53,7 +53,7 @@ export class RefusedWrites {
 
   private async callerOf(context: BotContext) {
     const userId = context.authorization.requireToken();
-    const [caller] = await within(context.span, () => this.principals.findMany([userId]));
+    const [caller] = await within(context.work, () => this.principals.findMany([userId]));
     return caller?.value;
   }
 

@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader';
 
 import type { CachedResource, ReadDependencies } from './core/resource.js';
-import { within, type Span } from './core/span.js';
+import { within, type Work } from './core/work.js';
 
 /** The maximum number of ids in one read of a loader. */
 const MAX_BATCH = 1_000;
@@ -33,9 +33,9 @@ export class ResourceLoader<Id, Value> extends DataLoader<Id, Value | null, stri
   constructor(
     private readonly cached: CachedResource<Id, Value>,
     private readonly dependencies: ReadDependencies | undefined,
-    private readonly span: Span | undefined,
+    private readonly work: Work | undefined,
   ) {
-    super((ids) => within(span, () => cached.readMany(ids, dependencies)), {
+    super((ids) => within(work, () => cached.readMany(ids, dependencies)), {
       maxBatchSize: MAX_BATCH,
       cacheKeyFn: keyOf,
     });
@@ -89,7 +89,7 @@ export class ResourceLoader<Id, Value> extends DataLoader<Id, Value | null, stri
     const ids: Id[] = [];
     const values = afterPromises().then(async () => {
       if (this.next === batch) this.next = undefined;
-      return await within(this.span, () => this.cached.readMany(ids, this.dependencies));
+      return await within(this.work, () => this.cached.readMany(ids, this.dependencies));
     });
     // A caller of several batches waits for one after the other.
     values.catch(() => undefined);
@@ -114,32 +114,32 @@ export type Loaders<Resources> = { readonly [Name in keyof Resources]: LoaderOf<
 /**
  * Makes a loader for each resource, for one request. The request clears the loaders after a write.
  * @param dependencies collects the dependencies of the values, if the response is to be cached
- * @param span of the request, if it is traced: the reads are parts of it
+ * @param work that the reads are parts of
  */
 export function createLoaders<Resources extends object>(
   resources: Resources,
   dependencies?: ReadDependencies,
-  span?: Span,
+  work?: Work,
 ): Loaders<Resources> {
   let kind = kinds.get(resources);
   if (!kind) kinds.set(resources, (kind = kindOf(resources)));
-  return new kind(dependencies, span) as unknown as Loaders<Resources>;
+  return new kind(dependencies, work) as unknown as Loaders<Resources>;
 }
 
 /** Names that no resource can have. */
 const MADE = Symbol('made');
 const DEPENDENCIES = Symbol('dependencies');
-const SPAN = Symbol('span');
+const WORK = Symbol('work');
 
 /** The loaders of one request: each is made when it is first used. */
 class RequestLoaders {
   readonly [MADE] = new Map<string, ResourceLoader<unknown, unknown>>();
   readonly [DEPENDENCIES]: ReadDependencies | undefined;
-  readonly [SPAN]: Span | undefined;
+  readonly [WORK]: Work | undefined;
 
-  constructor(dependencies: ReadDependencies | undefined, span: Span | undefined) {
+  constructor(dependencies: ReadDependencies | undefined, work: Work | undefined) {
     this[DEPENDENCIES] = dependencies;
-    this[SPAN] = span;
+    this[WORK] = work;
   }
 }
 
@@ -154,7 +154,7 @@ function kindOf(resources: object): typeof RequestLoaders {
       get(this: RequestLoaders) {
         let loader = this[MADE].get(name);
         if (!loader) {
-          loader = new ResourceLoader(cached, this[DEPENDENCIES], this[SPAN]);
+          loader = new ResourceLoader(cached, this[DEPENDENCIES], this[WORK]);
           this[MADE].set(name, loader);
         }
         return loader;

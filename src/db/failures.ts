@@ -19,6 +19,9 @@ export const isUniqueViolation = (error: unknown): boolean => sqlState(error) ==
 
 export const isLockTimeout = (error: unknown): boolean => sqlState(error) === LOCK_NOT_AVAILABLE;
 
+/** Whether PostgreSQL ended the statement: it took too long, or nobody waited for it any more. */
+export const isCanceled = (error: unknown): boolean => sqlState(error) === QUERY_CANCELED;
+
 /** A statement that this server did not complete in time, or did not send at all. */
 export class StatementError extends Error {
   override readonly name = 'StatementError';

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import type { Work } from '../cache/core/work.js';
+import { FairShares, nextOf, type Use, type Waiting } from '../overload/fair-shares.js';
 import { openDriver, type Sql } from './driver.js';
 import { rememberEndpointKind } from './endpoint-kind.js';
 import { StatementError } from './failures.js';
@@ -8,6 +10,12 @@ import { askEndpointKind, findEndpointKind } from './pooler-detection.js';
 /** A connection is replaced after 100 to 150 % of this time (ms). */
 const LIFETIME_MS = 30 * 60_000;
 const CLOSE_POLL_MS = 5;
+
+/**
+ * Some connections are left to others, whoever uses the rest. Statements that take long are slow for PostgreSQL as well,
+ * so those who send many of them get few connections while others are active.
+ */
+const SHARES = { caller: 0.8, group: 0.8, heavyCaller: 0.2, heavyGroup: 0.4 };
 
 export interface PoolOptions {
   readonly url: string;
@@ -37,23 +45,28 @@ interface Entry {
   readonly retireAt: number;
 }
 
-interface Waiter {
+interface Wanted extends Waiting {
   readonly isRead: boolean;
-  readonly since: number;
+}
+
+interface Waiter extends Wanted {
   readonly resolve: (lease: Lease) => void;
   readonly reject: (error: unknown) => void;
-  readonly timer: NodeJS.Timeout;
+  /** Ends the limits of the wait. */
+  readonly settled: () => void;
 }
 
 /** A connection in use by one statement. */
 export interface Lease {
   readonly entry: Entry;
   readonly isRead: boolean;
+  readonly use: Use;
 }
 
 /**
  * Connections that serve one statement at a time. The driver's own pool queues statements behind running ones on the
- * same connection. There they wait as long as those do, for instance for a lock, and without a limit.
+ * same connection. There they wait as long as those do, for instance for a lock, and without a limit. Callers get fair
+ * shares of the connections.
  */
 export class ConnectionPool {
   /** All open connections, idle or in use. */
@@ -65,31 +78,47 @@ export class ConnectionPool {
   private isClosed = false;
   /** Writes wait for locks. Some connections are reserved for reads, which do not. */
   private readonly maxWriting: number;
+  private readonly reads: FairShares;
+  private readonly writes: FairShares;
 
   constructor(private readonly options: PoolOptions) {
     this.maxWriting = Math.max(1, Math.floor(options.max * 0.75));
+    this.reads = new FairShares({ capacity: options.max, ...SHARES });
+    this.writes = new FairShares({ capacity: this.maxWriting, ...SHARES });
   }
 
-  /** @throws StatementError POOL_TIMEOUT if no connection becomes free in time; any error of opening one */
-  async acquire(isRead: boolean): Promise<Lease> {
+  /**
+   * @param work whose share the connection belongs to; nobody waits on after the end of its demand
+   * @throws StatementError POOL_TIMEOUT if no connection becomes free in time; any error of opening one; the reason why
+   * the demand ended
+   */
+  async acquire(isRead: boolean, { consumer, demand }: Work = {}): Promise<Lease> {
     if (this.isClosed)
       throw new StatementError('NOT_CONNECTED', 'The connections to the database are closed');
-    const mayHaveOne = isRead || this.writing < this.maxWriting;
-    const entry = mayHaveOne ? this.idle.pop() : undefined;
-    if (entry) return this.lease(entry, isRead, 0);
+    if (demand?.end) throw demand.end;
+    const now = performance.now();
+    const wanted: Wanted = { isRead, consumer, since: now };
+    this.sharesOf(isRead).asked(consumer, now);
+    const entry = this.placeOf(wanted, now) < Infinity ? this.idle.pop() : undefined;
+    if (entry) return this.lease(entry, wanted, now);
     return await new Promise<Lease>((resolve, reject) => {
       const { waitMs } = this.options;
-      const waiter: Waiter = {
-        isRead,
-        since: performance.now(),
-        resolve,
-        reject,
-        timer: setTimeout(() => {
-          this.waiting.delete(waiter);
-          reject(new StatementError('POOL_TIMEOUT', `No connection became free within ${waitMs} ms`));
-        }, waitMs),
+      let takeBack: (() => void) | undefined;
+      const giveUp = (error: Error) => {
+        settled();
+        reject(error);
       };
+      const tooLong = () =>
+        giveUp(new StatementError('POOL_TIMEOUT', `No connection became free within ${waitMs} ms`));
+      const timer = setTimeout(tooLong, waitMs);
+      const settled = () => {
+        this.waiting.delete(waiter);
+        clearTimeout(timer);
+        takeBack?.();
+      };
+      const waiter: Waiter = { ...wanted, resolve, reject, settled };
       this.waiting.add(waiter);
+      takeBack = demand?.onEnd(giveUp);
       this.openForWaiters();
     });
   }
@@ -139,35 +168,48 @@ export class ConnectionPool {
     for (const entry of this.open) this.remove(entry);
   }
 
-  private lease(entry: Entry, isRead: boolean, waitedMs: number): Lease {
-    this.options.onConnection?.(waitedMs / 1_000);
+  private lease(entry: Entry, { isRead, consumer, since }: Wanted, now: number): Lease {
+    this.options.onConnection?.((now - since) / 1_000);
     if (!isRead) this.writing += 1;
-    return { entry, isRead };
+    return { entry, isRead, use: this.sharesOf(isRead).take(consumer, now) };
   }
 
-  private returned({ isRead }: Lease): void {
+  private returned({ isRead, use }: Lease): void {
     if (!isRead) this.writing -= 1;
+    use.end();
   }
 
-  /** Gives idle connections to the callers that have waited longest. */
+  /** Reads do not count against writes, so that nobody's reads wait for locks that their writes wait for. */
+  private sharesOf(isRead: boolean): FairShares {
+    return isRead ? this.reads : this.writes;
+  }
+
+  /** See {@link FairShares.placeOf}. */
+  private placeOf(wanted: Wanted, now: number): number {
+    if (!wanted.isRead && this.writing >= this.maxWriting) return Infinity;
+    return this.sharesOf(wanted.isRead).placeOf(wanted, now);
+  }
+
+  /** Gives idle connections to the callers that have used the least, or have waited longest. */
   private serve(): void {
-    for (const waiter of this.waiting) {
-      if (this.idle.length === 0) break;
-      if (!waiter.isRead && this.writing >= this.maxWriting) continue;
-      this.waiting.delete(waiter);
-      clearTimeout(waiter.timer);
-      const waitedMs = performance.now() - waiter.since;
-      waiter.resolve(this.lease(this.idle.pop() as Entry, waiter.isRead, waitedMs));
+    while (this.idle.length > 0 && this.waiting.size > 0) {
+      const now = performance.now();
+      const waiter = nextOf(this.waiting, (each) => this.placeOf(each, now));
+      if (!waiter) break;
+      waiter.settled();
+      waiter.resolve(this.lease(this.idle.pop() as Entry, waiter, now));
     }
     this.openForWaiters();
   }
 
   private openForWaiters(): void {
+    const now = performance.now();
     let wanted = 0;
     let writes = this.writing;
-    for (const { isRead } of this.waiting) {
+    for (const { isRead, consumer } of this.waiting) {
       if (wanted >= this.options.max) break;
-      if (isRead || writes < this.maxWriting) wanted += 1;
+      const mayTake = this.sharesOf(isRead).mayTake(consumer, now);
+      if ((isRead || writes < this.maxWriting) && mayTake) wanted += 1;
       if (!isRead) writes += 1;
     }
     while (!this.isClosed && this.opening < wanted && this.open.size + this.opening < this.options.max) {
@@ -187,8 +229,7 @@ export class ConnectionPool {
     } catch (cause) {
       const [waiter] = this.waiting;
       if (waiter) {
-        this.waiting.delete(waiter);
-        clearTimeout(waiter.timer);
+        waiter.settled();
         waiter.reject(new StatementError('NOT_CONNECTED', 'No connection to the database', { cause }));
       }
     }

@@ -1,6 +1,7 @@
 import { getTableName } from 'drizzle-orm';
 
-import { currentSpan, within } from '../cache/core/span.js';
+import type { Demand } from '../cache/core/demand.js';
+import { currentWork, within } from '../cache/core/work.js';
 import { StatementError } from './failures.js';
 import type { ConnectionPool, Lease } from './pool.js';
 import type { StatementClient, StatementExecutor, StatementRunner } from './statements.js';
@@ -15,23 +16,23 @@ interface SnapshotOptions {
 
 /**
  * Executes the statements of `work` in one REPEATABLE READ transaction that only reads, within the time limit of one
- * statement. Afterwards the connection is returned or closed, whatever `work` does.
+ * statement, and as long as somebody waits for the result. Afterwards the connection is returned or closed, whatever `work` does.
  */
 export async function inSnapshotTransaction<T>(
   { statements, pool, limits }: SnapshotOptions,
   work: (executor: StatementExecutor) => Promise<T>,
 ): Promise<T> {
-  const span = currentSpan();
+  const forWhom = currentWork();
   const lease = await statements.begin(beginStatement(limits));
   const transaction = new SnapshotTransaction(statements, pool, lease);
   try {
-    return await transaction.withinLimit(limits.statementTimeoutMs, async (executor) => {
-      await within(span, () => executor.run(false, async ({ unsafe }) => await unsafe(LOCK_TABLES)));
+    return await transaction.withinLimits(limits.statementTimeoutMs, forWhom?.demand, async (executor) => {
+      await within(forWhom, () => executor.run(false, async ({ unsafe }) => await unsafe(LOCK_TABLES)));
       return await work(executor);
     });
   } finally {
     // The caller does not wait: it has what it wanted, and this cannot fail.
-    void within(span, () => transaction.end());
+    void within(forWhom, () => transaction.end());
   }
 }
 
@@ -69,14 +70,20 @@ class SnapshotTransaction implements StatementExecutor {
   ) {}
 
   async run<T>(_isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T> {
-    const span = currentSpan();
-    const result = this.last.then(async () => await within(span, () => this.runNext(work)));
+    const forWhom = currentWork();
+    const result = this.last.then(async () => await within(forWhom, () => this.runNext(work)));
     this.last = result.catch(() => undefined);
     return await result;
   }
 
-  async withinLimit<T>(limitMs: number, work: (executor: StatementExecutor) => Promise<T>): Promise<T> {
+  /** Does `work` within a time (ms), and as long as somebody waits for it. */
+  async withinLimits<T>(
+    limitMs: number,
+    demand: Demand | undefined,
+    work: (executor: StatementExecutor) => Promise<T>,
+  ): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
+    let takeBack: (() => void) | undefined;
     try {
       return await new Promise<T>((resolve, reject) => {
         timer = setTimeout(() => {
@@ -84,9 +91,11 @@ class SnapshotTransaction implements StatementExecutor {
           const error = new StatementError('SNAPSHOT_TIMEOUT', message);
           reject(this.refuse(error));
         }, limitMs);
+        takeBack = demand?.onEnd((reason) => reject(this.refuse(reason)));
         work(this).then(resolve, reject);
       });
     } finally {
+      takeBack?.();
       clearTimeout(timer);
     }
   }

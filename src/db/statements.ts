@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type postgres from 'postgres';
 
-import { currentSpan, type Span } from '../cache/core/span.js';
+import type { Demand } from '../cache/core/demand.js';
+import type { Span } from '../cache/core/span.js';
+import { currentWork, type Work } from '../cache/core/work.js';
 import type { Sql } from './driver.js';
 import { endpointKind, rememberEndpointKind } from './endpoint-kind.js';
-import { StatementError, transientFailure, type TransientFailure } from './failures.js';
+import { isCanceled, StatementError, transientFailure, type TransientFailure } from './failures.js';
 import type { ConnectionPool, Lease } from './pool.js';
 
 /** Called with each SQL statement that is sent; tests count them. */
@@ -47,21 +49,25 @@ export type StatementClient = Pick<Sql, 'unsafe'>;
 
 /** Executes single statements. */
 export interface StatementExecutor {
-  /** @throws the error made by `toError` for temporary failures; any other error unchanged */
+  /**
+   * @throws the error made by `toError` for temporary failures; any other error unchanged; the reason why nobody waits
+   * any more
+   */
   run<T>(isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T>;
 }
 
 /**
  * Executes single statements with a limit on every wait, each on a connection of its own. A statement is tried again
  * after a temporary failure if the database has changed nothing. A statement that only reads is also repeated after a
- * lost connection.
+ * lost connection. If nobody waits for the result any more, a statement is not begun, and one that only reads is ended.
  */
 export class StatementRunner implements StatementExecutor {
   constructor(private readonly options: StatementRunnerOptions) {}
 
   async run<T>(isRead: boolean, work: (client: StatementClient) => Promise<T>): Promise<T> {
     const counted = this.counted(work);
-    return await this.attempt(isRead, MAX_RETRIES, async () => await this.once(isRead, counted));
+    const forWhom = currentWork();
+    return await this.attempt(isRead, MAX_RETRIES, async () => await this.once(isRead, counted, forWhom));
   }
 
   /**
@@ -69,8 +75,9 @@ export class StatementRunner implements StatementExecutor {
    * could decide that.
    */
   async transaction<T>(options: string, work: (sql: postgres.TransactionSql) => Promise<T>): Promise<T> {
-    const begin: Work<unknown> = async ({ entry }) => await entry.driver.begin(options, work);
-    return (await this.attempt(false, 0, async () => await this.once(false, begin))) as T;
+    const begin: OnConnection<unknown> = async ({ entry }) => await entry.driver.begin(options, work);
+    const forWhom = currentWork();
+    return (await this.attempt(false, 0, async () => await this.once(false, begin, forWhom))) as T;
   }
 
   /**
@@ -79,7 +86,12 @@ export class StatementRunner implements StatementExecutor {
   async begin(statement: string): Promise<Lease> {
     const begin = this.counted(async ({ unsafe }) => await unsafe(statement));
     // Not as a read: the connection is held for longer than a statement, and some are reserved for single reads.
-    return await this.attempt(true, MAX_RETRIES, async () => (await this.holding(false, begin)).lease);
+    const forWhom = currentWork();
+    return await this.attempt(
+      true,
+      MAX_RETRIES,
+      async () => (await this.holding(false, begin, forWhom)).lease,
+    );
   }
 
   /**
@@ -105,8 +117,8 @@ export class StatementRunner implements StatementExecutor {
   private counted<T>(
     work: (client: StatementClient) => Promise<T>,
     onSent?: (cancel: () => void) => void,
-  ): Work<T> {
-    const parent = currentSpan();
+  ): OnConnection<T> {
+    const parent = currentWork()?.span;
     return async ({ entry }, track) => {
       let statement = '';
       let sentAt = 0;
@@ -155,23 +167,32 @@ export class StatementRunner implements StatementExecutor {
     });
   }
 
-  private async once<T>(isRead: boolean, work: Work<T>): Promise<T> {
-    const { lease, result } = await this.holding(isRead, work);
+  private async once<T>(isRead: boolean, work: OnConnection<T>, forWhom: Work | undefined): Promise<T> {
+    const { lease, result } = await this.holding(isRead, work, forWhom);
     this.options.pool.release(lease);
     return result;
   }
 
   /** Executes work on a connection, and returns the connection only if the work fails. */
-  private async holding<T>(isRead: boolean, work: Work<T>): Promise<{ lease: Lease; result: T }> {
+  private async holding<T>(
+    isRead: boolean,
+    work: OnConnection<T>,
+    forWhom: Work | undefined,
+  ): Promise<{ lease: Lease; result: T }> {
     const { pool } = this.options;
-    const lease = await pool.acquire(isRead);
+    const lease = await pool.acquire(isRead, forWhom);
+    const demand = isRead ? forWhom?.demand : undefined;
     try {
-      return { lease, result: await this.withinLimit(lease, work) };
+      if (demand?.end) throw demand.end;
+      const result = await this.withinLimit(lease, work, demand);
+      if (demand?.end) throw demand.end;
+      return { lease, result };
     } catch (error) {
-      const failure = transientFailure(error);
-      if (failure && !failure.keepsConnection) pool.discard(lease);
-      else pool.release(lease);
-      throw error;
+      const keepsConnection = transientFailure(error)?.keepsConnection ?? true;
+      // A cancellation that came too late would end the next statement on this connection.
+      if (demand?.end ? isCanceled(error) : keepsConnection) pool.release(lease);
+      else pool.discard(lease);
+      throw demand?.end ?? error;
     }
   }
 
@@ -180,11 +201,12 @@ export class StatementRunner implements StatementExecutor {
    * cancelled from here. A connection that gives no reply even then is dead, and the others of its age may be dead,
    * too.
    */
-  private async withinLimit<T>(lease: Lease, work: Work<T>): Promise<T> {
+  private async withinLimit<T>(lease: Lease, work: OnConnection<T>, demand?: Demand): Promise<T> {
     const { pool, statementTimeoutMs, url } = this.options;
     const cancelAfterMs = statementTimeoutMs + (endpointKind(url) === 'direct' ? CANCEL_AFTER_MS : 0);
     let running: { cancel(): void } | undefined;
     const timers: NodeJS.Timeout[] = [];
+    const takeBack = demand?.onEnd(() => running?.cancel());
     try {
       return await new Promise<T>((resolve, reject) => {
         timers.push(
@@ -198,10 +220,14 @@ export class StatementRunner implements StatementExecutor {
         work(lease, (query) => (running = query)).then(resolve, reject);
       });
     } finally {
+      takeBack?.();
       timers.forEach(clearTimeout);
     }
   }
 }
 
 /** Work on one connection. Tracked queries can be cancelled. */
-type Work<T> = (lease: Lease, track: <Query extends { cancel(): void }>(query: Query) => Query) => Promise<T>;
+type OnConnection<T> = (
+  lease: Lease,
+  track: <Query extends { cancel(): void }>(query: Query) => Query,
+) => Promise<T>;

@@ -32,10 +32,12 @@ const LIST_SIZE = 100;
 /** A mutation costs more than a read field, so that one document cannot contain hundreds of them. */
 const MUTATION_COST = 200;
 
-/** `extensions` of a list field in the schema. */
-interface ListExtensions {
+/** `extensions` of a field in the schema. */
+interface CostExtensions {
   /** The usual maximum number of items in the list, for documents that do not give a number. */
   readonly listSize?: number;
+  /** What arguments add to the cost of the field if they are given, and are no empty text. */
+  readonly argumentCosts?: Readonly<Record<string, number>>;
 }
 
 interface Place {
@@ -48,7 +50,7 @@ interface Place {
  * Checks the possible cost of the operations in one document, as far as the document shows it: the fields of the
  * answer, where a list counts its items (the number that the list or its parent field requests, at most {@link
  * LIST_SIZE}; a number from a variable counts as the largest). The actual items of lists are charged when they are
- * resolved, see `AnswerBudget`.
+ * resolved, see `AnswerBudget`. Some arguments cost as much as many fields do.
  */
 export class OperationCosts {
   private readonly fragments: Fragments;
@@ -110,7 +112,9 @@ export class OperationCosts {
   }
 
   private refuseCost(): never {
-    this.refuse(`is too expensive: its answer could have more than ${MAX_COST} fields`);
+    this.refuse(
+      `is too expensive: its answer could have more than ${MAX_COST} fields, where a search or a change counts as many`,
+    );
   }
 
   private costOfField(
@@ -129,10 +133,11 @@ export class OperationCosts {
     const type = getNamedType(field.type);
     if (!isCompositeType(type)) return base;
     const limit = limitOf(node, field);
+    const own = base + costOfArguments(node, field);
     const items = isListType(getNullableType(field.type))
-      ? (limit ?? parentLimit ?? (field.extensions as ListExtensions).listSize ?? LIST_SIZE)
+      ? (limit ?? parentLimit ?? (field.extensions as CostExtensions).listSize ?? LIST_SIZE)
       : 1;
-    return base + items * this.costOf(selectionSets, type, { depth: depth + 1, limit });
+    return own + items * this.costOf(selectionSets, type, { depth: depth + 1, limit });
   }
 
   private costOfIntrospection(nodes: readonly FieldNode[]): number {
@@ -149,6 +154,17 @@ export class OperationCosts {
     });
     return cost;
   }
+}
+
+function costOfArguments(node: FieldNode, field: GraphQLField<unknown, unknown>): number {
+  const { argumentCosts } = field.extensions as CostExtensions;
+  if (!argumentCosts) return 0;
+  let cost = 0;
+  for (const { name, value } of node.arguments ?? []) {
+    const isEmpty = value.kind === Kind.NULL || (value.kind === Kind.STRING && value.value === '');
+    if (!isEmpty) cost += argumentCosts[name.value] ?? 0;
+  }
+  return cost;
 }
 
 /** The arguments that give the size of a page. */

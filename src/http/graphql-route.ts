@@ -3,8 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import type { Identity } from '../auth/authorization.js';
 import type { Authenticator } from '../auth/authentication.js';
+import { Consumers } from '../auth/consumers.js';
 import type { CacheObserver } from '../cache/core/observer.js';
-import { within } from '../cache/core/span.js';
+import { within, type Work } from '../cache/core/work.js';
 import { MAX_EXECUTIONS } from '../cache/create-cache.js';
 import type { MomentCheck } from '../cache/response/moment-check.js';
 import type { ResponseCache } from '../cache/response/response-cache.js';
@@ -12,7 +13,7 @@ import { CacheReport } from '../cache/response/cache-report.js';
 import { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import { createRequestContext, type RequestContext } from '../context.js';
 import type { Resources } from '../resources.js';
-import { ApiError, unauthenticated } from '../errors.js';
+import { ApiError, ErrorCode, unauthenticated } from '../errors.js';
 import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
 import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
@@ -28,9 +29,13 @@ import {
   type GraphQLAnswer,
 } from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
+import { OverloadError, type Admission } from '../overload/admission.js';
+import type { Use } from '../overload/fair-shares.js';
 import { allowRevalidation } from './conditional-get.js';
+import { HttpFailure } from './failures.js';
 import { parseJsonBody } from './json-body.js';
 import { OperationReport, type NamedOperation, type OperationReportOptions } from './operation-report.js';
+import { RequestDemand, timeLimitOf } from './request-demand.js';
 import { checkVariableLimits } from '../graphql/variable-limits.js';
 
 export type InOneSnapshot = <Result>(work: (resources: Resources) => Promise<Result>) => Promise<Result>;
@@ -44,6 +49,8 @@ export interface GraphQLRouteOptions extends OperationReportOptions {
   /** Gives `work` resources that read everything within one transaction, without the cache. */
   readonly inOneSnapshot: InOneSnapshot;
   readonly observer: Pick<CacheObserver, 'executedAgain'>;
+  /** Limits what is executed at a time. */
+  readonly admission: Pick<Admission, 'enter'>;
   readonly log: Logger;
   /** The maximum size of an answer, in bytes. */
   readonly maxAnswerBytes: number;
@@ -55,6 +62,9 @@ export interface GraphQLRouteOptions extends OperationReportOptions {
 const MAX_ANONYMOUS_CHARACTERS = 100_000;
 /** Responses to longer requests are not cached, because such requests seldom come again. */
 const MAX_KEY_CHARACTERS = 100_000;
+
+/** After this time (s) a client that was refused may try again. */
+const RETRY_AFTER_S = 1;
 
 /** The details of a request that are known before its body is read. */
 interface Asked {
@@ -74,14 +84,17 @@ interface OperationAnswer extends GraphQLAnswer {
 /** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
   const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
-  const { momentCheck, inOneSnapshot, observer } = options;
+  const { momentCheck, inOneSnapshot, observer, admission } = options;
+  const consumers = new Consumers();
   const report = new OperationReport(options);
 
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const startedAt = performance.now();
     reply.header('cache-control', 'no-store');
+    const limitMs = timeLimitOf(request);
     const { span } = request;
-    const found = within(span, () => authenticate(request.headers.authorization));
+    const traced = span && { span };
+    const found = within(traced, () => authenticate(request.headers.authorization));
     const identity = found instanceof Promise ? await found : found;
     const contentType = responseTypeFor(request.headers.accept);
     const cacheReport = options.wantsReport(request) ? new CacheReport() : undefined;
@@ -89,7 +102,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
 
     const key = responseCache && answerKey(asked);
     if (key !== undefined && asked.contentType !== undefined) {
-      const cached = await within(span, () => responseCache?.find(key, cacheReport));
+      const cached = await within(traced, () => responseCache?.find(key, cacheReport));
       if (cached !== undefined) {
         report.fromCache(request, cached.label, startedAt);
         reply.header('content-type', asked.contentType);
@@ -100,7 +113,10 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       }
     }
 
-    const { operation, ...answer }: OperationAnswer = refuseLongBody(asked) ?? (await answerAnew(asked, key));
+    const refused = refuseLongBody(asked);
+    const demand = new RequestDemand(request, limitMs);
+    const work = { span, demand, consumer: consumers.of(identity, request.ip) };
+    const { operation, ...answer }: OperationAnswer = refused ?? (await admitted(asked, key, work));
     report.executed(request, operation, answer.errorCodes, startedAt);
     for (const [name, value] of answer.headers) reply.header(name, value);
     if (request.method === 'GET' && isWhole(answer) && !cacheReport) {
@@ -112,12 +128,32 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       .send(cacheReport ? withReport(answer.text, cacheReport) : answer.text);
   };
 
+  /** As {@link answerAnew}, when it is the turn of the request. @throws HttpFailure if there is too much to do */
+  async function admitted(asked: Asked, key: string | undefined, work: Work): Promise<OperationAnswer> {
+    const use = await enter(work);
+    try {
+      return await answerAnew(asked, key, work);
+    } finally {
+      use.end();
+    }
+  }
+
+  async function enter(work: Work): Promise<Use> {
+    try {
+      return await admission.enter(work);
+    } catch (error) {
+      if (!(error instanceof OverloadError)) throw error;
+      const headers = { 'retry-after': String(RETRY_AFTER_S) };
+      throw new HttpFailure(503, ErrorCode.OVERLOADED, error.message, headers);
+    }
+  }
+
   /**
    * Answers a request, and caches the response under the key. A query whose values are of several moments is executed
    * again: a few times, and at last in one transaction.
    */
-  async function answerAnew(asked: Asked, key: string | undefined): Promise<OperationAnswer> {
-    const { body: text, span } = asked.request;
+  async function answerAnew(asked: Asked, key: string | undefined, work: Work): Promise<OperationAnswer> {
+    const { body: text } = asked.request;
     const body = typeof text === 'string' ? parseJsonBody(text) : text;
     const refused = refuseLargeVariables(asked, body);
     if (refused) return refused;
@@ -125,19 +161,19 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       if (execution > 1) observer.executedAgain('once more');
       asked.cacheReport?.restart();
       const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
-      const answer = await answerOnce(asked, body, resources, dependencies);
-      const holds = within(span, () => momentCheck.holds(dependencies));
+      const answer = await answerOnce(asked, body, { from: resources, dependencies, work });
+      const holds = within(work, () => momentCheck.holds(dependencies));
       if (holds !== true && !(await holds)) continue;
       if (key !== undefined && answer.status === 200)
         responseCache?.keep(key, answer.text, dependencies, answer.operation?.label);
       return answer;
     }
     observer.executedAgain('in one transaction');
-    return await within(span, () =>
+    return await within(work, () =>
       inOneSnapshot(async (snapshot) => {
         asked.cacheReport?.restart();
         const dependencies = new ResponseDependencies(momentCheck.since, asked.cacheReport);
-        return await answerOnce(asked, body, snapshot, dependencies);
+        return await answerOnce(asked, body, { from: snapshot, dependencies, work });
       }),
     );
   }
@@ -145,8 +181,11 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
   async function answerOnce(
     asked: Asked,
     body: unknown,
-    from: Resources,
-    dependencies: ResponseDependencies,
+    {
+      from,
+      dependencies,
+      work,
+    }: { readonly from: Resources; readonly dependencies: ResponseDependencies; readonly work: Work },
   ): Promise<OperationAnswer> {
     const { request, identity, cacheReport } = asked;
     const context = createRequestContext(from, {
@@ -155,12 +194,13 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       dependencies,
       maxCharacters: maxAnswerBytes,
       report: cacheReport,
-      span: request.span,
+      work,
     });
     const answer =
       (await executeKnown(asked, body, context)) ??
       refuseLargeDocument(asked, body) ??
       (await askApollo(request, body, context));
+    consumers.learn(context.authorization.knownPrincipal);
     return { ...withinBytes(answer, maxAnswerBytes), operation: report.nameOf(context) };
   }
 

@@ -16,6 +16,7 @@ import type { Resources } from '../resources.js';
 import type { Logger } from '../logger.js';
 import { registerCacheAdmin } from './cache-admin-route.js';
 import { registerConsole, type Console } from './console-route.js';
+import type { Admission } from '../overload/admission.js';
 import type { Drain } from './drain.js';
 import { answerBadPath, answerClientError, answerFailures, GRAPHQL_ROUTE } from './failures.js';
 import { createGraphQLHandler, type InOneSnapshot } from './graphql-route.js';
@@ -55,6 +56,7 @@ export interface HttpOptions {
   readonly responseCache: ResponseCache | undefined;
   readonly momentCheck: MomentCheck;
   readonly inOneSnapshot: InOneSnapshot;
+  readonly admission: Admission;
   readonly operatorInvalidation: OperatorInvalidation;
   /** Undefined: there is no console. */
   readonly console: Console | undefined;

@@ -3,7 +3,7 @@ import type { Invalidator } from '../cache/invalidation/invalidator.js';
 import type { CachedResource, Snapshotted } from '../cache/core/resource.js';
 import type { MomentText } from '../cache/core/moment.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
-import { currentSpan, within } from '../cache/core/span.js';
+import { currentWork, within } from '../cache/core/work.js';
 import type { Tag } from '../cache/core/tags.js';
 import { botStatsTag, botTag, orgStatsTag, orgTag } from './tags.js';
 
@@ -55,14 +55,14 @@ export class InvalidationService<Stats> {
     read: (since: SnapshotText) => Promise<readonly Snapshotted<Stats>[]>,
   ): Promise<Snapshotted<Stats> | undefined> {
     const others = [orgStatsTag.of(bot.orgId)];
-    const span = currentSpan();
+    const work = currentWork();
     try {
       const [newer] = await read(this.helping.since);
       const value = newer ?? { value: null, snapshot: '' };
-      await within(span, () => this.botStats.replace(bot.id, value, others));
+      await within(work, () => this.botStats.replace(bot.id, value, others));
       return newer;
     } catch (error) {
-      await within(span, () => this.invalidator.invalidate([botStatsTag.of(bot.id), ...others]));
+      await within(work, () => this.invalidator.invalidate([botStatsTag.of(bot.id), ...others]));
       throw error;
     }
   }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Role } from '../auth/role.enum.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
-import { within } from '../cache/core/span.js';
+import { within } from '../cache/core/work.js';
 import { justChanged } from '../bots/bot.service.js';
 import type { RefusedWrites } from '../bots/refused-writes.js';
 import type { MessageContext } from './message.context.js';
@@ -112,7 +112,7 @@ export class MessageService {
       },
     );
     if (!changed) {
-      const bot = within(context.span, () => this.messages.findBot(messageId));
+      const bot = within(context.work, () => this.messages.findBot(messageId));
       await this.refused.ofMessage(context, bot, Role.EDITOR);
       throw notFound('Message');
     }
@@ -120,7 +120,7 @@ export class MessageService {
     // The answer does not need the statistics. If they cannot be read, they are invalidated, and the change succeeds.
     const read = async (since: SnapshotText) => await this.stats.findMany([message.botId], since);
     const bot = { id: message.botId, orgId };
-    await within(context.span, () => this.invalidation.botStatsChanged(bot, read)).catch(() => undefined);
+    await within(context.work, () => this.invalidation.botStatsChanged(bot, read)).catch(() => undefined);
     context.clearLoaders();
     return message;
   }
@@ -135,7 +135,7 @@ export class MessageService {
       try {
         const read = async (since: SnapshotText) =>
           await withTimeLimit(this.stats.findMany([bot.id], since), endsAt - performance.now());
-        const newer = await within(context.span, () => this.invalidation.botStatsChanged(bot, read));
+        const newer = await within(context.work, () => this.invalidation.botStatsChanged(bot, read));
         return newer?.value;
       } catch (cause) {
         if (performance.now() + pauseMs > endsAt) throw nowUnavailable('their statistics', cause);
@@ -167,7 +167,7 @@ export class MessageService {
     tags: () => readonly string[] | Promise<readonly string[]>,
   ): Promise<Result> {
     try {
-      return await within(context.span, write);
+      return await within(context.work, write);
     } catch (error) {
       if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
       throw error;

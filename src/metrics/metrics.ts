@@ -6,6 +6,7 @@ import { databaseMetrics } from './database-metrics.js';
 import { Families, remembered, type LabelledValues } from './families.js';
 import { graphqlMetrics } from './graphql-metrics.js';
 import { OperationNames } from './operation-names.js';
+import { overloadMetrics } from './overload-metrics.js';
 
 /**
  * The server's Prometheus metrics. Each application has its own registry, so that one process can run several. The default
@@ -37,6 +38,7 @@ export function createMetrics() {
     shadow: shadowMetrics(families),
     database: databaseMetrics(families),
     graphql: graphqlMetrics(families),
+    overload: overloadMetrics(families),
     operationNames: new OperationNames(),
     /** Records the duration of an answer, in seconds. */
     answered(route: string, status: number, seconds: number) {

@@ -18,39 +18,3 @@ export interface Span {
   /** Call it once, with the error if the part has failed. */
   end(error?: unknown): void;
 }
-
-let current: Span | undefined;
-
-/**
- * The span that belongs to the running code, if its request is traced. It is known until the code first awaits
- * something: whoever needs it after that reads it before. So no promise costs more, as with AsyncLocalStorage.
- */
-export const currentSpan = (): Span | undefined => current;
-
-/** Calls `work`. Until it first awaits something, `span` is the current one. */
-export function within<Result>(span: Span | undefined, work: () => Result): Result {
-  const outer = current;
-  current = span;
-  try {
-    return work();
-  } finally {
-    current = outer;
-  }
-}
-
-/** Does `work` as a part of the current span, if there is one. */
-export function traced<Result>(part: TracedPart, work: () => Promise<Result>): Promise<Result> {
-  const span = current?.begin(part);
-  return span ? ended(span, within(span, work)) : work();
-}
-
-async function ended<Result>(span: Span, work: Promise<Result>): Promise<Result> {
-  try {
-    const result = await work;
-    span.end();
-    return result;
-  } catch (error) {
-    span.end(error);
-    throw error;
-  }
-}

@@ -1,10 +1,13 @@
-import { currentSpan, within } from '../core/span.js';
+import { SharedDemand, whileWanted } from '../core/demand.js';
+import { currentWork, within, type Work } from '../core/work.js';
 import { NOT_LOADED, pick, type Entry, type LoadedValue, type PendingRead } from './loaded-value.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
 
 interface Flight<Value> {
   readonly startedAt: number;
   readonly result: Promise<LoadedValue<Value>>;
+  /** Undefined: the load goes on in any case. */
+  readonly demand: SharedDemand | undefined;
 }
 
 /**
@@ -28,12 +31,15 @@ export class DatabaseFallback<Id, Value> {
   async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { freshness, onJoin } = this.parts;
     const arrivedAt = performance.now();
-    const span = currentSpan();
+    const work = currentWork();
     let missing = reads;
     while (missing.length > 0) {
-      const entries = missing.map(({ entry }) => entry);
-      const flights = within(span, () => this.join(entries));
-      const results = await Promise.all(flights.map(({ result }) => result));
+      const flights = this.join(
+        missing.map(({ entry }) => entry),
+        work,
+      );
+      const all = Promise.all(flights.map(({ result }) => result));
+      const results = await whileWanted(work?.demand, all);
       if (flights.some(({ startedAt }) => startedAt < arrivedAt)) await freshness.confirm();
       missing = missing.filter((read, i) => {
         const loaded = results[i] ?? NOT_LOADED;
@@ -50,20 +56,36 @@ export class DatabaseFallback<Id, Value> {
   }
 
   /** Returns the loads under way of these entries. Starts one batch for the entries without a load. */
-  private join(entries: readonly Entry<Id>[]): Flight<Value>[] {
-    const toLoad = entries.filter(({ keys }) => !this.flights.has(keys.key));
-    if (toLoad.length > 0) {
-      const startedAt = performance.now();
-      const loading = this.parts.load(toLoad);
-      toLoad.forEach(({ keys: { key } }, i) => {
-        const flight = { startedAt, result: pick(loading, i) };
-        this.flights.set(key, flight);
-        const forget = () => {
-          if (this.flights.get(key) === flight) this.flights.delete(key);
-        };
-        flight.result.then(forget, forget);
-      });
-    }
-    return entries.map(({ keys }) => this.flights.get(keys.key) as Flight<Value>);
+  private join(entries: readonly Entry<Id>[], work: Work | undefined): Flight<Value>[] {
+    const toLoad = entries.filter(({ keys }) => !this.flightOf(keys.key));
+    if (toLoad.length > 0) this.begin(toLoad, work);
+    return entries.map(({ keys }) => {
+      const flight = this.flights.get(keys.key) as Flight<Value>;
+      flight.demand?.add(work?.demand);
+      return flight;
+    });
+  }
+
+  /** A load that has been given up is not shared. */
+  private flightOf(key: string): Flight<Value> | undefined {
+    const flight = this.flights.get(key);
+    return flight?.demand?.end ? undefined : flight;
+  }
+
+  private begin(entries: readonly Entry<Id>[], work: Work | undefined): void {
+    const startedAt = performance.now();
+    const demand = work?.demand && new SharedDemand();
+    const loading = within(demand ? { ...work, demand } : work, () => this.parts.load(entries));
+    demand?.add(work?.demand);
+    const done = () => demand?.close();
+    loading.then(done, done);
+    entries.forEach(({ keys: { key } }, i) => {
+      const flight = { startedAt, result: pick(loading, i), demand };
+      this.flights.set(key, flight);
+      const forget = () => {
+        if (this.flights.get(key) === flight) this.flights.delete(key);
+      };
+      flight.result.then(forget, forget);
+    });
   }
 }

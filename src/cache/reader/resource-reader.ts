@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../core/logger.js';
 
 import { CachingPolicy } from './caching-policy.js';
@@ -6,7 +5,7 @@ import { DatabaseFallback } from './database-fallback.js';
 import { Entries } from './entries.js';
 import { EnvelopeParseCache } from './envelope-parse-cache.js';
 import { CacheUnavailableError, rethrowUnlessUnavailable } from '../core/errors.js';
-import { Fills, type ClaimedRead } from './fills.js';
+import { Fills } from './fills.js';
 import { freshGeneration } from '../core/fresh-generation.js';
 import type { Helping } from '../invalidation/helping.js';
 import type { Freshness } from '../invalidation/invalidation-log.js';
@@ -19,20 +18,16 @@ import type { CacheStore, ReadOrClaimed, Stored } from '../redis/cache-store.js'
 import type { KeySpace } from '../core/keys.js';
 import { parseMoment } from '../core/moment.js';
 import type { ReadDependencies, Resource, Snapshotted, ValueLife } from '../core/resource.js';
-import { currentSpan, traced, within } from '../core/span.js';
+import { currentWork, traced, within } from '../core/work.js';
 import type { BackgroundWork } from './background-work.js';
 import { MIN_USES, RefreshAhead } from './refresh-ahead.js';
+import { MissingReads, type Claims } from './missing-reads.js';
 import { Reloads } from './reloads.js';
-import { SingleFlight, type Flight } from './single-flight.js';
 import type { ValueKeys } from './value-keys.js';
 
 /** TTL of "there is no such row", in seconds. */
 const NEGATIVE_TTL_SECONDS = 10;
 const TTL_JITTER = 0.1;
-
-/** How long a reader waits for another process to store a value before it loads the value itself (ms, in total). */
-const MAX_WAIT_MS = 150;
-const FIRST_WAIT_MS = 4;
 
 /** The maximum number of ids whose key names and parsed values are remembered, for each resource. */
 const MAX_ENTRIES = 5_000;
@@ -63,10 +58,9 @@ export interface CacheParts {
 export class ResourceReader<Id, Value> {
   private readonly entries: Entries<Id>;
   private readonly parsed: EnvelopeParseCache<Value>;
-  /** Loads under way, by value key and generation. */
-  private readonly loads = new SingleFlight<LoadedValue<Value>>();
   private readonly databaseFallback: DatabaseFallback<Id, Value>;
   private readonly fills: Fills<Id, Value> | undefined;
+  private readonly missingReads: MissingReads<Id, Value> | undefined;
   private readonly reloads: Reloads<Id, Value> | undefined;
   private readonly refreshAhead: RefreshAhead<Id> | undefined;
   readonly policy = new CachingPolicy();
@@ -104,14 +98,19 @@ export class ResourceReader<Id, Value> {
       shape: valueKeys.shape,
       onStored: (count, ms) => this.policy.stored(count, ms),
     });
-    const reloads = new Reloads<Id, Value>({
+    const reading = {
       store,
       fills,
-      tryHit: (entry, stored) => this.tryHit(entry, stored),
-      load: async (reads) => await this.load(reads),
-      share: async (claimed, batch) => await this.share(claimed, batch),
+      tryHit: this.tryHit.bind(this),
+      load: async (reads: readonly PendingRead<Id, Value>[]) => await this.load(reads),
+    };
+    const { databaseFallback } = this;
+    const missingReads = new MissingReads<Id, Value>({ ...parts, ...reading, resource, databaseFallback });
+    const reloads = new Reloads<Id, Value>({
+      ...reading,
+      share: async (claimed, batch) => await missingReads.share(claimed, { batch, demand: undefined }),
     });
-    [this.fills, this.reloads] = [fills, reloads];
+    [this.fills, this.missingReads, this.reloads] = [fills, missingReads, reloads];
     if (!parts.refreshing) return;
     this.refreshAhead = new RefreshAhead({
       ...parts,
@@ -220,19 +219,19 @@ export class ResourceReader<Id, Value> {
   async replace(id: Id, newer: Snapshotted<Value>, others: readonly Tag[] = []): Promise<void> {
     const { value, version = 0 } = newer;
     const { snapshot } = parseMoment(newer.snapshot);
-    const span = currentSpan();
+    const work = currentWork();
     await this.parts.helping.admit([newer.snapshot]);
     const entry = this.entries.of(id);
     const life = this.lifeOf(entry, value);
     const loaded = { value, snapshot, version, generation: undefined, ...life, uses: 0 };
-    await within(span, () => this.fills?.replace(entry, loaded, others));
+    await within(work, () => this.fills?.replace(entry, loaded, others));
   }
 
   /** Completes reads with the values in Redis that may be used; {@link readMissing} completes the others. */
   private async read(reads: readonly PendingRead<Id, Value>[]): Promise<void> {
     const { store, observer, onHit } = this.parts;
     const { name } = this.resource;
-    const span = currentSpan();
+    const work = currentWork();
     let stored: readonly Stored[];
     let claims: Claims;
     try {
@@ -242,7 +241,7 @@ export class ResourceReader<Id, Value> {
       rethrowUnlessUnavailable(error);
       observer.miss(name, 'unavailable', reads.length);
       for (const read of reads) read.missed = 'unavailable';
-      await within(span, () => this.databaseFallback.read(reads));
+      await within(work, () => this.databaseFallback.read(reads));
       return;
     }
     const misses = new Map<MissReason, number>();
@@ -269,9 +268,9 @@ export class ResourceReader<Id, Value> {
       observer.hit(name, reads.length - missing.length);
       this.policy.hit(reads.length - missing.length);
     }
-    span?.foundHits(reads.length - missing.length);
+    work?.span?.foundHits(reads.length - missing.length);
     if (isOneDue) this.refreshSoon(reads);
-    if (missing.length > 0) await within(span, () => this.readMissing(store, missing, claims));
+    if (missing.length > 0) await within(work, () => this.missingReads?.complete(missing, claims));
   }
 
   /** Has the values loaded again that were found often and are near their end. */
@@ -303,139 +302,6 @@ export class ResourceReader<Id, Value> {
     return this.parts.freshness.accepts(entry.tags, parsed.snapshot) ? parsed : 'distrusted';
   }
 
-  /** Joins loads under way where that is allowed, and claims the other values unless they are claimed. */
-  private async readMissing(
-    store: CacheStore,
-    missing: readonly PendingRead<Id, Value>[],
-    claims: Claims,
-  ): Promise<void> {
-    if (claims) return await this.claimAndLoad(store, missing, claims);
-    const pending: Promise<void>[] = [];
-    const passing = missing.filter(({ passes }) => passes);
-    if (passing.length > 0) pending.push(this.databaseFallback.read(passing));
-    const unclaimed = missing.filter((read) => {
-      if (read.passes) return false;
-      // Every registered load has generations.
-      const flight = read.generation === undefined ? undefined : this.loads.get(flightKey(read));
-      if (flight) pending.push(this.join(flight, read));
-      return flight === undefined;
-    });
-    if (unclaimed.length > 0) pending.push(this.claimAndLoad(store, unclaimed));
-    await Promise.all(pending);
-  }
-
-  /** Loads the values that this process claimed, and waits for those that other processes load. */
-  private async claimAndLoad(
-    store: CacheStore,
-    missing: readonly PendingRead<Id, Value>[],
-    claimed?: Claims,
-  ): Promise<void> {
-    const pending: Promise<void>[] = [];
-    const mine: ClaimedRead<Id, Value>[] = [];
-    const others: ClaimedRead<Id, Value>[] = [];
-    const unclaimed: PendingRead<Id, Value>[] = [];
-    const span = currentSpan();
-    try {
-      const keys = missing.map(({ entry }) => entry.keys);
-      const claims = claimed ?? (await store.claim(keys, freshGeneration()));
-      missing.forEach((read, i) => {
-        const claim = claims[i];
-        read.generation = claim?.generation;
-        const flight = this.loads.get(flightKey(read));
-        if (!claim) unclaimed.push(read);
-        else if (flight) pending.push(this.join(flight, read));
-        else (claim.mine ? mine : others).push({ read, claim });
-      });
-    } catch (error) {
-      rethrowUnlessUnavailable(error);
-      unclaimed.push(...missing);
-    }
-    if (mine.length > 0) {
-      const loading = within(span, () => this.load(mine.map(({ read }) => read)));
-      pending.push(this.share(mine, loading));
-      // If the load fails, its readers get the failure, and nothing is cached.
-      void loading.then(
-        (loaded) => within(span, () => this.fills?.fill(mine, loaded)),
-        () => within(span, () => this.fills?.release(mine)),
-      );
-    }
-    if (unclaimed.length > 0) pending.push(within(span, () => this.databaseFallback.read(unclaimed)));
-    if (others.length > 0) {
-      const waiting = within(span, () => this.waitForOthers(store, others));
-      pending.push(this.share(others, waiting));
-    }
-    await Promise.all(pending);
-  }
-
-  /** Completes claimed reads from a batch that is under way, and lets later readers join it. */
-  private async share(
-    claimed: readonly ClaimedRead<Id, Value>[],
-    batch: Promise<readonly LoadedValue<Value>[]>,
-  ): Promise<void> {
-    this.loads.set(
-      claimed.map(({ read }) => flightKey(read)),
-      batch,
-    );
-    const loaded = await batch;
-    claimed.forEach(({ read }, i) => {
-      read.loaded = loaded[i];
-    });
-  }
-
-  private async join({ batch, at }: Flight<LoadedValue<Value>>, read: PendingRead<Id, Value>): Promise<void> {
-    this.parts.observer.joined(this.resource.name);
-    read.outcome = 'joined';
-    const loaded = (await batch)[at] ?? NOT_LOADED;
-    if (this.parts.freshness.accepts(read.entry.tags, loaded.snapshot)) read.loaded = loaded;
-    else {
-      read.outcome = 'loaded';
-      await this.databaseFallback.read([read]);
-    }
-  }
-
-  /**
-   * Polls for the values of the processes that hold the locks, with growing, jittered pauses. Values that are still
-   * missing then are loaded here, but not stored, so that this process does not race a slow lock holder. The result
-   * is aligned.
-   */
-  private async waitForOthers(
-    store: CacheStore,
-    others: readonly ClaimedRead<Id, Value>[],
-  ): Promise<LoadedValue<Value>[]> {
-    const { pause = sleep, observer } = this.parts;
-    const reads = others.map(({ read }) => read);
-    const span = currentSpan();
-    let missing = reads;
-    try {
-      let pauseMs = FIRST_WAIT_MS;
-      for (let waitedMs = 0; missing.length > 0 && waitedMs < MAX_WAIT_MS; pauseMs *= 1.6) {
-        const thisPauseMs = pauseMs * (0.75 + Math.random() / 2);
-        await pause(thisPauseMs);
-        waitedMs += thisPauseMs;
-        const keys = missing.map(({ entry }) => entry.keys);
-        const stored = await within(span, () => store.read(keys));
-        missing = missing.filter((read, i) => {
-          const hit = this.tryHit(read.entry, stored[i]);
-          if (typeof hit === 'string') return true;
-          observer.waited(this.resource.name);
-          read.outcome = 'waited';
-          read.loaded = hit;
-          return false;
-        });
-      }
-    } catch (error) {
-      rethrowUnlessUnavailable(error);
-    }
-    if (missing.length > 0) {
-      const late = missing;
-      const loaded = await within(span, () => this.load(late));
-      missing.forEach((read, i) => {
-        read.loaded = loaded[i];
-      });
-    }
-    return reads.map(({ loaded = NOT_LOADED }) => loaded);
-  }
-
   /**
    * Loads missing values from the database: under the claimed generation, or without one if Redis is not used. They
    * are returned once everything that they show is invalidated, see {@link Helping}.
@@ -446,12 +312,12 @@ export class ResourceReader<Id, Value> {
     const { helping, observer } = this.parts;
     observer.loaded(this.resource.name, missing.length);
     const ids = missing.map(({ entry }) => entry.id);
-    const span = currentSpan();
+    const work = currentWork();
     const startedAt = performance.now();
     const loaded = await this.resource.load(ids, helping.since);
     this.policy.loaded(ids.length, performance.now() - startedAt);
     const moments = loaded.map(({ snapshot }) => snapshot);
-    const helped = within(span, () => helping.admit(moments));
+    const helped = within(work, () => helping.admit(moments));
     if (helped) await helped;
     return missing.map(({ entry, generation }, i) => {
       const { value, snapshot: moment, version = 0 } = loaded[i] ?? NOT_LOADED;
@@ -480,10 +346,3 @@ export class ResourceReader<Id, Value> {
     return Math.ceil(seconds * 1_000 * (1 - TTL_JITTER * jitterOf(keys.key)));
   }
 }
-
-/** The claims of a batch of values, aligned; undefined if they are not claimed. */
-type Claims = ReadOrClaimed['claims'];
-
-/** The key of a load under way: the value key, the claimed generations, and what changed everything before. */
-const flightKey = ({ entry, generation = '', everything }: PendingRead<unknown, unknown>): string =>
-  `${entry.keys.key}|${generation}|${everything}`;

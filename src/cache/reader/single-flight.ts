@@ -1,6 +1,14 @@
-/** A load under way of many values, and the position of one of them. */
-export interface Flight<Result> {
+import { whileWanted, type Demand, type SharedDemand } from '../core/demand.js';
+
+/** A load under way of many values, and who waits for it. */
+export interface Load<Result> {
   readonly batch: Promise<readonly Result[]>;
+  /** Undefined: the load goes on in any case. */
+  readonly demand: SharedDemand | undefined;
+}
+
+/** A load under way, and the position of one of its values. */
+export interface Flight<Result> extends Load<Result> {
   readonly at: number;
 }
 
@@ -8,16 +16,20 @@ export interface Flight<Result> {
 export class SingleFlight<Result> {
   private readonly flights = new Map<string, Flight<Result>>();
 
+  /** A load that has been given up is not shared. */
   get(key: string): Flight<Result> | undefined {
-    return this.flights.get(key);
+    const flight = this.flights.get(key);
+    return flight?.demand?.end ? undefined : flight;
   }
 
   /** Registers a load of many values until it settles. The results are aligned. A key that has a load keeps it. */
-  set(keys: readonly string[], batch: Promise<readonly Result[]>): void {
+  set(keys: readonly string[], load: Load<Result>): void {
+    const { batch } = load;
     keys.forEach((key, at) => {
-      if (!this.flights.has(key)) this.flights.set(key, { batch, at });
+      if (!this.get(key)) this.flights.set(key, { ...load, at });
     });
     const forget = () => {
+      load.demand?.close();
       for (const key of keys) if (this.flights.get(key)?.batch === batch) this.flights.delete(key);
     };
     batch.then(forget, forget);
@@ -26,4 +38,13 @@ export class SingleFlight<Result> {
   get size(): number {
     return this.flights.size;
   }
+}
+
+/** Waits for the values of a load together with all who wait for it already. Rejects when `demand` ends before. */
+export async function joined<Result>(
+  load: Load<Result>,
+  demand: Demand | undefined,
+): Promise<readonly Result[]> {
+  load.demand?.add(demand);
+  return await whileWanted(demand, load.batch);
 }

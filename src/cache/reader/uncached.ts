@@ -1,6 +1,6 @@
 import { parseMoment } from '../core/moment.js';
 import type { CachedResource, Resource } from '../core/resource.js';
-import { traced } from '../core/span.js';
+import { traced } from '../core/work.js';
 import type { Helping } from '../invalidation/helping.js';
 
 const NOT_CACHED = {

@@ -5,7 +5,7 @@ import { CacheUnavailableError } from '../core/errors.js';
 import { InFlightLimit } from './in-flight-limit.js';
 import type { KeyExample } from '../core/keys.js';
 import type { CacheObserver, RedisOperation, RedisState } from '../core/observer.js';
-import { currentSpan, within } from '../core/span.js';
+import { currentWork, within } from '../core/work.js';
 import { describeConnectionError, type RedisClient } from './redis-client.js';
 import { proveUsable } from './redis-proof.js';
 import { isReply, refusalOf, saysUnavailable, type RedisRefusalError } from './redis-refusal.js';
@@ -159,13 +159,13 @@ export class RedisCircuitBreaker {
     this.requireUsable(operation);
     const inFlight = BACKGROUND.has(operation) ? this.inFlightBehind : this.inFlight;
     const turn = inFlight.enter(cost);
-    const span = currentSpan();
+    const work = currentWork();
     try {
       if (turn) {
         await turn;
         this.requireUsable(operation);
       }
-      return await within(span, () => this.attempt(operation, call));
+      return await within(work, () => this.attempt(operation, call));
     } finally {
       inFlight.leave(cost);
     }
@@ -190,7 +190,7 @@ export class RedisCircuitBreaker {
     const deadlines = isBackground ? this.backgroundDeadlines : this.deadlines;
     const timeoutMs = this.options.timeoutMs * (isBackground ? BACKGROUND_PATIENCE : 1);
     observer.roundTrip(operation);
-    const span = currentSpan()?.begin({ kind: 'redis', operation });
+    const span = currentWork()?.span?.begin({ kind: 'redis', operation });
     const startedAt = performance.now();
     let timedOut = false;
     let failure: Error | undefined;

@@ -4,7 +4,8 @@ import { CacheUnavailableError } from '../core/errors.js';
 import type { CurrentGenerations, EntryKeys, ReadOrClaimed, Stored } from './cache-store.js';
 import { readOrClaimGroup } from './claims.js';
 import { hashTagOf } from '../core/keys.js';
-import { currentSpan, within, type Span } from '../core/span.js';
+import type { Span } from '../core/span.js';
+import { currentWork, within } from '../core/work.js';
 import { unlessSplit } from './moving-slots.js';
 import { costOf, cut, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
@@ -88,7 +89,7 @@ export class SharedReads {
    */
   private openBatch(): Batch {
     if (this.batch && this.batch.keys.cost + this.batch.cost < MAX_ROUND_TRIP_COST) {
-      this.batch.span ??= currentSpan();
+      this.batch.span ??= currentWork()?.span;
       return this.batch;
     }
     if (!this.circuitBreaker.available) throw new CacheUnavailableError(this.circuitBreaker.outage);
@@ -100,11 +101,11 @@ export class SharedReads {
     }).then(async () => {
       if (this.batch === batch) this.batch = undefined;
       for (const notify of beforeSend) notify();
-      return await within(batch.span, () =>
+      return await within(batch.span && { span: batch.span }, () =>
         this.circuitBreaker.run('read', (client) => this.send(client, batch), keys.cost + batch.cost),
       );
     });
-    const batch: Batch = { keys, others: [], cost: 0, replies, beforeSend, span: currentSpan() };
+    const batch: Batch = { keys, others: [], cost: 0, replies, beforeSend, span: currentWork()?.span };
     this.batch = batch;
     return batch;
   }

@@ -1,0 +1,102 @@
+import type { Work } from '../cache/core/work.js';
+import { FairShares, nextOf, type Use, type Waiting } from './fair-shares.js';
+
+/** How long a request waits for its turn (ms). */
+const MAX_WAIT_MS = 500;
+/** How many requests wait, for each that is executed. */
+const WAITING_FOR_EACH = 10;
+
+/** One caller, and one group, can take half and three quarters of the process. */
+const SHARES = { caller: 0.5, group: 0.75, heavyCaller: 0.25, heavyGroup: 0.5 };
+
+/** The work was not begun, because there is too much of it. */
+export class OverloadError extends Error {
+  override readonly name = 'OverloadError';
+}
+
+interface Waiter extends Waiting {
+  readonly admit: (use: Use) => void;
+  readonly settled: () => void;
+}
+
+/** The requests at one moment. */
+export interface AdmissionState {
+  readonly max: number;
+  readonly inFlight: number;
+  readonly waiting: number;
+}
+
+/**
+ * Limits how many requests are executed at a time. Others wait for a moment, in a line that is as long as it is useful to
+ * wait. What cannot be done soon is refused at once, so that the answers to the others stay as fast as they are.
+ */
+export class Admission {
+  private readonly shares: FairShares;
+  private readonly waiting = new Set<Waiter>();
+  private inFlight = 0;
+
+  constructor(
+    private readonly max: number,
+    private readonly onRefused: (reason: 'full' | 'late') => void,
+  ) {
+    this.shares = new FairShares({ capacity: max, ...SHARES });
+  }
+
+  get state(): AdmissionState {
+    return { max: this.max, inFlight: this.inFlight, waiting: this.waiting.size };
+  }
+
+  /**
+   * Returns a use at once if there is room, or a promise for one. Whoever got it ends it.
+   * @throws OverloadError; the reason why the demand ended
+   */
+  enter({ consumer, demand }: Work): Use | Promise<Use> {
+    const now = performance.now();
+    this.shares.asked(consumer, now);
+    if (this.inFlight < this.max && this.shares.mayTake(consumer, now)) return this.begin(consumer, now);
+    if (this.waiting.size >= this.max * WAITING_FOR_EACH) throw this.refusal('full');
+    return new Promise<Use>((resolve, reject) => {
+      let takeBack: (() => void) | undefined;
+      const giveUp = (error: Error) => {
+        settled();
+        reject(error);
+      };
+      const timer = setTimeout(() => giveUp(this.refusal('late')), MAX_WAIT_MS);
+      const settled = () => {
+        this.waiting.delete(waiter);
+        clearTimeout(timer);
+        takeBack?.();
+      };
+      const waiter: Waiter = { consumer, since: now, admit: resolve, settled };
+      this.waiting.add(waiter);
+      takeBack = demand?.onEnd(giveUp);
+    });
+  }
+
+  private begin(consumer: Work['consumer'], now: number): Use {
+    this.inFlight += 1;
+    const use = this.shares.take(consumer, now);
+    return {
+      end: () => {
+        use.end();
+        this.inFlight -= 1;
+        this.admitNext();
+      },
+    };
+  }
+
+  private admitNext(): void {
+    while (this.inFlight < this.max && this.waiting.size > 0) {
+      const now = performance.now();
+      const waiter = nextOf(this.waiting, (each) => this.shares.placeOf(each, now));
+      if (!waiter) return;
+      waiter.settled();
+      waiter.admit(this.begin(waiter.consumer, now));
+    }
+  }
+
+  private refusal(reason: 'full' | 'late'): OverloadError {
+    this.onRefused(reason);
+    return new OverloadError('The server has more to do than it can; try again later');
+  }
+}
