@@ -30,6 +30,7 @@ import { createGraphQLServer } from './graphql/graphql-server.js';
 import { QueryPlans } from './graphql/plan/query-plans.js';
 import type { InOneSnapshot } from './http/graphql-route.js';
 import type { Readiness } from './http/health.js';
+import { overloaded } from './http/failures.js';
 import { createHttpServer } from './http/http-server.js';
 import { watchCache } from './metrics/cache-gauges.js';
 import { MetricValues } from './metrics/metric-values.js';
@@ -170,7 +171,10 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     processes: new KnownProcesses(async () => await serverProcesses.findMany()),
   });
   const drain = new Drain();
-  const admission = new Admission(config.http.maxInFlight, metrics.overload.refused);
+  const admission = new Admission(config.http.maxInFlight, (reason) => {
+    metrics.overload.refused(reason);
+    return overloaded();
+  });
   metrics.overload.watch(() => admission.state);
   const http = await createHttpServer({
     production: config.production,

@@ -13,6 +13,7 @@ import { Drain } from '../../src/http/drain.js';
 import { createGraphQLServer } from '../../src/graphql/graphql-server.js';
 import { QueryPlans } from '../../src/graphql/plan/query-plans.js';
 import type { MomentCheck } from '../../src/cache/response/moment-check.js';
+import { overloaded } from '../../src/http/failures.js';
 import { createHttpServer } from '../../src/http/http-server.js';
 import { createMetrics } from '../../src/metrics/metrics.js';
 import type { Tally } from './report.js';
@@ -62,7 +63,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
     operatorInvalidation: undefined as never,
     console: undefined,
     inOneSnapshot: async (work) => await work(resources),
-    admission: new Admission(config.http.maxInFlight, () => {}),
+    admission: new Admission(config.http.maxInFlight, overloaded),
     authenticate: createAuthenticator(config.auth, log),
     metrics: createMetrics(),
     playground: undefined,

@@ -24,6 +24,15 @@ export class HttpFailure extends Error {
   }
 }
 
+/** After this time (s) a client that was refused may try again. */
+const RETRY_AFTER_S = 1;
+
+/** The server has more to do than it can. */
+export const overloaded = (): HttpFailure =>
+  new HttpFailure(503, ErrorCode.OVERLOADED, 'The server has more to do than it can; try again later', {
+    'retry-after': String(RETRY_AFTER_S),
+  });
+
 /** The body of every failure of this server: JSON with `errors`, each with a message and `extensions.code`. */
 const bodyOf = (code: ErrorCode, message: string, requestId?: string): FailureBody => ({
   errors: [

@@ -13,7 +13,7 @@ import { CacheReport } from '../cache/response/cache-report.js';
 import { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import { createRequestContext, type RequestContext } from '../context.js';
 import type { Resources } from '../resources.js';
-import { ApiError, ErrorCode, unauthenticated } from '../errors.js';
+import { ApiError, unauthenticated } from '../errors.js';
 import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
 import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
@@ -29,10 +29,8 @@ import {
   type GraphQLAnswer,
 } from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
-import { OverloadError, type Admission } from '../overload/admission.js';
-import type { Use } from '../overload/fair-shares.js';
+import type { Admission } from '../overload/admission.js';
 import { allowRevalidation } from './conditional-get.js';
-import { HttpFailure } from './failures.js';
 import { parseJsonBody } from './json-body.js';
 import { OperationReport, type NamedOperation, type OperationReportOptions } from './operation-report.js';
 import { RequestDemand, timeLimitOf } from './request-demand.js';
@@ -62,9 +60,6 @@ export interface GraphQLRouteOptions extends OperationReportOptions {
 const MAX_ANONYMOUS_CHARACTERS = 100_000;
 /** Responses to longer requests are not cached, because such requests seldom come again. */
 const MAX_KEY_CHARACTERS = 100_000;
-
-/** After this time (s) a client that was refused may try again. */
-const RETRY_AFTER_S = 1;
 
 /** The details of a request that are known before its body is read. */
 interface Asked {
@@ -113,40 +108,27 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       }
     }
 
-    const refused = refuseLongBody(asked);
     const demand = new RequestDemand(request, limitMs);
     const work = { span, demand, consumer: consumers.of(identity, request.ip) };
-    const { operation, ...answer }: OperationAnswer = refused ?? (await admitted(asked, key, work));
+    const turn = admission.enter(work);
+    const use = turn instanceof Promise ? await turn : turn;
+    let made: OperationAnswer;
+    try {
+      made = refuseLongBody(asked) ?? (await answerAnew(asked, key, work));
+    } finally {
+      use.end();
+    }
+    const { operation, ...answer } = made;
     report.executed(request, operation, answer.errorCodes, startedAt);
     for (const [name, value] of answer.headers) reply.header(name, value);
     if (request.method === 'GET' && isWhole(answer) && !cacheReport) {
-      const made = { body: answer.text, madeAt: Date.now() };
-      if (allowRevalidation(request, reply, made)) return await reply.code(304).send();
+      const body = { body: answer.text, madeAt: Date.now() };
+      if (allowRevalidation(request, reply, body)) return await reply.code(304).send();
     }
     return await reply
       .code(answer.status)
       .send(cacheReport ? withReport(answer.text, cacheReport) : answer.text);
   };
-
-  /** As {@link answerAnew}, when it is the turn of the request. @throws HttpFailure if there is too much to do */
-  async function admitted(asked: Asked, key: string | undefined, work: Work): Promise<OperationAnswer> {
-    const use = await enter(work);
-    try {
-      return await answerAnew(asked, key, work);
-    } finally {
-      use.end();
-    }
-  }
-
-  async function enter(work: Work): Promise<Use> {
-    try {
-      return await admission.enter(work);
-    } catch (error) {
-      if (!(error instanceof OverloadError)) throw error;
-      const headers = { 'retry-after': String(RETRY_AFTER_S) };
-      throw new HttpFailure(503, ErrorCode.OVERLOADED, error.message, headers);
-    }
-  }
 
   /**
    * Answers a request, and caches the response under the key. A query whose values are of several moments is executed

@@ -1,4 +1,4 @@
-import type { AdmissionState } from '../overload/admission.js';
+import type { AdmissionState, RefusalReason } from '../overload/admission.js';
 import type { Families } from './families.js';
 
 /** Metrics of the requests that are executed, wait for their turn, or are refused. */
@@ -10,7 +10,7 @@ export function overloadMetrics(families: Families) {
     ['full', 'late'],
   );
   return {
-    refused: (reason: 'full' | 'late') => addRefusal(reason),
+    refused: (reason: RefusalReason) => addRefusal(reason),
     /** Adds the gauges, which are read when the metrics are read. */
     watch(state: () => AdmissionState): void {
       families.readGauge(

@@ -6,13 +6,11 @@ const MAX_WAIT_MS = 500;
 /** How many requests wait, for each that is executed. */
 const WAITING_FOR_EACH = 10;
 
-/** One caller, and one group, can take half and three quarters of the process. */
-const SHARES = { caller: 0.5, group: 0.75, heavyCaller: 0.25, heavyGroup: 0.5 };
+/** Some room is left to others, whoever uses the rest. */
+const SHARES = { caller: 0.75, group: 0.875, heavyCaller: 0.25, heavyGroup: 0.5 };
 
-/** The work was not begun, because there is too much of it. */
-export class OverloadError extends Error {
-  override readonly name = 'OverloadError';
-}
+/** Why a request is refused: too many wait, or it has waited for too long. */
+export type RefusalReason = 'full' | 'late';
 
 interface Waiter extends Waiting {
   readonly admit: (use: Use) => void;
@@ -37,7 +35,7 @@ export class Admission {
 
   constructor(
     private readonly max: number,
-    private readonly onRefused: (reason: 'full' | 'late') => void,
+    private readonly refusal: (reason: RefusalReason) => Error,
   ) {
     this.shares = new FairShares({ capacity: max, ...SHARES });
   }
@@ -48,7 +46,7 @@ export class Admission {
 
   /**
    * Returns a use at once if there is room, or a promise for one. Whoever got it ends it.
-   * @throws OverloadError; the reason why the demand ended
+   * @throws the error for a refusal; the reason why the demand ended
    */
   enter({ consumer, demand }: Work): Use | Promise<Use> {
     const now = performance.now();
@@ -93,10 +91,5 @@ export class Admission {
       waiter.settled();
       waiter.admit(this.begin(waiter.consumer, now));
     }
-  }
-
-  private refusal(reason: 'full' | 'late'): OverloadError {
-    this.onRefused(reason);
-    return new OverloadError('The server has more to do than it can; try again later');
   }
 }

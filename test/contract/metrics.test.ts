@@ -194,15 +194,16 @@ describe('/metrics', () => {
           },
         ),
       );
-      await eventually(async () => (await metric('flovo_sql_pool_waiting')) === 2);
-      expect(await metric('flovo_sql_pool_connections_in_use')).toBe(7);
-      expect(await metric('flovo_sql_pool_connections_idle')).toBe(0);
-      await lock`rollback`;
+      // Some connections are left to other organizations.
+      await eventually(async () => (await metric('flovo_sql_pool_waiting')) === 4);
+      await eventually(async () => (await metric('flovo_sql_pool_connections_in_use')) === 5);
+      await lock`commit`;
       await Promise.all(reads);
     } finally {
+      await lock`rollback`;
       lock.release();
     }
-    await eventually(async () => (await metric('flovo_sql_pool_connections_idle')) === 7);
+    await eventually(async () => (await metric('flovo_sql_pool_connections_idle')) >= 5);
     expect(await metric('flovo_sql_pool_waiting')).toBe(0);
   });
 
