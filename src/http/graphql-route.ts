@@ -17,7 +17,7 @@ import { ApiError, unauthenticated } from '../errors.js';
 import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
 import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
-import { responseTypeFor } from '../graphql/content-negotiation.js';
+import { responseTypeFor, statusFor } from '../graphql/content-negotiation.js';
 import { formatErrors, reportErrors } from '../graphql/error-masking.js';
 import {
   codesIn,
@@ -126,7 +126,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       if (allowRevalidation(request, reply, body)) return await reply.code(304).send();
     }
     return await reply
-      .code(answer.status)
+      .code(statusFor(contentType, answer))
       .send(cacheReport ? withReport(answer.text, cacheReport) : answer.text);
   };
 

@@ -29,9 +29,9 @@ import { createResolvers } from '../../src/resolvers.js';
 import { createRepositories, createResources, type Resources } from '../../src/resources.js';
 import { buildGraphQLSchema } from '../../src/schema.js';
 import { createLogger, type Logger } from '../../src/logger.js';
-import { refuseUnacceptable, responseTypeFor } from '../../src/graphql/content-negotiation.js';
+import { refuseUnacceptable, responseTypeFor, statusFor } from '../../src/graphql/content-negotiation.js';
 import { errorReporting, formatError } from '../../src/graphql/error-masking.js';
-import { refusal } from '../../src/http/graphql-answer.js';
+import { codesIn, refusal } from '../../src/http/graphql-answer.js';
 import { createMetrics } from '../../src/metrics/metrics.js';
 import { SECRET } from '../support/people.js';
 import type { Answer, Request } from './requests.js';
@@ -100,7 +100,7 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     if (!httpGraphQLRequest) return NOT_JSON;
     const identity = await authenticate(request.headers.authorization);
     const refused = refuseLargeDocument(schema, httpGraphQLRequest);
-    if (refused) return refused;
+    if (refused) return withServersStatus(request, refused);
     const context = createRequestContext(resources, {
       requestId: randomUUID(),
       identity,
@@ -113,11 +113,11 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
       httpGraphQLRequest,
       context: async () => await Promise.resolve(context),
     });
-    return {
+    return withServersStatus(request, {
       status: response.status ?? 200,
       type: response.headers.get('content-type') ?? null,
       body: response.body.kind === 'complete' ? response.body.string : '',
-    };
+    });
   };
   const server = await serve(answer);
   return {
@@ -131,6 +131,15 @@ export async function startOracle(databaseUrl: string): Promise<Oracle> {
     },
   };
 }
+
+/** The one rule of statuses that Apollo Server does not have; test/contract/graphql-over-http.test.ts shows it. */
+const withServersStatus = ({ headers }: Request, answer: Answer): Answer => ({
+  ...answer,
+  status: statusFor(responseTypeFor(headers.accept), {
+    status: answer.status,
+    errorCodes: codesIn(answer.body),
+  }),
+});
 
 /** Documents that are too large are refused before Apollo Server sees them, on both sides. */
 function refuseLargeDocument(schema: GraphQLSchema, request: HTTPGraphQLRequest): Answer | undefined {
