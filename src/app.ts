@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
 
 import { createAuthenticator } from './auth/authentication.js';
 import { SubjectRepository } from './auth/subject.repository.js';
@@ -31,7 +32,10 @@ import { QueryPlans } from './graphql/plan/query-plans.js';
 import type { InOneSnapshot } from './http/graphql-route.js';
 import type { Readiness } from './http/health.js';
 import { overloaded } from './http/failures.js';
-import { createHttpServer } from './http/http-server.js';
+import { createAdminServer } from './http/admin-server.js';
+import { createHttpServer, type HttpOptions } from './http/http-server.js';
+import { RateLimit } from './rate-limit/rate-limit.js';
+import { shareRates } from './rate-limit/shared-rates.js';
 import { watchCache } from './metrics/cache-gauges.js';
 import { MetricValues } from './metrics/metric-values.js';
 import { createMetrics } from './metrics/metrics.js';
@@ -176,7 +180,11 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     return overloaded();
   });
   metrics.overload.watch(() => admission.state);
-  const http = await createHttpServer({
+  const rateLimit =
+    config.http.rateLimitPerSecond > 0 ? new RateLimit(config.http.rateLimitPerSecond) : undefined;
+  const sharedRates =
+    rateLimit && shareRates(rateLimit, { ...config.redis, prefix: config.cache.prefix, log });
+  const httpOptions: HttpOptions = {
     production: config.production,
     config: config.http,
     log,
@@ -195,6 +203,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       helping,
     }),
     authenticate: createAuthenticator(config.auth, log, subject),
+    rateLimit,
     console: {
       state: async () => await states.read(),
       async inspect(kind, id) {
@@ -211,7 +220,10 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     playground: config.http.playground ? createPlayground(options.playground ?? PLAYGROUND) : undefined,
     readiness,
     drain,
-  });
+  };
+  const http = await createHttpServer(httpOptions);
+  const { adminPort, host } = config.http;
+  const admin = adminPort === undefined ? undefined : createAdminServer(httpOptions);
 
   const warmUp = async (): Promise<void> => {
     const otherwise = async () => await firstPages(repositories, resources);
@@ -224,12 +236,18 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     drain: () => drain.begin(),
     async listen() {
       if (config.cache.warmOnStart) await warmUp();
-      await http.listen({ port: config.http.port, host: config.http.host, backlog: BACKLOG });
-      const { address, port, family } = http.server.address() as AddressInfo;
-      return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}/graphql`;
+      if (admin && adminPort !== undefined) {
+        await admin.listen({ port: adminPort, host });
+        log.info({ url: originOf(admin) }, 'Serving operators');
+      }
+      await http.listen({ port: config.http.port, host, backlog: BACKLOG });
+      sharedRates?.start();
+      return `${originOf(http)}/graphql`;
     },
     async close() {
       await http.close();
+      await admin?.close();
+      sharedRates?.close();
       await graphql.apollo.stop();
       await shadow?.stop();
       await cache.close();
@@ -237,4 +255,9 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       await tracing?.close();
     },
   };
+}
+
+function originOf({ server }: FastifyInstance): string {
+  const { address, port, family } = server.address() as AddressInfo;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

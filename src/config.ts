@@ -4,7 +4,14 @@ import type { RedisTarget } from './cache/redis/redis-client.js';
 import { parseCorsOrigins } from './cors-origins.js';
 import { parseOtlpHeaders } from './otlp-headers.js';
 import { readSecretFiles } from './secret-files.js';
+import { parseTrustedProxies, type TrustedProxies } from './trusted-proxies.js';
 import { contradictions, MAX_TTL_SECONDS, missingRedis, SETTINGS, type SamplerName } from './settings.js';
+
+/**
+ * Requests a second of each caller in production: several times what a front end or a steady integration needs, and about
+ * what two cores can answer if nothing is cached, so that no single caller can use up a server.
+ */
+const PRODUCTION_RATE_LIMIT = 100;
 
 /** The TTL of each cached resource in seconds, before jitter. */
 export type Ttls = { readonly [Name in keyof typeof MAX_TTL_SECONDS]: number };
@@ -19,12 +26,18 @@ export interface Config {
     readonly introspection: boolean;
     /** How long a connection may be idle between two requests. */
     readonly keepAliveSeconds: number;
+    /** How long a request may take to arrive; an idle connection is not a request. */
+    readonly receiveTimeoutMs: number;
     /** How long the server answers requests after the signal to stop, while `/readyz` says that it is not ready. */
     readonly shutdownDelayMs: number;
     /** Requests per second and caller; 0 is no limit. */
     readonly rateLimitPerSecond: number;
     /** The maximum number of requests that are executed at a time. */
     readonly maxInFlight: number;
+    /** The proxies that tell the addresses of clients; undefined: the connection does. */
+    readonly trustedProxies: TrustedProxies | undefined;
+    /** The port of the metrics and the operators; undefined: they are on `port`. */
+    readonly adminPort: number | undefined;
     /** The maximum size of a GraphQL answer, in bytes. */
     readonly maxAnswerBytes: number;
     /** What operators send to use their endpoints; without it there are none in production. */
@@ -113,11 +126,14 @@ export function readConfig(given: Record<string, string | undefined>): Config {
       host: env.HOST,
       corsOrigin: allowedOrigins(env.CORS_ORIGIN, production),
       keepAliveSeconds: env.KEEP_ALIVE_SECONDS,
+      receiveTimeoutMs: env.RECEIVE_TIMEOUT_MS,
       shutdownDelayMs: env.SHUTDOWN_DELAY_MS,
       playground: switched(env.PLAYGROUND),
       introspection: switched(env.INTROSPECTION),
-      rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
+      rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND ?? (production ? PRODUCTION_RATE_LIMIT : 0),
       maxInFlight: env.MAX_IN_FLIGHT,
+      trustedProxies: env.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(env.TRUST_PROXY),
+      adminPort: env.ADMIN_PORT,
       maxAnswerBytes: env.RESPONSE_LIMIT_MB * 1_048_576,
       operatorToken: env.OPERATOR_TOKEN,
     },

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CorsOriginError, parseCorsOrigins } from './cors-origins.js';
 import { ConnectionUrlError, parseConnectionUrl } from './db/connection-url.js';
 import { parseOtlpHeaders } from './otlp-headers.js';
+import { parseTrustedProxies, TrustedProxiesError } from './trusted-proxies.js';
 
 /** The TTL of each cached resource in seconds: the default, and the maximum of its setting. */
 export const MAX_TTL_SECONDS = {
@@ -46,6 +47,16 @@ function corsOrigins({ value, issues }: { value: string; issues: z.core.$ZodRawI
     parseCorsOrigins(value);
   } catch (error) {
     if (!(error instanceof CorsOriginError)) throw error;
+    issues.push({ code: 'custom', message: error.message, input: undefined });
+  }
+}
+
+/** Reports the proxy that cannot be trusted. */
+function trustedProxies({ value, issues }: { value: string; issues: z.core.$ZodRawIssue[] }): void {
+  try {
+    parseTrustedProxies(value);
+  } catch (error) {
+    if (!(error instanceof TrustedProxiesError)) throw error;
     issues.push({ code: 'custom', message: error.message, input: undefined });
   }
 }
@@ -150,6 +161,7 @@ export const SETTINGS = z.object({
     .default(1),
   CORS_ORIGIN: z.string().check(corsOrigins).optional(),
   KEEP_ALIVE_SECONDS: integer(1, 3_600).default(72),
+  RECEIVE_TIMEOUT_MS: integer(100, 600_000).default(30_000),
   SHUTDOWN_DELAY_MS: integer(0, 600_000).default(0),
   PLAYGROUND: oneOf(['on', 'off']).optional(),
   INTROSPECTION: oneOf(['on', 'off']).optional(),
@@ -165,7 +177,9 @@ export const SETTINGS = z.object({
     .pipe(z.number().max(100, 'must be at most 100'))
     .default(0),
   MAX_IN_FLIGHT: integer(1, 100_000).default(64),
-  RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).default(0),
+  RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).optional(),
+  TRUST_PROXY: z.string().check(trustedProxies).optional(),
+  ADMIN_PORT: integer(0, 65_535).optional(),
   DATA_DIR: z.string().default('.data'),
 });
 
@@ -185,6 +199,8 @@ export function contradictions(env: Record<string, string | undefined>): [name: 
     found.push(['JWT_SECRET', 'is required (or JWKS_URL)']);
   }
   found.push(...missingRedis(env));
+  if (env.ADMIN_PORT !== undefined && env.ADMIN_PORT !== '0' && env.ADMIN_PORT === (env.PORT ?? '4000'))
+    found.push(['ADMIN_PORT', 'must differ from PORT']);
   if (env.NODE_ENV === 'production') {
     for (const name of ['JWT_SECRET', 'JWT_SECRET_PREVIOUS', 'OPERATOR_TOKEN']) {
       const { length = 32 } = env[name] ?? {};

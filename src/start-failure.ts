@@ -14,14 +14,19 @@ export function endWith(error: unknown): never {
 }
 
 /** The mistake in the address that the server listens on; undefined for another failure. */
-export function listenProblem(error: unknown, at: { host: string; port: number }): StartError | undefined {
+export function listenProblem(
+  error: unknown,
+  at: { host: string; port: number; adminPort?: number | undefined },
+): StartError | undefined {
+  const { port = at.port } = error as { port?: number };
+  const setting = port === at.adminPort ? 'ADMIN_PORT' : 'PORT';
   switch (codeOf(error) ?? '') {
     case 'EADDRINUSE':
       return new StartError(
-        `PORT ${at.port} is in use by another program; choose another one, or stop that program.`,
+        `${setting} ${port} is in use by another program; choose another one, or stop that program.`,
       );
     case 'EACCES':
-      return new StartError(`PORT ${at.port} is only for privileged users here; choose one above 1023.`);
+      return new StartError(`${setting} ${port} is only for privileged users here; choose one above 1023.`);
     case 'EADDRNOTAVAIL':
       return new StartError(
         `HOST ${at.host} is not an address of this machine; 0.0.0.0 stands for all of its addresses.`,

@@ -43,6 +43,7 @@ export async function startServer(contender: Contender, options: ServerOptions):
       PORT: '0',
       NODE_ENV: 'production',
       LOG_LEVEL: 'info',
+      RATE_LIMIT_PER_SECOND: '0',
       JWT_SECRET,
       DATABASE_URL: options.databaseUrl,
       DATABASE_POOL_MAX: POOL_MAX,

@@ -14,7 +14,13 @@ import { KeySet } from './key-set.js';
  * and names the user by id.
  * @throws Error if the keys to verify the token, or the user whom it names, cannot be read
  */
-export type Authenticator = (authorization: string | undefined) => Identity | Promise<Identity>;
+export interface Authenticator {
+  (authorization: string | undefined): Identity | Promise<Identity>;
+  /** The same for a token that need not be verified now; undefined for any other. */
+  remembered(authorization: string): Identity | Promise<Identity> | undefined;
+  /** Whether a token was once valid. It may have to be verified again. */
+  wasValid(authorization: string): boolean;
+}
 
 /** Finds users by their names at the identity provider. */
 export type Subjects = Pick<CachedResource<string, string>, 'readMany'>;
@@ -80,12 +86,23 @@ export function createAuthenticator(
     return userId == null ? { problem: 'the user of the token does not exist' } : { userId };
   };
 
-  return (authorization) => {
-    if (authorization === undefined) return { problem: 'send the header Authorization: Bearer <token>' };
-    const key = authorization.length > MAX_KEY_CHARACTERS ? hash('sha256', authorization) : authorization;
+  const keyOf = (authorization: string): string =>
+    authorization.length > MAX_KEY_CHARACTERS ? hash('sha256', authorization) : authorization;
+
+  const rememberedAt = (key: string): Identity | Promise<Identity> | undefined => {
     const known = verifiedTokens.get(key);
-    return known && known.until > Date.now() ? identityOf(known.named) : check(authorization, key);
+    return known && known.until > Date.now() ? identityOf(known.named) : undefined;
   };
+
+  const authenticate = (authorization: string | undefined): Identity | Promise<Identity> => {
+    if (authorization === undefined) return { problem: 'send the header Authorization: Bearer <token>' };
+    const key = keyOf(authorization);
+    return rememberedAt(key) ?? check(authorization, key);
+  };
+  return Object.assign(authenticate, {
+    remembered: (authorization: string) => rememberedAt(keyOf(authorization)),
+    wasValid: (authorization: string) => verifiedTokens.has(keyOf(authorization)),
+  });
 }
 
 /** Undefined if the claim can name no user: it is missing, is not a text, or is a text that no row can hold. */

@@ -14,8 +14,8 @@ const MAX_USERS = 10_000;
 export class Consumers {
   private readonly organizations = new LRUCache<string, string>({ max: MAX_USERS });
 
-  of(identity: Identity, address: string): Consumer {
-    if ('problem' in identity) return { caller: `address ${address}`, group: 'unknown callers' };
+  of(identity: Identity, request: { readonly ip: string }): Consumer {
+    if ('problem' in identity) return { caller: `address ${request.ip}`, group: 'unknown callers' };
     const { userId } = identity;
     return { caller: userId, group: this.organizations.get(userId) ?? userId };
   }

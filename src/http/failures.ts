@@ -1,9 +1,11 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 import { ApiError, ErrorCode } from '../errors.js';
 import { shorten } from '../graphql/error-limits.js';
 import type { Logger } from '../logger.js';
+import { SECURITY_HEADERS } from './security-headers.js';
 
 /** The path of the GraphQL endpoint. */
 export const GRAPHQL_ROUTE = '/graphql';
@@ -43,8 +45,12 @@ const bodyOf = (code: ErrorCode, message: string, requestId?: string): FailureBo
   ],
 });
 
+const NOTHING_HERE = 'There is nothing at this path; GraphQL is at /graphql';
+
+export const nothingHere = (): HttpFailure => new HttpFailure(404, ErrorCode.NOT_FOUND, NOTHING_HERE);
+
 /**
- * Answers unknown paths and the errors of routes. Unexpected errors are logged and masked.
+ * Answers for routes that hide themselves, and the errors of routes. Unexpected errors are logged and masked.
  * @param onGraphQLError gets the codes of the errors that the GraphQL endpoint answers with
  */
 export function answerFailures(
@@ -53,9 +59,7 @@ export function answerFailures(
   onGraphQLError: (code: string) => void,
 ): void {
   app.setNotFoundHandler((_request, reply) =>
-    reply
-      .code(404)
-      .send(bodyOf(ErrorCode.NOT_FOUND, 'There is nothing at this path and method; GraphQL is at /graphql')),
+    reply.code(404).send(bodyOf(ErrorCode.NOT_FOUND, NOTHING_HERE)),
   );
   app.setErrorHandler((error: FailedError, request, reply) => {
     const { status, headers = {}, body } = failureOf(error, request, log);
@@ -91,6 +95,7 @@ function failureOf(
 
 /** Answers a path that cannot be decoded. Fastify calls no hooks for such a request. */
 export function answerBadPath(_error: Error, request: FastifyRequest, reply: FastifyReply): void {
+  for (const [name, value] of SECURITY_HEADERS) reply.header(name, value);
   void reply
     .code(400)
     .header('x-request-id', request.id)
@@ -109,10 +114,23 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
   if (socket.writable && error.code !== 'ECONNRESET') {
     const [status, message] = HTTP_FAILURES[error.code ?? ''] ?? NO_HTTP;
     const body = JSON.stringify(bodyOf(ErrorCode.BAD_USER_INPUT, message));
+    const headers = SECURITY_HEADERS.map(([name, value]) => `${name}: ${value}\r\n`).join('');
     socket.write(
-      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\n${headers}` +
         `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
     );
   }
   socket.destroy(error);
+}
+
+/** Answers an expectation other than `100-continue`, which no client needs. */
+export function answerExpectation(_request: IncomingMessage, response: ServerResponse): void {
+  const body = JSON.stringify(bodyOf(ErrorCode.BAD_USER_INPUT, 'The header Expect must be 100-continue'));
+  for (const [name, value] of SECURITY_HEADERS) response.setHeader(name, value);
+  response.writeHead(417, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  });
+  response.end(body);
 }

@@ -2,7 +2,6 @@ import { HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import type { Identity } from '../auth/authorization.js';
-import type { Authenticator } from '../auth/authentication.js';
 import { Consumers } from '../auth/consumers.js';
 import type { CacheObserver } from '../cache/core/observer.js';
 import { within, type Work } from '../cache/core/work.js';
@@ -13,7 +12,7 @@ import { CacheReport } from '../cache/response/cache-report.js';
 import { ResponseDependencies } from '../cache/response/response-dependencies.js';
 import { createRequestContext, type RequestContext } from '../context.js';
 import type { Resources } from '../resources.js';
-import { ApiError, unauthenticated } from '../errors.js';
+import { ApiError } from '../errors.js';
 import { checkDocumentLimits, DocumentTooLargeError } from '../graphql/document-limits.js';
 import { executeKnownDocument } from '../graphql/execution.js';
 import type { Logger } from '../logger.js';
@@ -41,7 +40,6 @@ export type InOneSnapshot = <Result>(work: (resources: Resources) => Promise<Res
 export interface GraphQLRouteOptions extends OperationReportOptions {
   readonly graphql: GraphQLServer;
   readonly resources: Resources;
-  readonly authenticate: Authenticator;
   readonly responseCache: ResponseCache | undefined;
   readonly momentCheck: MomentCheck;
   /** Gives `work` resources that read everything within one transaction, without the cache. */
@@ -56,8 +54,6 @@ export interface GraphQLRouteOptions extends OperationReportOptions {
   readonly wantsReport: (request: FastifyRequest) => boolean;
 }
 
-/** The maximum length of a body that is parsed without a valid token. */
-const MAX_ANONYMOUS_CHARACTERS = 100_000;
 /** Responses to longer requests are not cached, because such requests seldom come again. */
 const MAX_KEY_CHARACTERS = 100_000;
 
@@ -76,9 +72,12 @@ interface OperationAnswer extends GraphQLAnswer {
   readonly operation?: NamedOperation | undefined;
 }
 
-/** Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text. */
+/**
+ * Answers GraphQL requests; the returned function shows the steps. `request.body` is the body's text, and the caller has
+ * been identified.
+ */
 export function createGraphQLHandler(options: GraphQLRouteOptions) {
-  const { graphql, resources, authenticate, responseCache, log, maxAnswerBytes } = options;
+  const { graphql, resources, responseCache, log, maxAnswerBytes } = options;
   const { momentCheck, inOneSnapshot, observer, admission } = options;
   const consumers = new Consumers();
   const report = new OperationReport(options);
@@ -87,10 +86,9 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     const startedAt = performance.now();
     reply.header('cache-control', 'no-store');
     const limitMs = timeLimitOf(request);
-    const { span } = request;
+    const { span, identity } = request;
+    if (!identity) throw new Error('The caller was not identified');
     const traced = span && { span };
-    const found = within(traced, () => authenticate(request.headers.authorization));
-    const identity = found instanceof Promise ? await found : found;
     const contentType = responseTypeFor(request.headers.accept);
     const cacheReport = options.wantsReport(request) ? new CacheReport() : undefined;
     const asked: Asked = { request, identity, contentType, cacheReport };
@@ -109,12 +107,12 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     }
 
     const demand = new RequestDemand(request, limitMs);
-    const work = { span, demand, consumer: consumers.of(identity, request.ip) };
+    const work = { span, demand, consumer: consumers.of(identity, request) };
     const turn = admission.enter(work);
     const use = turn instanceof Promise ? await turn : turn;
     let made: OperationAnswer;
     try {
-      made = refuseLongBody(asked) ?? (await answerAnew(asked, key, work));
+      made = await answerAnew(asked, key, work);
     } finally {
       use.end();
     }
@@ -253,13 +251,6 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
 
 /** Whether an answer says all that was asked for. */
 const isWhole = ({ status, errorCodes }: GraphQLAnswer): boolean => status === 200 && errorCodes.length === 0;
-
-/** Refuses a long body without a valid token, before the body is parsed. */
-function refuseLongBody({ request, identity, contentType }: Asked): GraphQLAnswer | undefined {
-  if (!('problem' in identity) || typeof request.body !== 'string') return undefined;
-  if (request.body.length <= MAX_ANONYMOUS_CHARACTERS) return undefined;
-  return refusal(401, contentType, unauthenticated(identity.problem));
-}
 
 /** Refuses variables that are too large to coerce. */
 function refuseLargeVariables({ contentType }: Asked, body: unknown): GraphQLAnswer | undefined {

@@ -1,6 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 
 import type { Drain } from './drain.js';
+import { sharedResult } from './shared-result.js';
+
+/** How often the state is looked up, in times a second; it asks PostgreSQL. */
+const CHECKS_PER_SECOND = 5;
 
 /** The body of `GET /readyz`. */
 export interface Readiness {
@@ -24,12 +28,13 @@ export function registerHealth(
   readiness: () => Promise<Readiness>,
   drain: Pick<Drain, 'isDraining'>,
 ): void {
+  const check = sharedResult(readiness, CHECKS_PER_SECOND);
   app.get('/healthz', () => ({ status: 'ok' }));
   app.get<{ Querystring: { exclude?: unknown } }>('/readyz', async (request, reply) => {
     // Answer at once: balancers must notice while requests are still served.
     if (drain.isDraining) return await reply.code(503).send({ ready: false, draining: true });
     if (request.query.exclude === 'database') return { ready: true, draining: false };
-    const state = await readiness();
+    const state = await check();
     return await reply.code(state.ready ? 200 : 503).send({ ...state, draining: false });
   });
 }

@@ -7,6 +7,8 @@ import { HttpFailure } from './failures.js';
 
 /** Decides what only operators may use. */
 export interface OperatorAccess {
+  /** Whether there are operators: in production only if the settings have a token. */
+  readonly isPossible: boolean;
   /**
    * The hook that lets only operators use a route: those who send `Authorization: Bearer <token>`. Without a token in
    * the settings there is no such route in production, and elsewhere everybody on this machine is an operator. Pages of
@@ -36,6 +38,7 @@ export function operatorAccess(settings: {
     done(isForeignPage(request) ? FOREIGN_PAGE() : problemOfCaller(request, expected));
   };
   return {
+    isPossible: expected !== undefined || !settings.production,
     operatorsOnly,
     operatorsPage: expected === undefined ? operatorsOnly : (_request, _reply, done) => done(),
     wantsReport({ headers }) {

@@ -194,25 +194,29 @@ describe('GraphQL over HTTP', () => {
     expect(codes(JSON.parse(answer.body) as Body)).toEqual(['BAD_USER_INPUT']);
   });
 
-  test('the largest recordMessages fits: 500 messages of 8,000 non-ASCII characters', async () => {
-    const document = `mutation ($id: ID!, $messages: [MessageInput!]!) {
-      recordMessages(botId: $id, messages: $messages) { totalMessages } }`;
-    const text = 'é'.repeat(8_000);
-    const messages = Array.from({ length: 500 }, () => ({
-      conversationId: 'c',
-      contactId: 'c',
-      direction: 'INBOUND',
-      status: 'DELIVERED',
-      text,
-    }));
-    const answer = await fixture.editor.sendText(document, { id: botId, messages });
-    expect(answer.data).toEqual({ recordMessages: { totalMessages: 500 } });
-  });
-
-  test('other methods and paths are not found', async () => {
-    expect((await send(fixture.app.url, { method: 'PUT' })).status).toBe(404);
-    expect((await send(new URL('/other', fixture.app.url).href)).status).toBe(404);
-  });
+  test.each<[string, string, (json: string) => string]>([
+    ['three bytes', 'あ', (json) => json],
+    ['four bytes', '😀', (json) => json],
+    ['an escape', 'あ', (json) => json.replaceAll('あ', String.raw`\u3042`)],
+  ])(
+    'the largest addMessages fits: 500 messages of 8,000 characters of %s',
+    async (_what, character, written) => {
+      const query = `mutation ($id: ID!, $messages: [MessageInput!]!) {
+      addMessages(botId: $id, messages: $messages) { messages { id } } }`;
+      const message = { conversationId: 'c', contactId: 'c', direction: 'INBOUND', status: 'DELIVERED' };
+      const text = character.repeat(8_000);
+      const messages = Array.from({ length: 500 }, () => ({ ...message, text }));
+      const answer = await post(written(JSON.stringify({ query, variables: { id: botId, messages } })), {
+        ...JSON_BODY,
+        authorization: `Bearer ${fixture.editor.token}`,
+      });
+      expect(answer.errors).toBeUndefined();
+      expect(answer.data).toHaveProperty('addMessages.messages.length', 500);
+      const [{ texts } = { texts: 0 }] = await fixture.database.sql<{ texts: number }[]>`
+      select count(*)::int as texts from messages where text = ${text}`;
+      expect(texts).toBeGreaterThanOrEqual(500);
+    },
+  );
 
   describe('limits of a document', () => {
     const refusedWithoutSql = async (query: string, variables?: object) => {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
+import { begin } from '../support/http.js';
 import { createFixture, type Fixture } from './fixture.js';
 
 let fixture: Fixture;
@@ -20,6 +21,14 @@ const ask = async (path: string, init: RequestInit = {}) => {
     headers: { authorization: `Bearer ${fixture.viewer.token}`, accept: 'application/json', ...init.headers },
   });
   return { response, text: await response.text() };
+};
+
+/** Sends headers, and waits for the answer before it sends a body. */
+const askRaw = async (url: string | URL, options: Parameters<typeof begin>[1]) => {
+  const { request, answer } = begin(url, options);
+  const answered = await answer;
+  request.destroy();
+  return answered;
 };
 
 describe('a slash at the end of a path changes nothing', () => {
@@ -84,10 +93,6 @@ describe('every failure has one shape, with a code', () => {
     ['GET', '/graphql/other'],
     ['GET', '//graphql'],
     ['GET', '/Graphql'],
-    ['POST', '/'],
-    ['POST', '/healthz'],
-    ['PUT', '/graphql'],
-    ['DELETE', '/graphql'],
     ['GET', `/${'x'.repeat(300)}`],
   ])('%s %s, where there is nothing', async (method, path) => {
     const { response, text } = await ask(new URL(fixture.app.url).origin + path, { method });
@@ -95,6 +100,36 @@ describe('every failure has one shape, with a code', () => {
     expect(response.headers.get('content-type')).toBe('application/json; charset=utf-8');
     expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
     expectShape(text, 'NOT_FOUND');
+  });
+
+  test.each([
+    ['PUT', '/graphql', 'GET, POST'],
+    ['DELETE', '/graphql/', 'GET, POST'],
+    ['PATCH', '/%67raphql?query={__typename}', 'GET, POST'],
+    ['PROPFIND', '/graphql', 'GET, POST'],
+    ['QUERY', '/graphql', 'GET, POST'],
+    ['POST', '/', 'GET, HEAD'],
+    ['POST', '/healthz', 'GET, HEAD'],
+    ['POST', '/readyz', 'GET, HEAD'],
+    ['DELETE', '/metrics', 'GET, HEAD'],
+    ['POST', '/console', 'GET, HEAD'],
+    ['PUT', '/console/console.js', 'GET, HEAD'],
+    ['GET', '/admin/cache/invalidate', 'POST'],
+  ])('%s %s, where there are other methods', async (method, path, allow) => {
+    const { status, headers, text } = await askRaw(new URL(path, fixture.app.url), {
+      method,
+      headers: { 'content-type': 'text/plain', 'content-length': '1000' },
+    });
+    // The body is not waited for.
+    expect(status).toBe(405);
+    expect(headers.allow).toBe(allow);
+    expect(headers['content-type']).toBe('application/json; charset=utf-8');
+    expectShape(text, 'BAD_USER_INPUT');
+  });
+
+  test('HEAD of /graphql, which has no body', async () => {
+    const { status, headers, text } = await askRaw(fixture.app.url, { method: 'HEAD' });
+    expect([status, headers.allow, text]).toEqual([405, 'GET, POST', '']);
   });
 
   test('a path that cannot be decoded', async () => {
@@ -142,6 +177,12 @@ describe('every failure has one shape, with a code', () => {
       'headers that are too large',
       `GET /graphql HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(40_000)}\r\n\r\n`,
       431,
+    ],
+    ['no host', 'GET /graphql HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+    [
+      'an unknown expectation',
+      'POST /graphql HTTP/1.1\r\nhost: x\r\nexpect: a miracle\r\ncontent-length: 5\r\n\r\n',
+      417,
     ],
     [
       'two lengths',

@@ -201,6 +201,9 @@ withBrowser('the playground in a browser (skipped where there is no Chromium: se
     });
     page = await browser.newPage();
     page.on('pageerror', (error) => failures.push(error.message));
+    page.on('console', (message) => {
+      if (message.text().includes('Content Security Policy')) failures.push(message.text());
+    });
     await page.route('**/*', async (route) => {
       const { host, protocol, href } = new URL(route.request().url());
       if (host === new URL(server.url).host || protocol === 'data:' || protocol === 'blob:') {

@@ -1,4 +1,4 @@
-import { createApp, type App } from '../../src/app.js';
+import { createApp, type App, type AppOptions } from '../../src/app.js';
 import { readConfig } from '../../src/config.js';
 import { captureLogs } from './captured-logs.js';
 import { Client } from './client.js';
@@ -20,6 +20,7 @@ export interface TestApp {
 /** Runs the server in this process, on a free port, with settings as in production. */
 export async function startApp(
   settings: Record<string, string> & { DATABASE_URL: string },
+  options: Pick<AppOptions, 'playground'> = {},
 ): Promise<TestApp> {
   const statements: string[] = [];
   const config = readConfig({
@@ -32,7 +33,11 @@ export async function startApp(
     ...settings,
   });
   const { log, logs } = captureLogs(config.logLevel);
-  const app = await createApp(config, { log, onStatement: (statement) => statements.push(statement) });
+  const app = await createApp(config, {
+    ...options,
+    log,
+    onStatement: (statement) => statements.push(statement),
+  });
   const url = await app.listen();
   return {
     url,

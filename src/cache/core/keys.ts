@@ -128,6 +128,11 @@ export class KeySpace {
     return `${this.prefix}most-read:all`;
   }
 
+  /** How much a caller has sent. Not a kind of key that the cache needs. */
+  rate(kind: string): (caller: string) => string {
+    return (caller) => `${this.prefix}rate:${kind}:${encodeKeyText(caller)}`;
+  }
+
   private note(template: string, isIndex = false): void {
     this.kinds.set(template, isIndex);
   }
