@@ -13,6 +13,7 @@ import { KnownProcesses } from './console/known-processes.js';
 import { ServerProcessRepository } from './console/server-process.repository.js';
 import { connectDatabase, type StatementListener } from './db/client.js';
 import { cacheConnection } from './db/cache-connection.js';
+import { codeOf } from './db/failures.js';
 import { findEndpointKind } from './db/pooler-detection.js';
 import { DatabaseProbe } from './db/readiness.js';
 import { slowStatementLog } from './db/slow-statement-log.js';
@@ -94,8 +95,9 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   } = connectDatabase({
     ...config.database,
     toError: ({ message, isOutcomeUnknown, cause }) => {
-      log.warn({ err: cause }, message);
-      return unavailable(message, isOutcomeUnknown ? { outcome: 'unknown' } : {});
+      log.warn({ err: cause, code: codeOf(cause) }, message);
+      // Services see from the cause whether anything may have been written.
+      return Object.assign(unavailable(message, isOutcomeUnknown ? { outcome: 'unknown' } : {}), { cause });
     },
     onStatement: (statement) => {
       metrics.database.statementSent();

@@ -67,13 +67,16 @@ const COLLIDED = failure('The change collided with another one, and nothing was 
 const LOST = failure(AWAY, { retryAtOnce: true });
 const REFUSED = failure(AWAY, { nothingDone: true, retryAtOnce: true });
 const POOLER = failure(AWAY, { nothingDone: true, retryAtOnce: true, showsPooler: true });
+/** The network has given up a connection that was open: the statement may have arrived before. */
+const CUT_OFF = failure(AWAY);
+const NO_CONNECTION = failure(AWAY, { nothingDone: true });
 const TOO_SLOW = 'The database took longer than allowed; try again later';
 
 /** By SQLSTATE, by its first two characters, or by the code of the driver, the operating system or this server. */
 const FAILURES: Readonly<Record<string, TransientFailure>> = {
   // Deadlocks and serialization failures: PostgreSQL has rolled the statement back.
-  '40001': COLLIDED,
-  '40P01': COLLIDED,
+  '40': COLLIDED,
+  '40003': LOST,
   [LOCK_NOT_AVAILABLE]: failure(
     'What this needs is locked by another change, and nothing was changed; try again later',
     {
@@ -84,6 +87,7 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   [QUERY_CANCELED]: failure(TOO_SLOW, { nothingDone: true, keepsConnection: true }),
   '25P03': failure(TOO_SLOW, { nothingDone: true }),
   '25P04': failure(TOO_SLOW, { nothingDone: true }),
+  '72': failure(TOO_SLOW, { nothingDone: true, keepsConnection: true }),
   // The primary has become a standby. Another connection may reach the new primary.
   '25006': REFUSED,
   // The connection was ended while idle, or refused.
@@ -94,26 +98,36 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
     nothingDone: true,
     keepsConnection: true,
   }),
-  '57P01': LOST,
-  '57P02': LOST,
+  // Poolers report with this that they have lost the connection to PostgreSQL.
+  '58000': LOST,
+  '58': failure('The database cannot read or write its files at the moment; try again later', {
+    nothingDone: true,
+    keepsConnection: true,
+  }),
+  '57': LOST,
   '08': LOST,
   // Named statements and session settings that a pooler does not support.
   '26000': POOLER,
   '42P05': POOLER,
-  '08P01': POOLER,
+  // PgBouncer reports everything with this, also that PostgreSQL ended during the statement.
+  '08P01': { ...POOLER, nothingDone: false },
   CONNECTION_CLOSED: LOST,
   CONNECTION_ENDED: LOST,
   CONNECTION_DESTROYED: LOST,
   ECONNRESET: LOST,
   EPIPE: LOST,
   ETIMEDOUT: LOST,
+  ECONNABORTED: LOST,
   ECONNREFUSED: REFUSED,
   EAI_AGAIN: REFUSED,
   ENOTFOUND: REFUSED,
   ENOENT: REFUSED,
-  EHOSTUNREACH: failure(AWAY, { nothingDone: true }),
-  ENETUNREACH: failure(AWAY, { nothingDone: true }),
-  CONNECT_TIMEOUT: failure(AWAY, { nothingDone: true }),
+  EHOSTUNREACH: CUT_OFF,
+  EHOSTDOWN: CUT_OFF,
+  ENETUNREACH: CUT_OFF,
+  ENETDOWN: CUT_OFF,
+  ENETRESET: CUT_OFF,
+  CONNECT_TIMEOUT: NO_CONNECTION,
   NOT_CONNECTED: REFUSED,
   NO_ANSWER: failure(TOO_SLOW),
   SNAPSHOT_TIMEOUT: failure(TOO_SLOW, { nothingDone: true }),
@@ -123,13 +137,23 @@ const FAILURES: Readonly<Record<string, TransientFailure>> = {
   }),
 };
 
+/** Codes of Node.js and OpenSSL for a connection that broke, such as `ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC`. */
+const BROKEN_CONNECTION = /^(ERR_SSL|ERR_TLS|ERR_STREAM|ERR_SOCKET|EPROTO$)/;
+
 /** The kind of temporary failure; undefined for any other error. */
 export function transientFailure(error: unknown): TransientFailure | undefined {
   const code = codeOf(error);
   if (code === undefined) return undefined;
-  const found = FAILURES[code] ?? (/^[0-9A-Z]{5}$/.test(code) ? FAILURES[code.slice(0, 2)] : undefined);
-  // No statement is sent before the connection is open.
-  return found && isNotConnected(error) ? { ...found, nothingDone: true } : found;
+  const found = FAILURES[code] ?? classOf(code);
+  if (!isNotConnected(error)) return found;
+  // No statement is sent before the connection is open. Whatever refuses a new connection, such as a changed password or
+  // another certificate, can be mended while this server runs.
+  return found ? { ...found, nothingDone: true } : NO_CONNECTION;
+}
+
+function classOf(code: string): TransientFailure | undefined {
+  if (BROKEN_CONNECTION.test(code)) return LOST;
+  return /^[0-9A-Z]{5}$/.test(code) ? FAILURES[code.slice(0, 2)] : undefined;
 }
 
 /**

@@ -34,10 +34,7 @@ export class PostgresHost implements TestDatabase {
 
   /** Runs statements as the superuser, on one connection. */
   async asSuperuser<Result>(work: (sql: postgres.Sql) => Promise<Result>): Promise<Result> {
-    await appendFile(
-      path.join(this.folder, 'postgres', 'cluster', 'pg_hba.conf'),
-      'host all postgres 127.0.0.1/32 trust\n',
-    );
+    await appendFile(path.join(this.files, 'pg_hba.conf'), 'host all postgres 127.0.0.1/32 trust\n');
     process.kill(this.service.pid, 'SIGHUP');
     const url = new URL(this.service.url);
     url.username = 'postgres';
@@ -54,10 +51,24 @@ export class PostgresHost implements TestDatabase {
     return this.proxy.url;
   }
 
-  /** Shuts PostgreSQL down or kills it, and starts it again after `downMs`. */
-  async restart(how: 'stop' | 'kill', downMs: number): Promise<void> {
+  /** The process that starts all others of PostgreSQL. */
+  get pid(): number {
+    return this.service.pid;
+  }
+
+  /** The folder of the database's files. */
+  get files(): string {
+    return path.join(this.folder, 'postgres', 'cluster');
+  }
+
+  /**
+   * Shuts PostgreSQL down or kills it, and starts it again after `downMs`.
+   * @param meanwhile changes its files
+   */
+  async restart(how: 'stop' | 'kill', downMs: number, meanwhile?: () => Promise<void>): Promise<void> {
     await this.service[how]();
     await new Promise((resolve) => setTimeout(resolve, downMs));
+    await meanwhile?.();
     this.service = await launch(this.folder, this.settings);
     this.proxy.retarget(this.service.url);
   }
