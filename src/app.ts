@@ -21,6 +21,8 @@ import { unavailable } from './errors.js';
 import { InvalidationLogRepository } from './invalidation/invalidation-log.repository.js';
 import { OperatorInvalidation } from './invalidation/operator-invalidation.js';
 import { tagsOfBot, tagsOfOrganization } from './invalidation/tags.js';
+import { KeptOutcomeRepository } from './mutations/kept-outcome.repository.js';
+import { Pruning } from './mutations/pruning.js';
 import { createResolvers } from './resolvers.js';
 import { createRepositories, createResources, repositoriesOn, type Bind } from './resources.js';
 import { buildGraphQLSchema } from './schema.js';
@@ -176,6 +178,8 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     maxResponseCacheBytes: cache.responseCache ? config.cache.responseCacheBytes : 0,
     processes: new KnownProcesses(async () => await serverProcesses.findMany()),
   });
+  const keptOutcomes = new KeptOutcomeRepository(db);
+  const pruning = new Pruning(async (most) => await keptOutcomes.prune(most), log);
   const drain = new Drain();
   const admission = new Admission(config.http.maxInFlight, (reason) => {
     metrics.overload.refused(reason);
@@ -244,6 +248,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       }
       await http.listen({ port: config.http.port, host, backlog: BACKLOG });
       sharedRates?.start();
+      pruning.start();
       return `${originOf(http)}/graphql`;
     },
     async close() {
@@ -252,6 +257,7 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
       sharedRates?.close();
       await graphql.apollo.stop();
       await shadow?.stop();
+      await pruning.stop();
       await cache.close();
       await Promise.all([closeDatabase(), probe.close()]);
       await tracing?.close();

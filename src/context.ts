@@ -7,6 +7,7 @@ import type { CacheReport } from './cache/response/cache-report.js';
 import type { ResponseDependencies } from './cache/response/response-dependencies.js';
 import { AnswerBudget } from './graphql/answer-budget.js';
 import type { OperationContext } from './graphql/operation-context.js';
+import type { IdempotencyKey } from './mutations/idempotency-key.js';
 
 /** Descriptions of cached resources, by name. */
 type Descriptions = Readonly<Record<string, object>>;
@@ -19,6 +20,8 @@ type Descriptions = Readonly<Record<string, object>>;
 export interface RequestContext<Described extends Descriptions = Descriptions> extends OperationContext {
   readonly authorization: Authorization;
   readonly loaders: Loaders<BoundResources<Described>>;
+  /** By which the client may repeat the mutations of the request; undefined: it must not. */
+  readonly idempotencyKey: IdempotencyKey | undefined;
   /** The work for the request: the loaders' reads are parts of it. */
   readonly work: Work | undefined;
   /** Clears the loaders, so that the rest of the request reads again. Call it after each change. */
@@ -35,10 +38,11 @@ export function createRequestContext<Described extends PrincipalResources>(
     readonly maxCharacters: number;
     /** Lists what the fields read, if that was asked for. */
     readonly report?: CacheReport | undefined;
+    readonly idempotencyKey?: IdempotencyKey | undefined;
     readonly work?: Work | undefined;
   },
 ): RequestContext<Described> {
-  const { requestId, identity, dependencies, maxCharacters, report, work } = request;
+  const { requestId, identity, dependencies, maxCharacters, report, idempotencyKey, work } = request;
   const loaders = createLoaders(resources, dependencies, work);
   const answerBudget = new AnswerBudget(maxCharacters);
   const { principal } = loaders as Loaders<BoundResources<PrincipalResources>>;
@@ -47,6 +51,7 @@ export function createRequestContext<Described extends PrincipalResources>(
     found: { operation: undefined },
     authorization: new Authorization(identity, principal),
     loaders,
+    idempotencyKey,
     work,
     dependencies,
     answerBudget,

@@ -6,6 +6,7 @@ import type { Invalidator } from './cache/invalidation/invalidator.js';
 import { InvalidationService } from './invalidation/invalidation.service.js';
 import { MessageResolver } from './messages/message.resolver.js';
 import { MessageService } from './messages/message.service.js';
+import { Writes } from './mutations/writes.js';
 import type { Repositories, Resources } from './resources.js';
 
 /** The resolvers that have dependencies: those that write. */
@@ -18,8 +19,9 @@ export function createResolvers(parts: {
   const { bots, messages, principals, stats } = parts.repositories;
   const invalidation = new InvalidationService(parts.invalidator, parts.resources.botStats, parts.helping);
   const refused = new RefusedWrites(bots, principals, invalidation);
+  const writes = new Writes(principals, invalidation);
   return [
-    new BotResolver(new BotService(bots, refused, invalidation)),
-    new MessageResolver(new MessageService(messages, stats, refused, invalidation)),
+    new BotResolver(new BotService(bots, refused, writes, invalidation)),
+    new MessageResolver(new MessageService(messages, stats, refused, writes, invalidation)),
   ];
 }

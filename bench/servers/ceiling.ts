@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 
 import { Role, rolesThatAllow } from '../../src/auth/role.enum.js';
+import { markWrite } from '../../src/mutations/idempotency-key.js';
 import { BotRepository } from '../../src/bots/bot.repository.js';
 import { connectDatabase } from '../../src/db/client.js';
 import type { MessageInput } from '../../src/messages/message.input.js';
@@ -12,6 +13,8 @@ import { BotStatsRepository } from '../../src/stats/bot-stats.repository.js';
 import { connected, connectOpponentRedis } from './redis.js';
 import { Tally } from './report.js';
 import { redisUrl, serverConfig } from './settings.js';
+
+const markOf = (mutation: string) => markWrite({ requestId: 'bench', idempotencyKey: undefined }, mutation);
 
 /**
  * The ceiling: bare node:http that checks whether there is a token, sends one Redis GET with the request's body as the key,
@@ -38,7 +41,7 @@ async function answer(url: string | undefined, body: string): Promise<Buffer | s
       'id' | 'orgId' | 'userId' | 'name',
       string
     >;
-    const bot = (await bots.update({ id, userId, roles }, { name }, ''))?.bot;
+    const bot = (await bots.update({ id, userId, roles }, { name }, '', markOf('updateBot')))?.bot;
     await redis.unlink(`bot:${id}`, `org:${orgId}`);
     return JSON.stringify({ data: { id, version: bot?.version } });
   }
@@ -47,7 +50,7 @@ async function answer(url: string | undefined, body: string): Promise<Buffer | s
     userId,
     messages: inputs,
   } = JSON.parse(body) as { botId: string; userId: string; messages: MessageInput[] };
-  await messages.insert({ id: botId, userId, roles }, inputs);
+  await messages.insert({ id: botId, userId, roles }, inputs, markOf('recordMessages'));
   const [[totals]] = await Promise.all([stats.findMany([botId], ''), redis.unlink(`bot:${botId}:stats`)]);
   return JSON.stringify({ data: totals?.value });
 }

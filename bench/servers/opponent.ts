@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { PrincipalRepository } from '../../src/auth/principal.repository.js';
+import { markWrite } from '../../src/mutations/idempotency-key.js';
 import { Role } from '../../src/auth/role.enum.js';
 import { BotPage } from '../../src/bots/bot-page.type.js';
 import { botsRules, updateBotRules, type BotsArgs, type UpdateBotInput } from '../../src/bots/bot.input.js';
@@ -19,6 +20,8 @@ import { createCallerReader, type Caller } from './callers.js';
 import { connected, connectOpponentRedis } from './redis.js';
 import type { Tally } from './report.js';
 import { redisUrl, serverConfig } from './settings.js';
+
+const markOf = (mutation: string) => markWrite({ requestId: 'bench', idempotencyKey: undefined }, mutation);
 
 /** The schema of the contract, as our resolvers declare it. */
 export const SDL = readFileSync(path.join(process.cwd(), 'schema/schema.graphql'), 'utf8');
@@ -94,7 +97,8 @@ export class Operations {
   async update(caller: Caller, id: string, input: UpdateBotInput): Promise<Bot> {
     const botId = parseId('id', id);
     const changes = parseInput(updateBotRules, input);
-    const bot = (await this.bots.update({ id: botId, ...caller.writer }, changes, ''))?.bot;
+    const bot = (await this.bots.update({ id: botId, ...caller.writer }, changes, '', markOf('updateBot')))
+      ?.bot;
     if (!bot) throw notFound('Bot');
     return bot;
   }
@@ -102,7 +106,8 @@ export class Operations {
   async record(caller: Caller, id: string, input: readonly MessageInput[]): Promise<BotStats> {
     const botId = parseId('botId', id);
     const messages = parseInput(messagesRules, input, 'messages');
-    if (!(await this.messages.insert({ id: botId, ...caller.writer }, messages))) throw notFound('Bot');
+    const mark = markOf('recordMessages');
+    if (!(await this.messages.insert({ id: botId, ...caller.writer }, messages, mark))) throw notFound('Bot');
     return (await this.statsOfBots([botId]))[0] as BotStats;
   }
 }

@@ -7,8 +7,19 @@ import type { Snapshotted } from '../cache/core/resource.js';
 import type { SnapshotText } from '../cache/core/snapshot.js';
 import { moment, momentOfWrite } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
-import { bots, memberships } from '../db/tables.js';
+import { bots, idempotencyKeys, memberships } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
+import type { WriteMark } from '../mutations/idempotency-key.js';
+import {
+  columnsOfKept,
+  isKept,
+  keepOutcome,
+  keptColumns,
+  keptRow,
+  otherRequestFirst,
+  writtenRow,
+  type KeptOutcome,
+} from '../mutations/kept-outcome.js';
 import { botColumns, toBot } from './bot-row.js';
 import type { Bot, BotStatus } from './bot.type.js';
 
@@ -20,8 +31,11 @@ export interface WritableBot extends Writer {
 /** A bot as a statement has changed it. It may also show writes that others have just committed. */
 export interface ChangedBot {
   readonly bot: Bot;
-  readonly moment: MomentText;
+  /** Undefined for the outcome of an earlier request. */
+  readonly moment: MomentText | undefined;
 }
+
+const kept = keepOutcome(bots.orgId, writtenRow(bots));
 
 /** The SQL of single bots. Reads for the cache also return their snapshot. */
 export class BotRepository {
@@ -30,6 +44,8 @@ export class BotRepository {
   private readonly setStatus;
   private readonly remove;
   private readonly create;
+  private readonly kept;
+  private readonly keptDeletion;
 
   constructor(db: Database) {
     this.byIds = db
@@ -52,17 +68,21 @@ export class BotRepository {
           sql`${bots.version} = coalesce(${sql.placeholder('expectedVersion')}::int, ${bots.version})`,
         ),
       )
-      .returning({ ...botColumns, moment: momentOfWrite })
+      .returning({ ...botColumns, moment: momentOfWrite, kept })
       .prepare('bot_update');
 
     this.setStatus = db
       .update(bots)
       .set({ status: sql`${sql.placeholder('status')}::bot_status` })
       .where(and(editableBot, sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`))
-      .returning({ ...botColumns, moment: momentOfWrite })
+      .returning({ ...botColumns, moment: momentOfWrite, kept })
       .prepare('bot_set_status');
 
-    this.remove = db.delete(bots).where(editableBot).returning({ orgId: bots.orgId }).prepare('bot_delete');
+    this.remove = db
+      .delete(bots)
+      .where(editableBot)
+      .returning({ orgId: bots.orgId, kept: keepOutcome(bots.orgId, sql`'{}'`) })
+      .prepare('bot_delete');
 
     // All columns of the table, in their order; the values that a new bot does not give are repeated here.
     this.create = db
@@ -73,8 +93,24 @@ export class BotRepository {
           from ${memberships}
           where ${isWritersMembership} and ${memberships.orgId} = ${sql.placeholder('orgId')}`,
       )
-      .returning(botColumns)
+      .returning({ ...botColumns, kept })
       .prepare('bot_create');
+
+    this.kept = db
+      .select({ ...keptColumns, bot: columnsOfKept(botColumns) })
+      .from(idempotencyKeys)
+      .innerJoin(keptRow(bots), sql`true`)
+      .where(isKept)
+      .orderBy(otherRequestFirst)
+      .limit(1)
+      .prepare('bot_kept');
+    this.keptDeletion = db
+      .select(keptColumns)
+      .from(idempotencyKeys)
+      .where(isKept)
+      .orderBy(otherRequestFirst)
+      .limit(1)
+      .prepare('bot_kept_deletion');
   }
 
   /** Bots aligned with the ids, in one statement. */
@@ -89,8 +125,9 @@ export class BotRepository {
    */
   async insert(
     values: Writer & { readonly orgId: string; readonly name: string; readonly description: string },
+    mark: WriteMark,
   ): Promise<Bot | undefined> {
-    const [row] = await this.create.execute({ ...values });
+    const [row] = await this.create.execute({ ...values, ...mark });
     return row && toBot(row);
   }
 
@@ -106,9 +143,10 @@ export class BotRepository {
       expectedVersion?: number | null | undefined;
     },
     since: SnapshotText,
+    mark: WriteMark,
   ): Promise<ChangedBot | undefined> {
     const { name = null, description = null, expectedVersion = null } = changes;
-    const [row] = await this.change.execute({ ...which, name, description, expectedVersion, since });
+    const [row] = await this.change.execute({ ...which, name, description, expectedVersion, since, ...mark });
     return row && { bot: toBot(row), moment: row.moment };
   }
 
@@ -119,16 +157,32 @@ export class BotRepository {
     which: WritableBot,
     status: BotStatus,
     since: SnapshotText,
+    mark: WriteMark,
   ): Promise<ChangedBot | undefined> {
-    const [row] = await this.setStatus.execute({ ...which, status, since });
+    const [row] = await this.setStatus.execute({ ...which, status, since, ...mark });
     return row && { bot: toBot(row), moment: row.moment };
   }
 
   /**
    * Deletes a bot with its messages and totals. Returns its organization; undefined if the writer may not delete it.
    */
-  async delete(which: WritableBot): Promise<{ orgId: string } | undefined> {
-    const [row] = await this.remove.execute({ ...which });
-    return row;
+  async delete(which: WritableBot, mark: WriteMark): Promise<{ orgId: string } | undefined> {
+    const [row] = await this.remove.execute({ ...which, ...mark });
+    return row && { orgId: row.orgId };
+  }
+
+  /** The bot that an earlier request with the same key has written, as it was then. */
+  async findKept(userId: string, mark: WriteMark): Promise<KeptOutcome<Bot> | undefined> {
+    const [row] = await this.kept.execute({ userId, ...mark });
+    return row && { fingerprint: row.fingerprint, orgId: row.orgId, result: toBot(row.bot) };
+  }
+
+  /** The same for a bot that was deleted: its organization. */
+  async findKeptDeletion(
+    userId: string,
+    mark: WriteMark,
+  ): Promise<KeptOutcome<{ orgId: string }> | undefined> {
+    const [row] = await this.keptDeletion.execute({ userId, ...mark });
+    return row && { ...row, result: { orgId: row.orgId } };
   }
 }

@@ -1,15 +1,19 @@
 import type { MomentText } from '../cache/core/moment.js';
 import { within } from '../cache/core/work.js';
+import type { Writer } from '../auth/authorization.js';
 import { Role } from '../auth/role.enum.js';
 import type { BotContext } from './bot.context.js';
-import { isForeignKeyViolation, isOutcomeUnknown } from '../db/failures.js';
+import { isForeignKeyViolation } from '../db/failures.js';
 import { conflict, type ApiError } from '../errors.js';
 import type { BotKey, InvalidationService } from '../invalidation/invalidation.service.js';
 import { botStatsTag, botTag, orgTag } from '../invalidation/tags.js';
+import { markWrite, type WriteMark } from '../mutations/idempotency-key.js';
+import type { KeptOutcome } from '../mutations/kept-outcome.js';
+import type { Writes } from '../mutations/writes.js';
 import { withTimeLimit } from '../time-limit.js';
 import { parseId, parseInput } from '../validation.js';
 import { createBotRules, updateBotRules, type CreateBotInput, type UpdateBotInput } from './bot.input.js';
-import type { BotRepository, WritableBot } from './bot.repository.js';
+import type { BotRepository, ChangedBot, WritableBot } from './bot.repository.js';
 import { BotStatus, type Bot } from './bot.type.js';
 import type { RefusedWrites } from './refused-writes.js';
 
@@ -30,19 +34,25 @@ export class BotService {
   constructor(
     private readonly repository: BotRepository,
     private readonly refused: RefusedWrites,
+    private readonly writes: Writes,
     private readonly invalidation: InvalidationService<unknown>,
   ) {}
 
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND (organization), FORBIDDEN */
   async create(context: BotContext, input: CreateBotInput): Promise<Bot> {
     const writer = context.authorization.writer(Role.EDITOR);
+    const mark = markWrite(context, 'createBot');
     const orgId = parseId('orgId', input.orgId);
     const { name, description } = parseInput(createBotRules, input);
-    const bot = await this.write(
-      context,
-      () => [orgTag.of(orgId)],
-      async () => await this.insert({ ...writer, orgId, name, description: description ?? '' }),
-    );
+    const values = { ...writer, orgId, name, description: description ?? '' };
+    const bot = await this.writes.run(context, {
+      mark,
+      needed: Role.EDITOR,
+      what: 'Organization',
+      execute: async () => await this.insert(values, mark),
+      findKept: async () => await this.repository.findKept(writer.userId, mark),
+      tags: () => [orgTag.of(orgId)],
+    });
     if (bot) {
       await this.changed(context, bot);
       return bot;
@@ -54,17 +64,14 @@ export class BotService {
   /** @throws ApiError BAD_USER_INPUT, NOT_FOUND, FORBIDDEN, or CONFLICT if the bot is not of the expected version */
   async update(context: BotContext, id: string, input: UpdateBotInput): Promise<Bot> {
     context.authorization.requireToken();
+    const mark = markWrite(context, 'updateBot');
     const changes = parseInput(updateBotRules, input);
     const { expectedVersion } = changes;
     const which = editableBot(context, id, Role.EDITOR);
     const isChange = changes.name != null || changes.description != null;
-    const changed = isChange
-      ? await this.writeBot(
-          context,
-          which,
-          async () => await this.repository.update(which, changes, this.invalidation.since),
-        )
-      : undefined;
+    const changed = await this.writeBot(context, which, mark, async () =>
+      isChange ? await this.repository.update(which, changes, this.invalidation.since, mark) : undefined,
+    );
     if (changed) {
       await this.changed(context, changed.bot, changed.moment);
       return changed.bot;
@@ -80,12 +87,15 @@ export class BotService {
 
   /** Starts or stops a bot. A bot that already has the status is returned unchanged. */
   async setStatus(context: BotContext, id: string, status: BotStatus): Promise<Bot> {
+    context.authorization.requireToken();
+    const mark = markWrite(context, status === BotStatus.RUNNING ? 'startBot' : 'stopBot');
     const which = editableBot(context, id, Role.EDITOR);
     for (let attempt = 1; ; attempt++) {
       const changed = await this.writeBot(
         context,
         which,
-        async () => await this.repository.updateStatus(which, status, this.invalidation.since),
+        mark,
+        async () => await this.repository.updateStatus(which, status, this.invalidation.since, mark),
       );
       if (changed) {
         await this.changed(context, changed.bot, changed.moment);
@@ -100,8 +110,17 @@ export class BotService {
 
   /** Deletes a bot with everything that belongs to it. Returns its id. */
   async delete(context: BotContext, id: string): Promise<string> {
+    context.authorization.requireToken();
+    const mark = markWrite(context, 'deleteBot');
     const which = editableBot(context, id, Role.OWNER);
-    const deleted = await this.writeBot(context, which, async () => await this.repository.delete(which));
+    const deleted = await this.writes.run(context, {
+      mark,
+      needed: Role.OWNER,
+      what: 'Bot',
+      execute: async () => await this.repository.delete(which, mark),
+      findKept: async () => await this.repository.findKeptDeletion(which.userId, mark),
+      tags: async () => await this.tagsOf(context, which),
+    });
     if (!deleted) {
       // If the caller may delete the bot now, they became an owner, or the bot was created, a moment later.
       throw justChanged(await this.refused.ofBot(context, which.id, Role.OWNER));
@@ -110,45 +129,45 @@ export class BotService {
     return which.id;
   }
 
-  private async insert(values: Parameters<BotRepository['insert']>[0]): Promise<Bot | undefined> {
+  private async insert(
+    values: Parameters<BotRepository['insert']>[0],
+    mark: WriteMark,
+  ): Promise<Bot | undefined> {
     try {
-      return await this.repository.insert(values);
+      return await this.repository.insert(values, mark);
     } catch (error) {
       if (isForeignKeyViolation(error)) return undefined;
       throw error;
     }
   }
 
-  private async writeBot<Result>(
+  private async writeBot(
     context: BotContext,
-    { id }: WritableBot,
-    write: () => Promise<Result>,
-  ): Promise<Result> {
-    const tags = async () => {
-      // A cached bot is good enough to find its organization. If there is none, the invalidation log covers the
-      // write.
-      const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
-      const bot = await search.catch(() => null);
-      return [botTag.of(id), botStatsTag.of(id), ...(bot ? [orgTag.of(bot.orgId)] : [])];
-    };
-    return await this.write(context, tags, write);
+    which: WritableBot,
+    mark: WriteMark,
+    execute: () => Promise<ChangedBot | undefined>,
+  ): Promise<ChangedBot | undefined> {
+    return await this.writes.run(context, {
+      mark,
+      needed: Role.EDITOR,
+      what: 'Bot',
+      execute,
+      findKept: async () => await this.findKept(which, mark),
+      tags: async () => await this.tagsOf(context, which),
+    });
   }
 
-  /**
-   * Runs a write. If its outcome is unknown, invalidates everything it may have changed before the caller gets the
-   * error.
-   */
-  private async write<Result>(
-    context: BotContext,
-    tags: () => readonly string[] | Promise<readonly string[]>,
-    write: () => Promise<Result>,
-  ): Promise<Result> {
-    try {
-      return await within(context.work, write);
-    } catch (error) {
-      if (isOutcomeUnknown(error)) await this.invalidation.mayHaveChanged(await tags());
-      throw error;
-    }
+  private async findKept({ userId }: Writer, mark: WriteMark): Promise<KeptOutcome<ChangedBot> | undefined> {
+    const kept = await this.repository.findKept(userId, mark);
+    return kept && { ...kept, result: { bot: kept.result, moment: undefined } };
+  }
+
+  /** The tags of what a statement may have changed, if its outcome is unknown. */
+  private async tagsOf(context: BotContext, { id }: WritableBot): Promise<readonly string[]> {
+    // A cached bot is good enough to find its organization. If there is none, the invalidation log covers the write.
+    const search = withTimeLimit(context.loaders.bot.load(id), MAX_SEARCH_MS);
+    const bot = await search.catch(() => null);
+    return [botTag.of(id), botStatsTag.of(id), ...(bot ? [orgTag.of(bot.orgId)] : [])];
   }
 
   private async changed(context: BotContext, bot: BotKey, moment?: MomentText): Promise<void> {
@@ -163,9 +182,9 @@ export class BotService {
  * RefusedWrites} finds the reason.
  * @throws ApiError UNAUTHENTICATED, BAD_USER_INPUT
  */
-export function editableBot(context: BotContext, id: string, needed: Role): WritableBot {
+export function editableBot(context: BotContext, id: string, needed: Role, field = 'id'): WritableBot {
   const writer = context.authorization.writer(needed);
-  return { id: parseId('id', id), ...writer };
+  return { id: parseId(field, id), ...writer };
 }
 
 /**

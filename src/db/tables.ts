@@ -6,6 +6,7 @@ import {
   customType,
   index,
   integer,
+  jsonb,
   numeric,
   pgEnum,
   pgTable,
@@ -250,6 +251,31 @@ export const TABLES_TO_READ = [
   botStats,
   organizationTotals,
 ] as const;
+
+/**
+ * The outcomes of mutations that were requested with an idempotency key, written in the transaction of the mutation.
+ * They refer to no other table: they are short-lived, and outlive what they tell of.
+ */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    userId: uuid('user_id').notNull(),
+    key: text('key').notNull(),
+    /** The place of the mutation among those of its request. */
+    ordinal: smallint('ordinal').notNull(),
+    /** A digest of the request. */
+    fingerprint: text('fingerprint').notNull(),
+    orgId: uuid('org_id').notNull(),
+    outcome: jsonb('outcome').notNull(),
+    keptAt: instant('kept_at')
+      .notNull()
+      .default(sql`now()`),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.key, table.ordinal] }),
+    index('idempotency_keys_kept_at_idx').on(table.keptAt),
+  ],
+);
 
 /** The log of the tags that each committed transaction has outdated; only triggers write it. */
 export const cacheInvalidations = pgTable(

@@ -29,6 +29,7 @@ import {
 } from './graphql-answer.js';
 import type { GraphQLServer } from '../graphql/graphql-server.js';
 import type { Admission } from '../overload/admission.js';
+import { IdempotencyKey } from '../mutations/idempotency-key.js';
 import { allowRevalidation } from './conditional-get.js';
 import { parseJsonBody } from './json-body.js';
 import { OperationReport, type NamedOperation, type OperationReportOptions } from './operation-report.js';
@@ -174,6 +175,7 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
       dependencies,
       maxCharacters: maxAnswerBytes,
       report: cacheReport,
+      idempotencyKey: idempotencyKeyOf(request, body),
       work,
     });
     const answer =
@@ -247,6 +249,11 @@ export function createGraphQLHandler(options: GraphQLRouteOptions) {
     const text = answer.body.kind === 'complete' ? answer.body.string : '';
     return { status: answer.status ?? 200, headers: answer.headers, text, errorCodes: codesIn(text) };
   }
+}
+
+function idempotencyKeyOf(request: FastifyRequest, body: unknown): IdempotencyKey | undefined {
+  const given = request.headers['idempotency-key'];
+  return given === undefined ? undefined : new IdempotencyKey(given, body);
 }
 
 /** Whether an answer says all that was asked for. */

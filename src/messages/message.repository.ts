@@ -5,7 +5,18 @@ import type { Writer } from '../auth/authorization.js';
 import { writerMayChange } from '../auth/write-condition.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import type { Database } from '../db/client.js';
-import { bots, messages } from '../db/tables.js';
+import { bots, idempotencyKeys, messages } from '../db/tables.js';
+import type { WriteMark } from '../mutations/idempotency-key.js';
+import {
+  columnsOfKept,
+  isKept,
+  keepOutcome,
+  keptColumns,
+  keptRow,
+  otherRequestFirst,
+  writtenRow,
+  type KeptOutcome,
+} from '../mutations/kept-outcome.js';
 import type { MessageInput } from './message.input.js';
 import { MessageDirection, MessageStatus, type Message } from './message.type.js';
 
@@ -36,12 +47,27 @@ export const toMessage = (row: MessageRow): Message => ({
   createdAt: row.createdAt,
 });
 
+/** Messages as a statement has inserted them. */
+export interface InsertedMessages {
+  readonly orgId: string;
+  readonly messages: readonly Message[];
+}
+
+/** A message as a statement has changed it. */
+export interface ChangedMessage {
+  readonly orgId: string;
+  readonly message: Message;
+}
+
 /** The SQL of messages. Triggers update the totals in the same transaction. */
 export class MessageRepository {
   private readonly insertAll;
   private readonly setStatus;
+  private readonly keptInsertion;
+  private readonly keptStatus;
 
   constructor(private readonly db: Database) {
+    const orgOfBot = sql<string>`(select ${bots.orgId} from ${bots} where ${bots.id} = ${sql.placeholder('id')}::uuid)`;
     this.insertAll = db
       .insert(messages)
       .select(
@@ -55,7 +81,12 @@ export class MessageRepository {
       )
       .returning({
         createdAt: messages.createdAt,
-        orgId: sql<string>`(select ${bots.orgId} from ${bots} where ${bots.id} = ${sql.placeholder('id')}::uuid)`,
+        orgId: orgOfBot,
+        // Once for all rows. The messages themselves are in the repeated request.
+        kept: sql`case when ${messages.id} = ${sql.placeholder('firstId')}::uuid then ${keepOutcome(
+          orgOfBot,
+          sql`jsonb_build_object('created_at', ${messages.createdAt}, 'ids', ${sql.placeholder('keptIds')}::text::jsonb)`,
+        )} end`,
       })
       .prepare('messages_insert');
     // Lock the bot before its message, as deleting a bot does: with the other order the two could wait for each
@@ -72,8 +103,33 @@ export class MessageRepository {
         ) as locked`,
       )
       .where(and(eq(messages.id, sql.placeholder('id')), eq(messages.botId, sql`locked.id`)))
-      .returning({ orgId: sql<string>`locked.org_id`, message: messageColumns })
+      .returning({
+        orgId: sql<string>`locked.org_id`,
+        message: messageColumns,
+        kept: keepOutcome(sql`locked.org_id`, writtenRow(messages)),
+      })
       .prepare('message_set_status');
+
+    this.keptInsertion = db
+      .select({
+        ...keptColumns,
+        ...columnsOfKept({ createdAt: messages.createdAt }),
+        ids: sql<readonly string[] | null>`${idempotencyKeys.outcome} -> 'ids'`,
+      })
+      .from(idempotencyKeys)
+      .innerJoin(keptRow(messages), sql`true`)
+      .where(isKept)
+      .orderBy(otherRequestFirst)
+      .limit(1)
+      .prepare('messages_kept');
+    this.keptStatus = db
+      .select({ ...keptColumns, message: columnsOfKept(messageColumns) })
+      .from(idempotencyKeys)
+      .innerJoin(keptRow(messages), sql`true`)
+      .where(isKept)
+      .orderBy(otherRequestFirst)
+      .limit(1)
+      .prepare('message_kept');
   }
 
   /**
@@ -84,12 +140,16 @@ export class MessageRepository {
   async insert(
     bot: WritableBot,
     inputs: readonly MessageInput[],
-  ): Promise<{ readonly orgId: string; readonly messages: readonly Message[] } | undefined> {
+    mark: WriteMark,
+  ): Promise<InsertedMessages | undefined> {
     // All messages get the same creation time, so their ids decide the order of the list: the last one first.
     const ids = inputs.map(() => randomUUID()).toSorted();
     const rows = await this.insertAll.execute({
       ...bot,
+      ...mark,
       ids,
+      firstId: ids[0],
+      keptIds: mark.key === null ? null : JSON.stringify(ids),
       conversationIds: inputs.map((message) => message.conversationId),
       contactIds: inputs.map((message) => message.contactId),
       directions: inputs.map((message) => message.direction),
@@ -99,19 +159,23 @@ export class MessageRepository {
     });
     const [row] = rows;
     if (row === undefined) return undefined;
-    const { createdAt, orgId } = row;
-    const inserted = inputs.map((input, i) => ({
-      id: ids[i] ?? '',
-      botId: bot.id,
-      conversationId: input.conversationId,
-      contactId: input.contactId,
-      direction: input.direction,
-      status: input.status,
-      text: input.text,
-      responseTimeMs: input.responseTimeMs ?? null,
-      createdAt,
-    }));
-    return { orgId, messages: inserted };
+    return { orgId: row.orgId, messages: messagesOf(bot.id, inputs, ids, row.createdAt) };
+  }
+
+  /** The messages that an earlier request with the same key has inserted. Its inputs were the same. */
+  async findKeptInsertion(
+    bot: WritableBot,
+    inputs: readonly MessageInput[],
+    mark: WriteMark,
+  ): Promise<KeptOutcome<InsertedMessages> | undefined> {
+    const [row] = await this.keptInsertion.execute({ ...mark, userId: bot.userId });
+    if (!row) return undefined;
+    const { fingerprint, orgId, ids, createdAt } = row;
+    return {
+      fingerprint,
+      orgId,
+      result: { orgId, messages: messagesOf(bot.id, inputs, ids ?? [], createdAt) },
+    };
   }
 
   /** The bot of a message. */
@@ -132,8 +196,35 @@ export class MessageRepository {
   async updateStatus(
     which: Writer & { readonly id: string },
     status: MessageStatus,
-  ): Promise<{ readonly orgId: string; readonly message: Message } | undefined> {
-    const [row] = await this.setStatus.execute({ ...which, status });
+    mark: WriteMark,
+  ): Promise<ChangedMessage | undefined> {
+    const [row] = await this.setStatus.execute({ ...which, status, ...mark });
     return row && { orgId: row.orgId, message: toMessage(row.message) };
   }
+
+  /** The message that an earlier request with the same key has changed, as it was then. */
+  async findKeptStatus(userId: string, mark: WriteMark): Promise<KeptOutcome<ChangedMessage> | undefined> {
+    const [row] = await this.keptStatus.execute({ userId, ...mark });
+    if (!row) return undefined;
+    const { fingerprint, orgId, message } = row;
+    return { fingerprint, orgId, result: { orgId, message: toMessage(message) } };
+  }
 }
+
+const messagesOf = (
+  botId: string,
+  inputs: readonly MessageInput[],
+  ids: readonly string[],
+  createdAt: string,
+): Message[] =>
+  inputs.map((input, i) => ({
+    id: ids[i] ?? '',
+    botId,
+    conversationId: input.conversationId,
+    contactId: input.contactId,
+    direction: input.direction,
+    status: input.status,
+    text: input.text,
+    responseTimeMs: input.responseTimeMs ?? null,
+    createdAt,
+  }));

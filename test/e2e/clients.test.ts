@@ -4,6 +4,7 @@ import { CombinedGraphQLErrors } from '@apollo/client/errors';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { chromium, type Browser, type Page } from 'playwright-core';
 
+import { safeRetries } from '../../examples/clients/apollo-link.js';
 import {
   BotDetailsDocument,
   BotDocument,
@@ -46,7 +47,7 @@ afterAll(async () => {
 /** A client as a front end would configure it; statistics are identified by their bot. */
 const apolloClient = (cache = new InMemoryCache({ typePolicies: { BotStats: { keyFields: ['botId'] } } })) =>
   new ApolloClient({
-    link: new HttpLink({ uri: server.url, headers: { authorization: `Bearer ${server.token}` } }),
+    link: safeRetries(new HttpLink({ uri: server.url, headers: { authorization: `Bearer ${server.token}` } })),
     cache,
   });
 

@@ -77,10 +77,14 @@ describe('the number of commands, statements and round trips of an operation', (
     );
 
   /** Sends an operation, waits for its fills, and counts. */
-  const costOf = async (text: string, variables: unknown): Promise<Cost> => {
+  const costOf = async (
+    text: string,
+    variables: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Cost> => {
     const before = await roundTrips();
     app.statements.length = 0;
-    const { errors } = await app.client(token).sendText(text, variables);
+    const { errors } = await app.client(token).sendText(text, variables, headers);
     expect(errors).toBeUndefined();
     await eventually(async () => (await admin.keys('*:lock')).length === 0);
     const after = await roundTrips();
@@ -262,6 +266,23 @@ describe('the number of commands, statements and round trips of an operation', (
       cost: { invalidate: 1, read: 1, fill: 1, sql: 3 },
     },
   ];
+
+  test('a mutation with an idempotency key: as much as without; a repeated one looks for the outcome', async () => {
+    const headers = { 'idempotency-key': 'budget' };
+    const create = async () =>
+      await costOf(print(CreateBotDocument), { input: { orgId, name: 'once' } }, headers);
+    expect(await create()).toEqual({ invalidate: 1, sql: 1 });
+    // The write that was refused, the outcome, and the caller's role.
+    expect(await create()).toEqual({ invalidate: 1, sql: 3 });
+    const remove = async () =>
+      await costOf(
+        print(DeleteBotDocument),
+        { id: botIds[9] },
+        { 'idempotency-key': 'budget-of-a-deletion' },
+      );
+    expect(await remove()).toEqual({ invalidate: 1, sql: 1 });
+    expect(await remove()).toEqual({ invalidate: 1, sql: 3 });
+  });
 
   test.each(mutations)('$name, with a caller who is cached', async ({ document, variables, cost }) => {
     await costOf('{ me { id } }', {});

@@ -15,7 +15,7 @@ import {
   UpdateMessageStatusDocument,
 } from '../generated/graphql.js';
 import type { TestApp } from '../support/app.js';
-import type { Client } from '../support/client.js';
+import type { Client, GraphQLAnswer } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { addBots, addOrganization, addUser } from '../support/people.js';
 import type { TestDatabase } from '../support/services.js';
@@ -35,29 +35,38 @@ const MESSAGE = {
   status: 'DELIVERED' as never,
   text: '',
 };
-const WRITES: readonly [string, (client: Client, target: Target) => Promise<unknown>][] = [
+type Headers = Record<string, string>;
+
+const WRITES: readonly [
+  string,
+  (client: Client, target: Target, headers?: Headers) => Promise<GraphQLAnswer<Record<string, unknown>>>,
+][] = [
   [
     'createBot',
-    async (client, { orgId }) => await client.send(CreateBotDocument, { input: { orgId, name: 'new' } }),
+    async (client, { orgId }, headers) =>
+      await client.send(CreateBotDocument, { input: { orgId, name: 'new' } }, headers),
   ],
   [
     'updateBot',
-    async (client, { id }) => await client.send(UpdateBotDocument, { id, input: { name: 'new' } }),
+    async (client, { id }, headers) =>
+      await client.send(UpdateBotDocument, { id, input: { name: 'new' } }, headers),
   ],
-  ['startBot', async (client, { id }) => await client.send(StartBotDocument, { id })],
-  ['deleteBot', async (client, { id }) => await client.send(DeleteBotDocument, { id })],
+  ['startBot', async (client, { id }, headers) => await client.send(StartBotDocument, { id }, headers)],
+  ['deleteBot', async (client, { id }, headers) => await client.send(DeleteBotDocument, { id }, headers)],
   [
     'recordMessages',
-    async (client, { id }) => await client.send(RecordMessagesDocument, { botId: id, messages: [MESSAGE] }),
+    async (client, { id }, headers) =>
+      await client.send(RecordMessagesDocument, { botId: id, messages: [MESSAGE] }, headers),
   ],
   [
     'addMessages',
-    async (client, { id }) => await client.send(AddMessagesDocument, { botId: id, messages: [MESSAGE] }),
+    async (client, { id }, headers) =>
+      await client.send(AddMessagesDocument, { botId: id, messages: [MESSAGE] }, headers),
   ],
   [
     'updateMessageStatus',
-    async (client, { messageId }) =>
-      await client.send(UpdateMessageStatusDocument, { id: messageId, status: 'FAILED' as never }),
+    async (client, { messageId }, headers) =>
+      await client.send(UpdateMessageStatusDocument, { id: messageId, status: 'FAILED' as never }, headers),
   ],
 ];
 
@@ -141,6 +150,42 @@ describe('a write whose connection is lost', () => {
       } finally {
         for (const poll of polls) poll.release();
         reply.release();
+      }
+    },
+  );
+
+  test.each(WRITES)(
+    'between commit and reply, of a %s with a key: the error says so, and the repeated request gets the outcome',
+    async (_name, write) => {
+      const orgId = await addOrganization(database.sql);
+      const { token } = await addUser(database.sql, { [orgId]: 'OWNER' });
+      const [id] = (await addBots(database.sql, orgId, 1)) as [string];
+      const [message] = await database.sql<[{ id: string }]>`
+        insert into messages (bot_id, conversation_id, contact_id, direction, status)
+        values (${id}, 'c', 'c', 'OUTBOUND', 'DELIVERED') returning id`;
+      const target = { orgId, id, messageId: message.id };
+      const headers = { 'idempotency-key': `key-of-${id}` };
+      const isDone = (text: string, opening: string) =>
+        !isLog(opening) && /(INSERT 0|UPDATE|DELETE) \d/.test(text);
+      const reply = proxy.hold(isDone, 'down');
+      const lost = write(app.client(token), target, headers);
+      await reply.caught;
+      proxy.cut();
+      expect((await lost).errors).toMatchObject([
+        {
+          message: expect.stringContaining('with the same Idempotency-Key again'),
+          extensions: { code: 'UNAVAILABLE', retryable: true, outcome: 'unknown' },
+        },
+      ]);
+      reply.release();
+      const written = async () => [
+        await database.sql`select id, xmin::text from bots where org_id = ${orgId} order by id`,
+        await database.sql`select id, xmin::text from messages where bot_id = ${id} order by id`,
+      ];
+      const before = await written();
+      for (const server of [other, app]) {
+        expect((await write(server.client(token), target, headers)).errors).toBeUndefined();
+        expect(await written()).toEqual(before);
       }
     },
   );

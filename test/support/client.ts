@@ -22,20 +22,23 @@ export class Client {
   async send<Data, Variables>(
     document: TypedDocumentNode<Data, Variables>,
     variables: Variables,
+    headers?: Record<string, string>,
   ): Promise<GraphQLAnswer<Data>> {
-    return await this.sendText<Data>(print(document), variables);
+    return await this.sendText<Data>(print(document), variables, headers);
   }
 
   /** As {@link send}, for documents without generated types. */
   async sendText<Data = Record<string, unknown>>(
     query: string,
     variables?: unknown,
+    headers: Record<string, string> = {},
   ): Promise<GraphQLAnswer<Data>> {
     const response = await fetch(this.url, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',
         ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+        ...headers,
       },
       body: JSON.stringify({ query, variables }),
     });

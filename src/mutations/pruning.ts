@@ -1,0 +1,50 @@
+import type { Logger } from '../logger.js';
+
+/** How often each process looks for rows to remove: after 50 to 100 % of this time (ms). */
+const EVERY_MS = 5 * 60_000;
+/** The maximum number of rows that are removed in one transaction, and of such transactions in a row. */
+const PRUNED_AT_ONCE = 5_000;
+const MAX_BATCHES = 200;
+
+/**
+ * Removes rows that are too old, now and then. Every process does so, and PostgreSQL lets one of them work at a time:
+ * the others find a lock that is taken, and do nothing.
+ */
+export class Pruning {
+  private timer: NodeJS.Timeout | undefined;
+  private working: Promise<void> | undefined;
+  private isStopped = false;
+
+  /** @param prune removes at most this many rows in one transaction. Returns how many it removed. */
+  constructor(
+    private readonly prune: (most: number) => Promise<number>,
+    private readonly log: Logger,
+  ) {}
+
+  start(): void {
+    if (this.isStopped) return;
+    this.timer = setTimeout(
+      () => {
+        this.working = this.work().finally(() => this.start());
+      },
+      EVERY_MS * (0.5 + Math.random() / 2),
+    );
+    this.timer.unref();
+  }
+
+  async stop(): Promise<void> {
+    this.isStopped = true;
+    clearTimeout(this.timer);
+    await this.working;
+  }
+
+  /** Removes what is too old, up to a million rows. Never fails. */
+  async work(): Promise<void> {
+    try {
+      for (let batch = 0; batch < MAX_BATCHES && !this.isStopped; batch++)
+        if ((await this.prune(PRUNED_AT_ONCE)) < PRUNED_AT_ONCE) return;
+    } catch (error) {
+      this.log.warn({ err: error }, 'Could not remove old rows');
+    }
+  }
+}
