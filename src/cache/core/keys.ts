@@ -162,6 +162,15 @@ export function encodeKeyText(text: string): string {
   return `sha256:${createHash('sha256').update(text, 'utf8').digest('hex')}`;
 }
 
-/** The text that {@link encodeKeyText} encoded; undefined if only its digest is in the key. */
-export const decodeKeyText = (encoded: string): string | undefined =>
-  encoded.startsWith('sha256:') ? undefined : decodeURIComponent(encoded);
+/**
+ * The text that {@link encodeKeyText} encoded; undefined if only its digest is in the key, or if somebody else has made
+ * the key.
+ */
+export function decodeKeyText(encoded: string): string | undefined {
+  if (encoded.startsWith('sha256:')) return undefined;
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return undefined;
+  }
+}

@@ -3,6 +3,7 @@ import type { Invalidator } from '../invalidation/invalidator.js';
 import type { CacheStore } from '../redis/cache-store.js';
 import { inTime } from '../redis/in-time.js';
 import type { RedisClient } from '../redis/redis-client.js';
+import { unlessOtherType } from '../redis/redis-refusal.js';
 import { countKeys, scanKeys } from './key-scan.js';
 import type { StoredState, StoredValue, StoredValues } from './stored-values.js';
 
@@ -107,7 +108,7 @@ export class Inspection {
         const generationKey = invalidator.generationKeyOf(tag);
         if (generationKey === undefined) return [];
         const [generation, ttlMs] = await inTime(
-          Promise.all([client.get(generationKey), client.pttl(generationKey)]),
+          Promise.all([unlessOtherType(client.get(generationKey), null), client.pttl(generationKey)]),
         );
         return [{ tag, generationKey, generation, ttlMs: ttlMs < 0 ? null : ttlMs }];
       }),

@@ -30,6 +30,16 @@ export class RedisRefusalError extends Error {
 /** Whether an error is a reply of Redis itself. */
 export const isReply = (error: Error): boolean => error.name === 'ReplyError';
 
+/** The reply; `otherwise` if the key is of another type, as only somebody else can have stored it. */
+export async function unlessOtherType<Reply>(reply: Promise<Reply>, otherwise: Reply): Promise<Reply> {
+  try {
+    return await reply;
+  } catch (error) {
+    if (error instanceof Error && isReply(error) && error.message.startsWith('WRONGTYPE')) return otherwise;
+    throw error;
+  }
+}
+
 /** Whether an error means that Redis can serve nobody now: it is not a reply, or it is a reply that says so. */
 export const saysUnavailable = (error: Error): boolean =>
   error.name !== 'RedisRefusalError' && (!isReply(error) || CANNOT_SERVE.test(error.message));

@@ -22,7 +22,7 @@ import { claimGroup, CLAIM_LIFE_MS } from './claims.js';
 import { costOf, cutForCommands } from './pieces.js';
 import type { RedisCircuitBreaker } from './redis-circuit-breaker.js';
 import type { RedisClient } from './redis-client.js';
-import { refusalOf } from './redis-refusal.js';
+import { refusalOf, unlessOtherType } from './redis-refusal.js';
 import { sendAll, sendEach, type Command } from './round-trips.js';
 import { ADD_WRITES, ADD_WRITES_OF_EVERYTHING, DROP_INDEXED, FILL, RELEASE, REPLACE } from './scripts.js';
 import { SharedReads } from './shared-reads.js';
@@ -36,6 +36,8 @@ export const GENERATION_LIFE_MS = 720_000;
 const MAX_CLAIMED_WITH_READ = 50;
 /** Enough for the generations and the snapshot of nearly every envelope (bytes); a longer head counts as outdated. */
 const HEAD_BYTES = 2_047;
+/** Stands for the head of what is no text, so that it counts as outdated. */
+const NO_HEAD = 'no text';
 /** The estimated cost of removing all keys that an index lists. */
 const dropCost = ({ maxEntries }: KeyIndex): number => costOf(maxEntries / 5);
 /** The estimated cost of reading all keys that an index lists. */
@@ -181,7 +183,8 @@ export class RedisStore implements CacheStore {
   async readHeads(keys: readonly string[]): Promise<(string | null)[]> {
     const commands = keys.map((key) => ({
       cost: costOf(1, HEAD_BYTES),
-      send: async (client: RedisClient) => await client.getrange(key, '0', String(HEAD_BYTES)),
+      send: async (client: RedisClient) =>
+        await unlessOtherType(client.getrange(key, '0', String(HEAD_BYTES)), NO_HEAD),
     }));
     const heads = await sendAll(this.circuitBreaker, 'sweep', commands);
     return heads.map((head) => head || null);
@@ -190,7 +193,8 @@ export class RedisStore implements CacheStore {
   async readIndexes(indexes: readonly KeyIndex[]): Promise<string[][]> {
     const commands = indexes.map((index) => ({
       cost: listCost(index),
-      send: async (client: RedisClient) => await client.zrange(index.key, '0', String(index.maxEntries)),
+      send: async (client: RedisClient) =>
+        await unlessOtherType(client.zrange(index.key, '0', String(index.maxEntries)), []),
     }));
     return await sendAll(this.circuitBreaker, 'sweep', commands);
   }

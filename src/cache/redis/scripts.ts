@@ -3,17 +3,41 @@ import { GENERATION_START } from '../core/envelope.js';
 /**
  * The Lua scripts of the cache. They are sent with EVAL, not EVALSHA: a Redis that was restarted or failed over has
  * no scripts, and NOSCRIPT would cost a second round trip just when Redis has problems.
+ *
+ * They read with MGET, also a single key: it finds nothing where GET fails because the key is of another type. SET then
+ * replaces it.
  */
 
+/** Far more than a token with its transactions and their epoch has. */
+const MAX_GENERATION_CHARACTERS = 500;
+
 /**
- * A function that takes a batch's lock for a time (ms), unless another process holds it under the same generations.
- * Returns `+` (the caller holds it) or `-` (another process does), and the lock's content.
+ * A function for the first command on an index. A key of another type, which only somebody else can have stored there, is
+ * removed: it would make every fill and every invalidation of its entity fail.
  */
-const TAKE_LOCK = `
+export const ON_INDEX = `
+local function on_index(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) then redis.call('UNLINK', key) end
+  return redis.call(command, key, ...)
+end`;
+
+/**
+ * Functions for claims. The first tells whether a text can be a generation: one that somebody else has stored could make
+ * envelopes unreadable, or very long, and every fill would renew it.
+ *
+ * The second takes a batch's lock for a time (ms), unless another process holds it under the same generations. Returns
+ * `+` (the caller holds it) or `-` (another process does), and the lock's content.
+ */
+const FOR_CLAIMS = `
+local function is_generation(text)
+  return text and #text <= ${MAX_GENERATION_CHARACTERS} and string.find(text, '^[%w%-_:,@]+$')
+end
 local function take(lock, gens, life)
   local holds = table.concat(gens, '.')
   if #holds > 100 then holds = redis.sha1hex(holds) end
-  local mine = redis.call('GET', lock) ~= holds
+  local mine = redis.call('MGET', lock)[1] ~= holds
   if mine then redis.call('SET', lock, holds, 'PX', life) end
   return (mine and '+' or '-') .. holds
 end`;
@@ -28,10 +52,10 @@ end`;
  * ARGV: a fresh token, life of a new generation (ms), life of the lock (ms).
  * Returns `+` (the caller holds the lock) or `-` (another process does) and the lock's content, then the generations.
  */
-export const CLAIM = `${TAKE_LOCK}
+export const CLAIM = `${FOR_CLAIMS}
 local gens = redis.call('MGET', unpack(KEYS, 2))
 for i = 1, #gens do
-  if not gens[i] then
+  if not is_generation(gens[i]) then
     gens[i] = ARGV[1]
     redis.call('SET', KEYS[i + 1], ARGV[1], 'PX', ARGV[2])
   end
@@ -47,15 +71,15 @@ return gens`;
  * Returns the list, then what {@link CLAIM} returns first (nothing if a value was found), then the values and
  * generations.
  */
-export const READ_OR_CLAIM = `${TAKE_LOCK}
+export const READ_OR_CLAIM = `${FOR_CLAIMS}
 local each, found = ARGV[4] + 1, redis.call('MGET', unpack(KEYS, 3))
-local reply, tokens = {redis.call('GET', KEYS[1]), false, unpack(found)}, {}
+local reply, tokens = {redis.call('MGET', KEYS[1])[1], false, unpack(found)}, {}
 for i = 1, #found, each do
   if found[i] then return reply end
 end
 for i = 1, #found do
   if (i - 1) % each > 0 then
-    if not found[i] then
+    if not is_generation(found[i]) then
       reply[i + 2] = ARGV[1]
       redis.call('SET', KEYS[i + 2], ARGV[1], 'PX', ARGV[2])
     end
@@ -80,7 +104,7 @@ return reply`;
  * life (ms) and 1 if it exists else 0.
  * Returns how many values were stored.
  */
-export const FILL = `
+export const FILL = `${ON_INDEX}
 local function tokens(generation) return (string.gsub(generation, ':[^.]*', '')) end
 local n, indexed, most, count = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), (#ARGV - 6) / 4
 local gens, stored = redis.call('MGET', unpack(KEYS, 2, 1 + n * count)), 0
@@ -102,7 +126,7 @@ for i = 1, count do
     if indexed and exists then
       local index, now = KEYS[1 + n * count + count + i], redis.call('TIME')
       local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-      redis.call('ZREMRANGEBYSCORE', index, '-inf', ms)
+      on_index('ZREMRANGEBYSCORE', index, '-inf', ms)
       redis.call('ZADD', index, ms + ARGV[a + 2], key)
       local extra = redis.call('ZCARD', index) - most
       while extra > 0 do
@@ -114,7 +138,7 @@ for i = 1, count do
     end
   end
 end
-if ARGV[4] ~= '' and redis.call('GET', KEYS[1]) == ARGV[4] then redis.call('DEL', KEYS[1]) end
+if ARGV[4] ~= '' and redis.call('MGET', KEYS[1])[1] == ARGV[4] then redis.call('DEL', KEYS[1]) end
 return stored`;
 
 /** The maximum number of transactions in a generation. */
@@ -161,7 +185,7 @@ return 1`;
  * KEYS: the list. ARGV: the ids of the transactions, joined by commas; the epoch; life of the list (ms).
  */
 export const ADD_WRITES_OF_EVERYTHING = `
-local known, epoch = string.match(redis.call('GET', KEYS[1]) or '', '^([%d,<]*)(.*)$')
+local known, epoch = string.match(redis.call('MGET', KEYS[1])[1] or '', '^([%d,<]*)(.*)$')
 if epoch ~= ARGV[2] then known = '' end
 local list, count, highest, added = ',' .. known .. ',', 0, '0', false
 for xid in string.gmatch(ARGV[1], '%d+') do
@@ -183,7 +207,7 @@ return 1`;
 /** Frees locks that still have the content of their claims. KEYS: locks. ARGV: the content of each. */
 export const RELEASE = `
 for i = 1, #KEYS do
-  if redis.call('GET', KEYS[i]) == ARGV[i] then redis.call('DEL', KEYS[i]) end
+  if redis.call('MGET', KEYS[i])[1] == ARGV[i] then redis.call('DEL', KEYS[i]) end
 end
 return 1`;
 
@@ -198,10 +222,10 @@ return 1`;
  * number of indexes, the oldest transaction that was running when the newer value was read, and its epoch.
  * Returns what became of the newer value: `replaced`, `kept` or `removed`.
  */
-export const REPLACE = `
-local head, raw, gen = ${GENERATION_START}, redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+export const REPLACE = `${ON_INDEX}
+local head, raw, gen = ${GENERATION_START}, unpack(redis.call('MGET', KEYS[1], KEYS[2]))
 for i = #KEYS - tonumber(ARGV[6]) + 1, #KEYS do
-  local listed = redis.call('ZRANGE', KEYS[i], 0, -1)
+  local listed = on_index('ZRANGE', KEYS[i], 0, -1)
   for j = 1, #listed, 1000 do redis.call('UNLINK', unpack(listed, j, math.min(j + 999, #listed))) end
 end
 for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
@@ -231,8 +255,8 @@ end
 return isNewer and 'replaced' or 'kept'`;
 
 /** Removes an index and every key listed in it. KEYS: the index. Its entries share its slot. */
-export const DROP_INDEXED = `
-local keys = redis.call('ZRANGE', KEYS[1], 0, -1)
+export const DROP_INDEXED = `${ON_INDEX}
+local keys = on_index('ZRANGE', KEYS[1], 0, -1)
 keys[#keys + 1] = KEYS[1]
 local removed = 0
 for i = 1, #keys, 1000 do

@@ -2,6 +2,7 @@ import type { Logger } from '../core/logger.js';
 import type { KeySpace } from '../core/keys.js';
 import { inTime } from '../redis/in-time.js';
 import type { RedisClient } from '../redis/redis-client.js';
+import { ON_INDEX } from '../redis/scripts.js';
 
 /** How often a process notes what it has read most (ms). */
 const NOTE_EVERY_MS = 30_000;
@@ -19,9 +20,9 @@ const REMEMBERED_MS = 7 * 24 * 3_600_000;
  *
  * KEYS: the list. ARGV: the maximum length, its life (ms), then the score and the key of each value.
  */
-const NOTE = `
+const NOTE = `${ON_INDEX}
 for i = 3, #ARGV, 2 do
-  redis.call('ZADD', KEYS[1], 'GT', ARGV[i], ARGV[i + 1])
+  on_index('ZADD', KEYS[1], 'GT', ARGV[i], ARGV[i + 1])
 end
 local extra = redis.call('ZCARD', KEYS[1]) - ARGV[1]
 if extra > 0 then redis.call('ZPOPMIN', KEYS[1], extra) end
