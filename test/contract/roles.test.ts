@@ -3,189 +3,23 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 
 import { signToken } from '../../src/auth/sign-token.js';
-import {
-  AddMessagesDocument,
-  BotDetailsDocument,
-  BotDocument,
-  BotMessagesDocument,
-  BotsDocument,
-  BotsWithStatsDocument,
-  BotStatsDocument,
-  CreateBotDocument,
-  DeleteBotDocument,
-  MeDocument,
-  OrganizationBotsDocument,
-  OrganizationStatsDocument,
-  RecordMessagesDocument,
-  StartBotDocument,
-  StopBotDocument,
-  UpdateBotDocument,
-  UpdateMessageStatusDocument,
-} from '../generated/graphql.js';
-import type { Client, GraphQLAnswer } from '../support/client.js';
+import { MeDocument, UpdateBotDocument } from '../generated/graphql.js';
+import type { Client } from '../support/client.js';
 import { addOrganization, addUser, SECRET } from '../support/people.js';
 import { createFixture, askUntil, type Fixture } from './fixture.js';
-
-/** The objects that operations use. */
-interface Target {
-  readonly orgId: string;
-  readonly botId: string;
-  readonly messageId: string;
-}
-
-type Answer = GraphQLAnswer<Record<string, unknown>>;
-
-interface Operation {
-  readonly name: string;
-  /** The weakest role that may run it; `SELF`: every user, for their own data. */
-  readonly needs: 'SELF' | 'VIEWER' | 'EDITOR' | 'OWNER';
-  /** Whether its field is nullable, so that a refusal does not void the rest of the answer. */
-  readonly nullable?: boolean;
-  readonly run: (client: Client, target: Target) => Promise<Answer>;
-}
-
-const message = {
-  conversationId: 'conversation',
-  contactId: 'contact',
-  direction: 'OUTBOUND',
-  status: 'DELIVERED',
-  text: 'Hello',
-  responseTimeMs: 5,
-} as const;
-
-const QUERIES: readonly Operation[] = [
-  { name: 'me', needs: 'SELF', run: async (client) => await client.send(MeDocument, {}) },
-  {
-    name: 'organization',
-    needs: 'VIEWER',
-    nullable: true,
-    run: async (client, { orgId }) => await client.send(OrganizationBotsDocument, { id: orgId }),
-  },
-  {
-    name: 'organization with its statistics',
-    needs: 'VIEWER',
-    nullable: true,
-    run: async (client, { orgId }) => await client.send(OrganizationStatsDocument, { id: orgId }),
-  },
-  {
-    name: 'bots',
-    needs: 'VIEWER',
-    run: async (client, { orgId }) => await client.send(BotsDocument, { orgId }),
-  },
-  {
-    name: 'bots with a search',
-    needs: 'VIEWER',
-    run: async (client, { orgId }) => await client.send(BotsDocument, { orgId, search: 'target' }),
-  },
-  {
-    name: 'bots with their statistics',
-    needs: 'VIEWER',
-    run: async (client, { orgId }) => await client.send(BotsWithStatsDocument, { orgId }),
-  },
-  {
-    name: 'bot',
-    needs: 'VIEWER',
-    nullable: true,
-    run: async (client, { botId }) => await client.send(BotDocument, { id: botId }),
-  },
-  {
-    name: 'the messages of a bot',
-    needs: 'VIEWER',
-    nullable: true,
-    run: async (client, { botId }) => await client.send(BotMessagesDocument, { id: botId }),
-  },
-  {
-    name: 'botDetails',
-    needs: 'VIEWER',
-    nullable: true,
-    run: async (client, { botId }) => await client.send(BotDetailsDocument, { id: botId }),
-  },
-  {
-    name: 'botStats',
-    needs: 'VIEWER',
-    nullable: true,
-    run: async (client, { botId }) => await client.send(BotStatsDocument, { id: botId }),
-  },
-];
-
-const MUTATIONS: readonly Operation[] = [
-  {
-    name: 'createBot',
-    needs: 'EDITOR',
-    run: async (client, { orgId }) => await client.send(CreateBotDocument, { input: { orgId, name: 'new' } }),
-  },
-  {
-    name: 'updateBot',
-    needs: 'EDITOR',
-    run: async (client, { botId }) =>
-      await client.send(UpdateBotDocument, { id: botId, input: { name: 'changed' } }),
-  },
-  {
-    name: 'updateBot without a change',
-    needs: 'EDITOR',
-    run: async (client, { botId }) => await client.send(UpdateBotDocument, { id: botId, input: {} }),
-  },
-  {
-    name: 'startBot',
-    needs: 'EDITOR',
-    run: async (client, { botId }) => await client.send(StartBotDocument, { id: botId }),
-  },
-  {
-    name: 'stopBot',
-    needs: 'EDITOR',
-    run: async (client, { botId }) => await client.send(StopBotDocument, { id: botId }),
-  },
-  {
-    name: 'addMessages',
-    needs: 'EDITOR',
-    run: async (client, { botId }) => await client.send(AddMessagesDocument, { botId, messages: [message] }),
-  },
-  {
-    name: 'recordMessages',
-    needs: 'EDITOR',
-    run: async (client, { botId }) =>
-      await client.send(RecordMessagesDocument, { botId, messages: [message] }),
-  },
-  {
-    name: 'updateMessageStatus',
-    needs: 'EDITOR',
-    run: async (client, { messageId }) =>
-      await client.send(UpdateMessageStatusDocument, { id: messageId, status: 'FAILED' }),
-  },
-  {
-    name: 'deleteBot',
-    needs: 'OWNER',
-    run: async (client, { botId }) => await client.send(DeleteBotDocument, { id: botId }),
-  },
-];
-
-const OPERATIONS = [...QUERIES, ...MUTATIONS];
-
-const ROLES = ['OWNER', 'EDITOR', 'VIEWER'] as const;
-const OUTSIDERS = ['an owner of another organization', 'a user without a membership'] as const;
-const UNKNOWN = [
-  'nobody (no token)',
-  'a token that is no token',
-  'a token signed with another secret',
-  'a token that is not signed',
-  'an expired token',
-  'a token that is not valid yet',
-  'a token of an unknown user',
-  'a token that names no user',
-  'a token whose subject is no uuid',
-] as const;
-type Caller = (typeof ROLES)[number] | (typeof OUTSIDERS)[number] | (typeof UNKNOWN)[number];
-const CALLERS: readonly Caller[] = [...ROLES, ...OUTSIDERS, ...UNKNOWN];
-
-const RANK = { SELF: 0, VIEWER: 1, EDITOR: 2, OWNER: 3 } as const;
-
-/** The outcome that the contract requires: 'OK', or the code of the refusal. */
-function expectedOutcome(caller: Caller, { needs }: Operation): string {
-  if ((UNKNOWN as readonly string[]).includes(caller)) return 'UNAUTHENTICATED';
-  if (needs === 'SELF') return 'OK';
-  if (!(caller in RANK)) return 'NOT_FOUND';
-  return RANK[caller as (typeof ROLES)[number]] >= RANK[needs] ? 'OK' : 'FORBIDDEN';
-}
+import {
+  CALLERS,
+  expectedOutcome,
+  MUTATIONS,
+  OPERATIONS,
+  OUTSIDERS,
+  QUERIES,
+  ROLES,
+  UNKNOWN,
+  type Caller,
+  type Operation,
+  type Target,
+} from './role-operations.js';
 
 describe('who may do what', () => {
   let fixture: Fixture;
