@@ -47,7 +47,9 @@ afterAll(async () => {
 /** A client as a front end would configure it; statistics are identified by their bot. */
 const apolloClient = (cache = new InMemoryCache({ typePolicies: { BotStats: { keyFields: ['botId'] } } })) =>
   new ApolloClient({
-    link: safeRetries(new HttpLink({ uri: server.url, headers: { authorization: `Bearer ${server.token}` } })),
+    link: safeRetries(
+      new HttpLink({ uri: server.url, headers: { authorization: `Bearer ${server.token}` } }),
+    ),
     cache,
   });
 
