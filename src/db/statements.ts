@@ -183,7 +183,6 @@ export class StatementRunner implements StatementExecutor {
     const lease = await pool.acquire(isRead, forWhom);
     const demand = isRead ? forWhom?.demand : undefined;
     try {
-      if (demand?.end) throw demand.end;
       const result = await this.withinLimit(lease, work, demand);
       if (demand?.end) throw demand.end;
       return { lease, result };
@@ -208,6 +207,8 @@ export class StatementRunner implements StatementExecutor {
     const timers: NodeJS.Timeout[] = [];
     const takeBack = demand?.onEnd(() => running?.cancel());
     try {
+      // The client may have left before anybody asked.
+      if (demand?.end) throw demand.end;
       return await new Promise<T>((resolve, reject) => {
         timers.push(
           setTimeout(() => running?.cancel(), cancelAfterMs),
