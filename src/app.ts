@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 
+import { AuditLogRepository, auditPages } from './audit/audit-log.repository.js';
 import { createAuthenticator } from './auth/authentication.js';
 import { SubjectRepository } from './auth/subject.repository.js';
 import { subjectResources } from './auth/subject.cache.js';
@@ -147,7 +148,14 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
   // Before the schema is built: building blocks the process, so a connection being opened would count as an outage.
   await cache.start(REDIS_START_MS);
   const { invalidator, helping } = cache;
-  const resolvers = createResolvers({ repositories, resources, invalidator, helping });
+  const auditLog = new AuditLogRepository(db);
+  const resolvers = createResolvers({
+    repositories,
+    resources,
+    invalidator,
+    helping,
+    auditPages: cache.uncached(auditPages(auditLog)),
+  });
   const schema = await buildGraphQLSchema(resolvers);
   const graphql = createGraphQLServer({
     schema,
@@ -179,7 +187,13 @@ export async function createApp(config: Config, options: AppOptions): Promise<Ap
     processes: new KnownProcesses(async () => await serverProcesses.findMany()),
   });
   const keptOutcomes = new KeptOutcomeRepository(db);
-  const pruning = new Pruning(async (most) => await keptOutcomes.prune(most), log);
+  const pruning = new Pruning(
+    [
+      async (most) => await keptOutcomes.prune(most),
+      async (most) => await auditLog.prune(config.auditDays, most),
+    ],
+    log,
+  );
   const drain = new Drain();
   const admission = new Admission(config.http.maxInFlight, (reason) => {
     metrics.overload.refused(reason);

@@ -77,6 +77,8 @@ export interface Config {
     /** The claim that names the user. */
     readonly userClaim: string;
   };
+  /** How long entries of the audit log are kept, in days. */
+  readonly auditDays: number;
   readonly logLevel: string;
   /** What takes at least this long (ms) is logged; 0: nothing is. */
   readonly slow: { readonly operationMs: number; readonly sqlMs: number };
@@ -155,6 +157,7 @@ export function readConfig(given: Record<string, string | undefined>): Config {
       ttlSeconds: ttlsOf(env),
     },
     auth: authOf(env),
+    auditDays: env.AUDIT_DAYS,
     logLevel: env.LOG_LEVEL,
     slow: { operationMs: env.SLOW_OPERATION_MS, sqlMs: env.SLOW_SQL_MS },
     tracing: tracingOf(env),

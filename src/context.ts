@@ -22,6 +22,8 @@ export interface RequestContext<Described extends Descriptions = Descriptions> e
   readonly loaders: Loaders<BoundResources<Described>>;
   /** By which the client may repeat the mutations of the request; undefined: it must not. */
   readonly idempotencyKey: IdempotencyKey | undefined;
+  /** Collects what is read without the loaders as well. */
+  readonly dependencies: ResponseDependencies;
   /** The work for the request: the loaders' reads are parts of it. */
   readonly work: Work | undefined;
   /** Clears the loaders, so that the rest of the request reads again. Call it after each change. */

@@ -1,6 +1,9 @@
+import { AuditLogResolver } from './audit/audit-log.resolver.js';
+import type { AuditPage, AuditPageQuery } from './audit/audit-log.repository.js';
 import { BotResolver } from './bots/bot.resolver.js';
 import { BotService } from './bots/bot.service.js';
 import { RefusedWrites } from './bots/refused-writes.js';
+import type { CachedResource } from './cache/core/resource.js';
 import type { Helping } from './cache/invalidation/helping.js';
 import type { Invalidator } from './cache/invalidation/invalidator.js';
 import { InvalidationService } from './invalidation/invalidation.service.js';
@@ -15,6 +18,7 @@ export function createResolvers(parts: {
   readonly resources: Resources;
   readonly invalidator: Invalidator;
   readonly helping: Helping;
+  readonly auditPages: CachedResource<AuditPageQuery, AuditPage>;
 }): object[] {
   const { bots, messages, principals, stats } = parts.repositories;
   const invalidation = new InvalidationService(parts.invalidator, parts.resources.botStats, parts.helping);
@@ -23,5 +27,6 @@ export function createResolvers(parts: {
   return [
     new BotResolver(new BotService(bots, refused, writes, invalidation)),
     new MessageResolver(new MessageService(messages, stats, refused, writes, invalidation)),
+    new AuditLogResolver(parts.auditPages),
   ];
 }

@@ -1,6 +1,7 @@
 import type { GraphQLSchema } from 'graphql';
 import { buildSchema } from 'type-graphql';
 
+import { AuditLogResolver } from './audit/audit-log.resolver.js';
 import { BotResolver } from './bots/bot.resolver.js';
 import { BotMessagesResolver, MessageResolver } from './messages/message.resolver.js';
 import { BotOrganizationResolver, OrganizationResolver } from './organizations/organization.resolver.js';
@@ -28,6 +29,7 @@ export async function buildGraphQLSchema(instances: readonly object[]): Promise<
       BotDetailsResolver,
       MessageResolver,
       BotMessagesResolver,
+      AuditLogResolver,
     ],
     container: {
       get: (resolver: new () => object) => {

@@ -180,6 +180,7 @@ export const SETTINGS = z.object({
   RATE_LIMIT_PER_SECOND: integer(0, 1_000_000).optional(),
   TRUST_PROXY: z.string().check(trustedProxies).optional(),
   ADMIN_PORT: integer(0, 65_535).optional(),
+  AUDIT_DAYS: integer(1, 3_650).default(90),
   DATA_DIR: z.string().default('.data'),
 });
 

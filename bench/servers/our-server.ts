@@ -4,6 +4,8 @@ import type { Invalidator } from '../../src/cache/invalidation/invalidator.js';
 import type { CachedResource, Resource } from '../../src/cache/core/resource.js';
 import type { Tag } from '../../src/cache/core/tags.js';
 import { connectDatabase } from '../../src/db/client.js';
+import { AuditLogRepository, auditPages } from '../../src/audit/audit-log.repository.js';
+import { uncached } from '../../src/cache/reader/uncached.js';
 import { createResolvers } from '../../src/resolvers.js';
 import { createRepositories, createResources } from '../../src/resources.js';
 import { buildGraphQLSchema } from '../../src/schema.js';
@@ -47,6 +49,7 @@ export async function serveWith(caching: Caching, tally: Tally): Promise<string>
       resources,
       invalidator: invalidator as Invalidator,
       helping: NOTHING_TO_HELP,
+      auditPages: uncached(auditPages(new AuditLogRepository(db)), NOTHING_TO_HELP),
     }),
   );
   const graphql = createGraphQLServer({ schema, introspection: false, log, plans: new QueryPlans(schema) });

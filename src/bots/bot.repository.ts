@@ -9,6 +9,7 @@ import { moment, momentOfWrite } from '../db/cache-moment.js';
 import type { Database } from '../db/client.js';
 import { bots, idempotencyKeys, memberships } from '../db/tables.js';
 import { wantedId, wantedIds, wantedPosition } from '../db/wanted-ids.js';
+import { auditWrite } from '../mutations/audit-write.js';
 import type { WriteMark } from '../mutations/idempotency-key.js';
 import {
   columnsOfKept,
@@ -35,7 +36,11 @@ export interface ChangedBot {
   readonly moment: MomentText | undefined;
 }
 
-const kept = keepOutcome(bots.orgId, writtenRow(bots));
+/** What is recorded beside a change of a bot, in its transaction. */
+const recorded = {
+  kept: keepOutcome(bots.orgId, writtenRow(bots)),
+  audited: auditWrite(bots.orgId, sql`array[${bots.id}]`),
+};
 
 /** The SQL of single bots. Reads for the cache also return their snapshot. */
 export class BotRepository {
@@ -68,20 +73,20 @@ export class BotRepository {
           sql`${bots.version} = coalesce(${sql.placeholder('expectedVersion')}::int, ${bots.version})`,
         ),
       )
-      .returning({ ...botColumns, moment: momentOfWrite, kept })
+      .returning({ ...botColumns, moment: momentOfWrite, ...recorded })
       .prepare('bot_update');
 
     this.setStatus = db
       .update(bots)
       .set({ status: sql`${sql.placeholder('status')}::bot_status` })
       .where(and(editableBot, sql`${bots.status} <> ${sql.placeholder('status')}::bot_status`))
-      .returning({ ...botColumns, moment: momentOfWrite, kept })
+      .returning({ ...botColumns, moment: momentOfWrite, ...recorded })
       .prepare('bot_set_status');
 
     this.remove = db
       .delete(bots)
       .where(editableBot)
-      .returning({ orgId: bots.orgId, kept: keepOutcome(bots.orgId, sql`'{}'`) })
+      .returning({ orgId: bots.orgId, ...recorded, kept: keepOutcome(bots.orgId, sql`'{}'`) })
       .prepare('bot_delete');
 
     // All columns of the table, in their order; the values that a new bot does not give are repeated here.
@@ -93,7 +98,7 @@ export class BotRepository {
           from ${memberships}
           where ${isWritersMembership} and ${memberships.orgId} = ${sql.placeholder('orgId')}`,
       )
-      .returning({ ...botColumns, kept })
+      .returning({ ...botColumns, ...recorded })
       .prepare('bot_create');
 
     this.kept = db

@@ -29,6 +29,7 @@ import {
   type CachedResource,
   type CachingDecision,
   type Resource,
+  type UncachedResource,
 } from './core/resource.js';
 import type { Tag } from './core/tags.js';
 
@@ -73,7 +74,7 @@ export interface Cache {
   /** Binds one description. */
   resource<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
   /** Binds one description to the database alone. */
-  uncached<Id, Value>(resource: Resource<Id, Value>): CachedResource<Id, Value>;
+  uncached<Id, Value>(resource: UncachedResource<Id, Value>): CachedResource<Id, Value>;
   /**
    * Invalidates tags. Call it after the transaction has committed, and before the client is told of it. One round
    * trip; never fails: if Redis cannot be reached, the invalidation log keeps outdated values from being used.

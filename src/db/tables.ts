@@ -277,6 +277,25 @@ export const idempotencyKeys = pgTable(
   ],
 );
 
+/** What mutations have changed, written in their transactions. It refers to no other table: it outlives what it tells of. */
+export const auditLog = pgTable(
+  'audit_log',
+  {
+    orgId: uuid('org_id').notNull(),
+    id: bigint('id', { mode: 'bigint' }).generatedAlwaysAsIdentity().notNull(),
+    at: instant('at')
+      .notNull()
+      .default(sql`now()`),
+    userId: uuid('user_id').notNull(),
+    mutation: text('mutation').notNull(),
+    /** The bot, and messages. */
+    entityIds: uuid('entity_ids').array().notNull(),
+    requestId: text('request_id').notNull(),
+    idempotencyKey: text('idempotency_key'),
+  },
+  (table) => [primaryKey({ columns: [table.orgId, table.id] }), index('audit_log_at_idx').on(table.at)],
+);
+
 /** The log of the tags that each committed transaction has outdated; only triggers write it. */
 export const cacheInvalidations = pgTable(
   'cache_invalidations',

@@ -6,6 +6,7 @@ import { writerMayChange } from '../auth/write-condition.js';
 import type { WritableBot } from '../bots/bot.repository.js';
 import type { Database } from '../db/client.js';
 import { bots, idempotencyKeys, messages } from '../db/tables.js';
+import { auditWrite } from '../mutations/audit-write.js';
 import type { WriteMark } from '../mutations/idempotency-key.js';
 import {
   columnsOfKept,
@@ -87,6 +88,10 @@ export class MessageRepository {
           orgOfBot,
           sql`jsonb_build_object('created_at', ${messages.createdAt}, 'ids', ${sql.placeholder('keptIds')}::text::jsonb)`,
         )} end`,
+        audited: sql`case when ${messages.id} = ${sql.placeholder('firstId')}::uuid then ${auditWrite(
+          orgOfBot,
+          sql`${messages.botId} || ${sql.placeholder('ids')}::uuid[]`,
+        )} end`,
       })
       .prepare('messages_insert');
     // Lock the bot before its message, as deleting a bot does: with the other order the two could wait for each
@@ -107,6 +112,7 @@ export class MessageRepository {
         orgId: sql<string>`locked.org_id`,
         message: messageColumns,
         kept: keepOutcome(sql`locked.org_id`, writtenRow(messages)),
+        audited: auditWrite(sql`locked.org_id`, sql`array[${messages.botId}, ${messages.id}]`),
       })
       .prepare('message_set_status');
 

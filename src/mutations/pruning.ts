@@ -15,9 +15,9 @@ export class Pruning {
   private working: Promise<void> | undefined;
   private isStopped = false;
 
-  /** @param prune removes at most this many rows in one transaction. Returns how many it removed. */
+  /** @param tables for each: removes at most this many rows in one transaction, and returns how many it removed */
   constructor(
-    private readonly prune: (most: number) => Promise<number>,
+    private readonly tables: readonly ((most: number) => Promise<number>)[],
     private readonly log: Logger,
   ) {}
 
@@ -38,11 +38,14 @@ export class Pruning {
     await this.working;
   }
 
-  /** Removes what is too old, up to a million rows. Never fails. */
-  async work(): Promise<void> {
+  /** Removes what is too old, up to a million rows of each table. Never fails. */
+  private async work(): Promise<void> {
     try {
-      for (let batch = 0; batch < MAX_BATCHES && !this.isStopped; batch++)
-        if ((await this.prune(PRUNED_AT_ONCE)) < PRUNED_AT_ONCE) return;
+      for (const prune of this.tables) {
+        let batches = 0;
+        while (!this.isStopped && batches++ < MAX_BATCHES)
+          if ((await prune(PRUNED_AT_ONCE)) < PRUNED_AT_ONCE) break;
+      }
     } catch (error) {
       this.log.warn({ err: error }, 'Could not remove old rows');
     }

@@ -1,5 +1,6 @@
 import {
   AddMessagesDocument,
+  AuditLogDocument,
   BotDetailsDocument,
   BotDocument,
   BotMessagesDocument,
@@ -36,6 +37,8 @@ export interface Operation {
   readonly needs: 'SELF' | 'VIEWER' | 'EDITOR' | 'OWNER';
   /** Whether its field is nullable, so that a refusal does not void the rest of the answer. */
   readonly nullable?: boolean;
+  /** Whether each run reads the database. */
+  readonly uncached?: boolean;
   readonly run: (client: Client, target: Target) => Promise<Answer>;
 }
 
@@ -63,6 +66,14 @@ export const QUERIES: readonly Operation[] = [
     needs: 'VIEWER',
     nullable: true,
     run: async (client, { orgId }) => await client.send(OrganizationStatsDocument, { id: orgId }),
+  },
+  {
+    name: 'organization with its audit log',
+    field: 'organization',
+    needs: 'OWNER',
+    nullable: true,
+    uncached: true,
+    run: async (client, { orgId }) => await client.send(AuditLogDocument, { id: orgId }),
   },
   {
     name: 'bots',

@@ -14,6 +14,7 @@ import { createAuthenticator } from '../../src/auth/authentication.js';
 import { ResponseDependencies } from '../../src/cache/response/response-dependencies.js';
 import { createCache } from '../../src/cache/create-cache.js';
 import { readConfig, type Config } from '../../src/config.js';
+import { AuditLogRepository, auditPages } from '../../src/audit/audit-log.repository.js';
 import { createRequestContext, type RequestContext } from '../../src/context.js';
 import { connectDatabase } from '../../src/db/client.js';
 import { cacheConnection } from '../../src/db/cache-connection.js';
@@ -230,7 +231,13 @@ async function composeResolvers(
   const repositories = createRepositories(db);
   const resources = createResources(cache.resource.bind(cache), repositories, config.cache.ttlSeconds);
   const { invalidator, helping } = cache;
-  const resolvers = createResolvers({ repositories, resources, invalidator, helping });
+  const resolvers = createResolvers({
+    repositories,
+    resources,
+    invalidator,
+    helping,
+    auditPages: cache.uncached(auditPages(new AuditLogRepository(db))),
+  });
   const schema = await buildGraphQLSchema(resolvers);
   return { schema, resources, disconnect: close };
 }

@@ -71,6 +71,12 @@ export interface Resource<Id, Value> extends Cacheable<Id, Value> {
   readonly name: string;
 }
 
+/** The part of a description that reads without the cache need. */
+export type UncachedResource<Id, Value> = Pick<
+  Resource<Id, Value>,
+  'name' | 'key' | 'params' | 'tags' | 'load'
+>;
+
 /**
  * Describes a cached resource. A string id is the only parameter of the key; for any other id, `params` returns the
  * parameters, and `idOf` the id.

@@ -1,11 +1,10 @@
 import { parseMoment } from '../core/moment.js';
-import type { CachedResource, Resource } from '../core/resource.js';
+import { entityIdOf, type CachedResource, type UncachedResource } from '../core/resource.js';
 import { traced } from '../core/work.js';
 import type { Helping } from '../invalidation/helping.js';
 
 const NOT_CACHED = {
   key: '',
-  tags: [],
   generationKeys: [],
   generation: undefined,
   expiresAt: 0,
@@ -27,9 +26,11 @@ const UNCACHED_READ = {
  * is invalidated, as those of the cache are.
  */
 export function uncached<Id, Value>(
-  { name, load }: Resource<Id, Value>,
+  resource: UncachedResource<Id, Value>,
   helping: Pick<Helping, 'since' | 'admit'>,
 ): CachedResource<Id, Value> {
+  const { name, load } = resource;
+  const entityId = entityIdOf(resource);
   return {
     name,
     async readMany(ids, dependencies) {
@@ -37,9 +38,11 @@ export function uncached<Id, Value>(
       const loaded = await traced(part, () => load(ids, helping.since));
       await helping.admit(loaded.map(({ snapshot }) => snapshot));
       return loaded.map(({ value, snapshot: moment }, i) => {
+        const id = ids[i] as Id;
+        const tags = resource.tags.map((tag) => tag.of(entityId(id)));
         const { snapshot } = parseMoment(moment);
-        dependencies?.add({ ...NOT_CACHED, resource: name, snapshot });
-        dependencies?.onRead?.(ids[i], { ...UNCACHED_READ, resource: name });
+        dependencies?.add({ ...NOT_CACHED, resource: name, tags, snapshot });
+        dependencies?.onRead?.(id, { ...UNCACHED_READ, resource: name });
         return value;
       });
     },
