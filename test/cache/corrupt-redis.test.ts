@@ -253,6 +253,38 @@ describe('a Redis in which somebody else has written', () => {
     TIMEOUT_MS,
   );
 
+  test('replaces keys of another type: values, generations, indexes, locks and lists', async () => {
+    await warm();
+    const { orgId, ids } = members[0] as Member;
+    const keys = [
+      ...(await admin.keys('*')),
+      ...ids.map((id) => `bot:${id}:lock`),
+      `user:${orgId}:lock`,
+      `org:${orgId}:index`,
+      'everything:all:gen',
+    ];
+    for (const key of keys) {
+      await admin.del(key);
+      await admin.rpush(key, 'x');
+    }
+    await expectRightAnswers('all keys are lists');
+    await write(new Choices([]));
+    await expectRightAnswers('all keys are lists, after a write');
+    await warm();
+    expect(await admin.type(`org:${orgId}:index`)).toBe('zset');
+    expect(app.logs.filter(({ msg }) => msg === 'Redis refused a cache operation')).toEqual([]);
+  });
+
+  test('replaces generations that envelopes cannot contain', async () => {
+    await warm();
+    const generations = (await admin.keys('*')).filter(isGeneration);
+    expect(generations.length).toBeGreaterThan(10);
+    for (const key of generations) await admin.set(key, '"');
+    await expectRightAnswers('a quotation mark in each generation');
+    await warm();
+    for (const { orgId } of members) expect(await admin.get(`org:${orgId}:gen`)).not.toBe('"');
+  });
+
   test('and a server that starts on it is ready, though the list of what is read most is not one of its own', async () => {
     await admin.del('most-read:all');
     const { orgId } = members[0] as Member;
