@@ -4,7 +4,7 @@ import type { Drain } from './drain.js';
 import { sharedResult } from './shared-result.js';
 
 /** How often the state is looked up, in times a second; it asks PostgreSQL. */
-const CHECKS_PER_SECOND = 5;
+const CHECKS_PER_SECOND = 10;
 
 /** The body of `GET /readyz`. */
 export interface Readiness {

@@ -1,24 +1,23 @@
-import { LeakyBuckets } from '../rate-limit/leaky-buckets.js';
-
-/** How much may be asked for at once after a pause (ms of the rate): a person or a test may look often for a moment. */
-const BURST_MS = 10_000;
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Shares the result of work that is asked for too often: at most `perSecond` times a second it is done anew, and those
- * who ask more often get the result of the last time, or of the one that is under way.
+ * Shares the result of work that is asked for often: at most `perSecond` times a second it is done anew, once at a time.
+ * Those who ask meanwhile wait, and share the result of the next time. So nobody gets what was found before they asked.
  */
 export function sharedResult<Result>(work: () => Promise<Result>, perSecond: number): () => Promise<Result> {
-  const allowed = new LeakyBuckets(perSecond, BURST_MS);
-  let last: Promise<Result> | undefined;
-  return async () => {
-    if (!last || allowed.take('anybody') === 0) {
-      const started = work();
-      last = started;
-      // A failure is not shared with those who ask later.
-      started.catch(() => {
-        if (last === started) last = undefined;
-      });
-    }
-    return await last;
+  const pauseMs = 1_000 / perSecond;
+  let startedAt = -Infinity;
+  let running: Promise<unknown> | undefined;
+  let next: Promise<Result> | undefined;
+  const doNext = async (): Promise<Result> => {
+    await running?.catch(() => undefined);
+    const waitMs = startedAt + pauseMs - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    next = undefined;
+    startedAt = performance.now();
+    const started = work();
+    running = started;
+    return await started;
   };
+  return async () => await (next ??= doNext());
 }

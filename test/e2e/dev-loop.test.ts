@@ -120,7 +120,7 @@ describe('`npm run dev`', () => {
 
     await writeFile(file, `${source}\nexport const mended: string = 'text';\n`);
     seen = await dev.line(/Restarted in/, seen);
-    expect(await health()).toBe(first);
+    await eventually(async () => (await health()) === first);
     expect(await servicePids()).toEqual(before);
     expect(await readFile(path.join(checkout, 'dist/http/health.js'), 'utf8')).toContain('mended');
 
@@ -128,7 +128,7 @@ describe('`npm run dev`', () => {
     seen = await dev.line(/The server has ended with 1/, seen);
     await writeFile(file, source);
     await dev.line(/Restarted in/, seen);
-    expect(await health()).toBe(first);
+    await eventually(async () => (await health()) === first);
     expect(dev.output.filter((line) => READY.test(line))).toHaveLength(1);
 
     dev.child.kill('SIGINT');

@@ -175,7 +175,7 @@ describe('round trips and statements of a request', () => {
       expect(statements).toBe(1);
     });
 
-    test('with searches take 1 SQL statement for all searches and 1 for all others', async () => {
+    test('with searches take 1 SQL statement for each search and 1 for all others', async () => {
       const { found, statements } = await ask({
         rare: `orgId: "${orgId}", search: "BOT 42"`,
         all: `orgId: "${otherOrgId}", limit: 2`,
@@ -192,7 +192,7 @@ describe('round trips and statements of a request', () => {
         digits: { total: 6, names: ['bot 59', 'bot 49', 'bot 39', 'bot 29', 'bot 19', 'bot 9'] },
         page: { total: 60, names: ['bot 60'] },
       });
-      expect(statements).toBe(2);
+      expect(statements).toBe(5);
     });
 
     test('and all bots of 2 organizations take 1 SQL statement, beside the one for the organizations', async () => {

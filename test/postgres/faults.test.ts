@@ -59,7 +59,8 @@ describe('a fault of PostgreSQL', () => {
     orgId = await addOrganization(host.sql);
     const { token } = await addUser(host.sql, { [orgId]: 'OWNER' });
     ids = await addBots(host.sql, orgId, COLD_READS);
-    app = await startApp({ DATABASE_URL: host.url, REDIS_URL: redis.url });
+    // What waits for its turn would be OVERLOADED.
+    app = await startApp({ DATABASE_URL: host.url, REDIS_URL: redis.url, MAX_IN_FLIGHT: '1000' });
     client = app.client(token);
     await eventually(async () => (await readiness()).cache === 'up');
     await eventually(expectWarmReadsFromCache);
