@@ -113,7 +113,8 @@ describe.each([
   test.each(faults)(
     'while %s',
     async (_name, act) => {
-      const orgId = await addOrganization(host.sql);
+      // It may still recover from the fault before.
+      const orgId = await eventually(async () => await addOrganization(host.sql));
       const { token } = await addUser(host.sql, { [orgId]: 'OWNER' });
       const [botId] = (await addBots(host.sql, orgId, 1)) as [string];
       const client: Client = app.client(token);
@@ -154,10 +155,13 @@ describe.each([
         ([name, outcome]) => outcome !== 'perhaps' && names.has(name) !== (outcome === 'done'),
       );
       expect(wrong).toEqual([]);
-      const [bot] = await host.sql<{ version: number; messages: number; total: number }[]>`
-      select version, (select count(*)::int from messages where bot_id = ${botId}) as messages,
-        (select inbound + outbound from bot_stats where bot_id = ${botId})::int as total
-      from bots where id = ${botId}`;
+      const [bot] = await eventually(
+        async () =>
+          await host.sql<{ version: number; messages: number; total: number }[]>`
+          select version, (select count(*)::int from messages where bot_id = ${botId}) as messages,
+            (select inbound + outbound from bot_stats where bot_id = ${botId})::int as total
+          from bots where id = ${botId}`,
+      );
       expect(updates.admits((bot?.version ?? 0) - 1)).toBe(true);
       expect(records.admits((bot?.messages ?? 0) / 2)).toBe(true);
       expect(bot?.total).toBe(bot?.messages);
