@@ -2,12 +2,12 @@ import type { Work } from '../cache/core/work.js';
 import { FairShares, nextOf, type Use, type Waiting } from './fair-shares.js';
 
 /** How long a request waits for its turn (ms). */
-const MAX_WAIT_MS = 500;
+const MAX_WAIT_MS = 1_000;
 /** How many requests wait, for each that is executed. */
 const WAITING_FOR_EACH = 10;
 
 /** Some room is left to others, whoever uses the rest. */
-const SHARES = { caller: 0.75, group: 0.875, heavyCaller: 0.25, heavyGroup: 0.5 };
+const SHARES = { caller: 0.9, group: 0.95, heavyCaller: 0.25, heavyGroup: 0.5 };
 
 /** Why a request is refused: too many wait, or it has waited for too long. */
 export type RefusalReason = 'full' | 'late';
