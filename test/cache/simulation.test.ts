@@ -5,7 +5,7 @@ import { simulate } from './protocol/simulation.js';
 
 /** A short run of `npm run coherence -- --simulate`: the same seed explores the same orders of events. */
 
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 300_000;
 const STATES = 20_000;
 const FEW_STATES = 2_000;
 const MAX_STATES_TO_CATCH = 30_000;
