@@ -15,7 +15,7 @@ const CLOSE_POLL_MS = 5;
  * Some connections are left to others, whoever uses the rest. Statements that take long are slow for PostgreSQL as well,
  * so those who send many of them get few connections while others are active.
  */
-const SHARES = { caller: 0.8, group: 0.8, heavyCaller: 0.2, heavyGroup: 0.4 };
+const SHARES = { caller: 0.8, group: 0.8, heavyCaller: 0.1, heavyGroup: 0.2 };
 
 export interface PoolOptions {
   readonly url: string;
