@@ -5,6 +5,8 @@ import { FairShares, nextOf, type Use, type Waiting } from './fair-shares.js';
 const MAX_WAIT_MS = 1_000;
 /** How many requests wait, for each that is executed. */
 const WAITING_FOR_EACH = 10;
+/** The part of the line that one caller may fill. */
+const LINE_OF_CALLER = 0.5;
 
 /** Some room is left to others, whoever uses the rest. */
 const SHARES = { caller: 0.9, group: 0.95, heavyCaller: 0.25, heavyGroup: 0.5 };
@@ -52,7 +54,7 @@ export class Admission {
     const now = performance.now();
     this.shares.asked(consumer, now);
     if (this.inFlight < this.max && this.shares.mayTake(consumer, now)) return this.begin(consumer, now);
-    if (this.waiting.size >= this.max * WAITING_FOR_EACH) throw this.refusal('full');
+    if (this.isLineFull(consumer)) throw this.refusal('full');
     return new Promise<Use>((resolve, reject) => {
       let takeBack: (() => void) | undefined;
       const giveUp = (error: Error) => {
@@ -69,6 +71,16 @@ export class Admission {
       this.waiting.add(waiter);
       takeBack = demand?.onEnd(giveUp);
     });
+  }
+
+  /** Whether the line has no room for this consumer: one who sends very much must not keep the others out of it. */
+  private isLineFull(consumer: Work['consumer']): boolean {
+    const most = this.max * WAITING_FOR_EACH;
+    if (this.waiting.size >= most) return true;
+    if (!consumer || this.waiting.size < most * LINE_OF_CALLER) return false;
+    let ofCaller = 0;
+    for (const waiter of this.waiting) if (waiter.consumer?.caller === consumer.caller) ofCaller += 1;
+    return ofCaller >= most * LINE_OF_CALLER;
   }
 
   private begin(consumer: Work['consumer'], now: number): Use {
